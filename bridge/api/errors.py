@@ -1,0 +1,91 @@
+"""What can be said to the core: verdicts of a sink, refusals on the way in, mistakes in settings.
+
+A plugin says what happened; the core decides what follows. None of these texts may contain a secret: they go to the
+log, to the status page and into dead letters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+
+class SettingError(Exception):
+    """A setting cannot be used. Raised by a settings class (``__attrs_post_init__``), reported with file and line.
+
+    The message completes a sentence that begins with the setting's place: ``expected ..., got ...``.
+    """
+
+    def __init__(self, setting: str, message: str) -> None:
+        super().__init__(f"{setting}: {message}")
+        self.setting = setting
+        self.message = message
+
+
+class Refused(Exception):
+    """The spool cannot take events now, so they must not be acknowledged. Raised by ``outlet.emit``."""
+
+    def __init__(self, reason: str, *, retry_after: float = 10.0) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.retry_after = retry_after
+        """Seconds after which the sender may try again."""
+
+
+class Refusal(Exception):
+    """The answer to a webhook request that is not accepted. Raised by a receive function.
+
+    The caller hears the status only; the reason goes to the log.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        reason: str,
+        *,
+        headers: tuple[tuple[str, str], ...] = (),
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(f"{status}: {reason}")
+        self.status = status
+        self.reason = reason
+        self.headers = headers
+        self.retry_after = retry_after
+        """Seconds, sent as ``Retry-After``; None sends none."""
+
+
+class Retry(Exception):
+    """This attempt failed, another may succeed: time-outs, broken connections, overload, 5xx."""
+
+    def __init__(self, why: str, *, after: float | None = None) -> None:
+        super().__init__(why)
+        self.why = why
+        self.after = after
+        """Seconds that the destination asked to be left alone (``Retry-After``); None if it did not say."""
+
+
+class Reject(Exception):
+    """The destination refuses events for good.
+
+    Without ``indexes`` the whole batch was refused and nobody knows for which event: the core bisects it. With
+    ``indexes`` those events (positions in the batch) were refused and all others were delivered.
+    """
+
+    def __init__(self, why: str, *, indexes: Collection[int] = (), status: int | None = None) -> None:
+        super().__init__(why)
+        self.why = why
+        self.indexes = frozenset(indexes)
+        self.status = status
+        """HTTP status, or None where there was none; kept in the dead letter."""
+
+
+class Pause(Exception):
+    """Nothing can be delivered until a person acts: credentials, address, configuration.
+
+    Nothing is dropped. The core probes slowly and shows the reason.
+    """
+
+    def __init__(self, why: str, *, device_only: bool = False) -> None:
+        super().__init__(why)
+        self.why = why
+        self.device_only = device_only
+        """True if only this device is affected: others go on."""

@@ -1,0 +1,178 @@
+"""Events and readings, and the one text in which they are stored.
+
+An event is one message about one device. It is stored as one line of JSON, written by :func:`encode` and read
+back by :func:`decode`, so that any engine can keep it as plain bytes and any person can read it.
+"""
+
+from __future__ import annotations
+
+import math
+from base64 import b64encode
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, TypeAlias
+
+import orjson
+from attrs import field, frozen
+
+JSON: TypeAlias = Any
+"""What a JSON text can say: None, bool, int, float, str, list and dict of these."""
+
+Value: TypeAlias = float | int | bool | str
+
+MOST_NESTED = 200  # orjson reads 1,024 levels but writes only 254: what was read must be storable
+
+
+@frozen
+class Reading:
+    """One value of one signal at one time."""
+
+    signal: str
+    """The vendor's name of the quantity, such as ``temperature`` or ``metrics/sys/level``."""
+    value: Value
+    """A finite number, a boolean or a text. Integers are exact within 64 bits."""
+    time: datetime
+    """When it was measured, with a time zone."""
+    unit: str | None = None
+    """As the vendor writes it, such as ``°C``; None where the vendor names none."""
+
+
+@frozen
+class Event:
+    """One message about one device."""
+
+    key: str
+    """Unique within the source: an event whose key is known already is a duplicate."""
+    device: str
+    """The vendor's device id. Events of one device stay in order."""
+    kind: str
+    """The vendor's word for the message, such as ``temperature``, ``DataPoint`` or ``alarm``."""
+    time: datetime
+    """As the vendor stamped it, with a time zone."""
+    readings: tuple[Reading, ...] = ()
+    labels: Mapping[str, str] = field(factory=dict)
+    """Names that people gave to the device, and other short texts a sink may put into a template."""
+    data: JSON = None
+    """The vendor's own object, whole; see :func:`raw_data` for bytes that would not parse."""
+
+
+@frozen
+class Arrival:
+    """An event on its way into the spool."""
+
+    source: str
+    """Name of the source: the NAME of its section ``[source:NAME]``."""
+    key: str
+    device: str
+    body: bytes
+    """The event as written by :func:`encode`."""
+    received: datetime
+    """When the bridge received it, UTC."""
+
+
+@frozen
+class Stored:
+    """An event as the spool hands it to a sink."""
+
+    sequence: int
+    """Unique in its spool, ascending within a device."""
+    source: str
+    received: datetime
+    event: Event
+
+
+def parse_json(text: bytes) -> JSON:
+    """Read a JSON text as strictly as it must be stored again.
+
+    Bytes must be UTF-8; NaN, Infinity, lone surrogates and more than ``MOST_NESTED`` levels are refused.
+
+    :raises ValueError: saying what is wrong with the text and where.
+    """
+    value = orjson.loads(text)
+    if text.count(b"[") + text.count(b"{") > MOST_NESTED and _nesting(text) > MOST_NESTED:
+        raise ValueError(f"nested deeper than {MOST_NESTED} levels")
+    return value
+
+
+def _nesting(text: bytes) -> int:
+    """Count the levels of a valid JSON text."""
+    deepest = level = 0
+    inside_text = escaped = False
+    for byte in text:
+        if inside_text:
+            if escaped:
+                escaped = False
+            elif byte == 0x5C:
+                escaped = True
+            elif byte == 0x22:
+                inside_text = False
+        elif byte == 0x22:
+            inside_text = True
+        elif byte in b"[{":
+            level += 1
+            deepest = max(deepest, level)
+        elif byte in b"]}":
+            level -= 1
+    return deepest
+
+
+def raw_data(raw: bytes) -> JSON:
+    """Keep bytes that would not parse: ``{"base64": "..."}``."""
+    return {"base64": b64encode(raw).decode("ascii")}
+
+
+def encode(event: Event) -> bytes:
+    """Write an event as one line of JSON.
+
+    :raises ValueError: for a time without a zone, a number that is not finite, or data that JSON cannot say.
+    """
+    try:
+        return orjson.dumps(
+            {
+                "key": event.key,
+                "device": event.device,
+                "kind": event.kind,
+                "time": _zoned(event.time),
+                "readings": [_plain_reading(reading) for reading in event.readings],
+                "labels": dict(event.labels),
+                "data": event.data,
+            }
+        )
+    except (TypeError, ValueError) as exc:
+        raise ValueError(f"event {event.key!r} of device {event.device!r} cannot be stored: {exc}") from exc
+
+
+def _plain_reading(reading: Reading) -> dict[str, Any]:
+    value = reading.value
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"the value of signal {reading.signal!r} is {value}, expected a finite number")
+    return {"signal": reading.signal, "value": value, "time": _zoned(reading.time), "unit": reading.unit}
+
+
+def _zoned(time: datetime) -> datetime:
+    if time.tzinfo is None:
+        raise ValueError(f"time {time.isoformat()} has no time zone")
+    return time if time.tzinfo is UTC else time.astimezone(UTC)
+
+
+def decode(body: bytes) -> Event:
+    """Read back what :func:`encode` wrote.
+
+    :raises ValueError: if the body is not what :func:`encode` writes.
+    """
+    try:
+        plain = orjson.loads(body)
+        return Event(
+            key=plain["key"],
+            device=plain["device"],
+            kind=plain["kind"],
+            time=datetime.fromisoformat(plain["time"]),
+            readings=tuple(
+                Reading(item["signal"], item["value"], datetime.fromisoformat(item["time"]), item["unit"])
+                for item in plain["readings"]
+            ),
+            labels=plain["labels"],
+            data=plain["data"],
+        )
+    except (KeyError, TypeError) as exc:
+        raise ValueError(f"not a stored event: {exc!r}") from exc

@@ -1,0 +1,50 @@
+"""The hooks: how a plugin tells what it has. Each is called once, at start, and returns plain values.
+
+A plugin is a module, found by the entry-point group ``bridge`` or as a file in a plugin folder:
+
+    from bridge.api import SinkKind, hookimpl
+
+    BRIDGE_API = (1, 0)     # needed in a drop-in file: the version of this contract it was written for
+
+    @hookimpl
+    def bridge_sink_kinds():
+        return [SinkKind("acme", Settings, open_acme)]
+
+Events never pass through a hook.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pluggy
+
+from bridge.api.emulation import EmulatorKind
+from bridge.api.kinds import SinkKind, SourceKind, SpoolKind
+
+API_VERSION = (1, 0)
+"""Major and minor version of everything in ``bridge.api``."""
+
+hookspec = pluggy.HookspecMarker("bridge")
+hookimpl = pluggy.HookimplMarker("bridge")
+
+
+@hookspec
+def bridge_source_kinds() -> Sequence[SourceKind[Any]]:  # type: ignore[empty-body]
+    """Give the kinds of source that this plugin has."""
+
+
+@hookspec
+def bridge_sink_kinds() -> Sequence[SinkKind[Any]]:  # type: ignore[empty-body]
+    """Give the kinds of sink that this plugin has."""
+
+
+@hookspec
+def bridge_spool_kinds() -> Sequence[SpoolKind[Any]]:  # type: ignore[empty-body]
+    """Give the kinds of spool that this plugin has."""
+
+
+@hookspec
+def bridge_emulators() -> Sequence[EmulatorKind]:  # type: ignore[empty-body]
+    """Give the stand-ins for vendor clouds that ``bridged demo`` and the tests run."""

@@ -1,0 +1,183 @@
+"""Kinds: what a plugin hands over, once, at start.
+
+A kind is a value: a name, a settings class, and how to run it. A *source* or a *sink* is a section of the INI file that
+names a kind (``plugin = NAME``). There are no base classes and no life-cycle methods: behaviour is a callable in a
+field, and what must be closed is an async context manager.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from typing import Any, Generic, Protocol, TypeVar
+
+import trio
+from attrs import field, frozen
+
+from bridge.api.events import JSON, Event, Stored
+from bridge.api.spool import OpenSpool
+from bridge.api.webhook import Mount
+
+S = TypeVar("S")
+S_contra = TypeVar("S_contra", contravariant=True)
+
+
+class KeyValue(Protocol):
+    """A small durable memory of one instance. Durable when ``put`` returns."""
+
+    def get(self, key: str) -> JSON:
+        """Give the value, or None. Never waits."""
+        ...
+
+    async def put(self, key: str, value: JSON) -> None:
+        """Store a value; None removes the key. :raises Refused: when the spool cannot store."""
+        ...
+
+
+class Report(Protocol):
+    """Say in which state this instance is, in one sentence without its name.
+
+    Logged once for each change of text, shown by ``bridged status`` and the status page until the next report.
+    """
+
+    def __call__(self, text: str, *, problem: bool = False) -> None:
+        """Report. ``problem`` says that a person should look at it; the text says what to do."""
+        ...
+
+
+class Outlet(Protocol):
+    """The way into the spool."""
+
+    async def emit(self, *events: Event) -> None:
+        """Store events. The return **is** the acknowledgement: they are on disk, or were known already.
+
+        They are stored together or not at all. A cancelled emit may have been stored: emit again, it is known once.
+
+        :raises Refused: when the spool is full or failing; nothing was stored, do not acknowledge.
+        :raises ValueError: when an event cannot be stored whatever the spool does; see ``encode``.
+        """
+        ...
+
+
+@frozen
+class SourceContext:
+    """What a running source is given."""
+
+    name: str
+    """NAME of the section ``[source:NAME]``."""
+    outlet: Outlet
+    mount: Mount
+    state: KeyValue
+    report: Report
+    now: Callable[[], datetime]
+    """The wall clock, UTC."""
+    random: Callable[[], float]
+    """Numbers in [0, 1), for jitter."""
+
+
+@frozen
+class SinkContext:
+    """What an opened sink is given."""
+
+    name: str
+    """NAME of the section ``[sink:NAME]``."""
+    state: KeyValue
+    report: Report
+    now: Callable[[], datetime]
+    """The wall clock, UTC."""
+
+
+class RunSource(Protocol[S_contra]):
+    """Bring events in until cancelled. Exceptions end this instance; it is restarted with backoff."""
+
+    async def __call__(self, settings: S_contra, context: SourceContext, *, task_status: trio.TaskStatus[None]) -> None:
+        """Run; call ``task_status.started()`` when ready: route mounted, login answered."""
+        ...
+
+
+@frozen
+class SourceKind(Generic[S]):
+    """A kind of source."""
+
+    name: str
+    settings: type[S]
+    """A frozen attrs class: its fields are the INI settings, see ``bridge.api.fields``."""
+    run: RunSource[S]
+    paths: Callable[[S], Sequence[str]] | None = None
+    """HTTP paths that an instance with these settings mounts. A kind with paths has the setting ``listener`` from
+    the core; two sources that want one path of one listener are a configuration error. None: no webhooks."""
+    help: str = ""
+    """One line for ``bridged plugins``."""
+
+
+@frozen
+class Batch:
+    """Events of one lane, in order, at least one."""
+
+    events: tuple[Stored, ...]
+    attempt: int = 1
+    """1 for the first attempt. A retried batch holds the same events again."""
+
+
+@frozen
+class Filtered:
+    """Return value of ``deliver``: these events held nothing for this sink, the others were delivered."""
+
+    indexes: frozenset[int] = field(converter=frozenset)
+
+
+class Sink(Protocol):
+    """An open destination."""
+
+    async def deliver(self, batch: Batch) -> Filtered | None:
+        """Make one attempt to deliver a batch. Called for several lanes at once, never twice at once for a device.
+
+        Return when the destination has taken the events; Filtered if some of them held nothing to send.
+
+        :raises Retry: another attempt may succeed.
+        :raises Reject: events are refused for good.
+        :raises Pause: nothing goes until a person acts.
+
+        Any other exception is a mistake in the plugin: it is logged, the batch is tried again, and in the end the
+        event that causes it becomes a dead letter.
+        """
+        ...
+
+
+class OpenSink(Protocol[S_contra]):
+    """Open a destination. An exception on entry is retried with backoff."""
+
+    def __call__(self, settings: S_contra, context: SinkContext) -> AbstractAsyncContextManager[Sink]:
+        """Open."""
+        ...
+
+
+@frozen
+class SinkKind(Generic[S]):
+    """A kind of sink. ``batch``, ``in_flight``, ``timeout``, ``sources`` and the like are the core's settings."""
+
+    name: str
+    settings: type[S]
+    open: OpenSink[S]
+    one_device: bool = False
+    """True if a request can carry one device only: each batch then holds events of one device."""
+    batch: int = 100
+    """Default of the setting ``batch``: most events in one attempt."""
+    in_flight: int = 4
+    """Default of the setting ``in_flight``: most attempts at one time."""
+    help: str = ""
+    """One line for ``bridged plugins``."""
+
+
+@frozen
+class SpoolKind(Generic[S]):
+    """A kind of spool."""
+
+    name: str
+    settings: type[S]
+    open: OpenSpool[S]
+    help: str = ""
+
+
+AnyKind = SourceKind[Any] | SinkKind[Any] | SpoolKind[Any]

@@ -1,0 +1,94 @@
+"""Webhooks: what a source that is called by its vendor receives, and how it accepts.
+
+A receive function is pure: it gets a :class:`Request`, verifies and decodes it, and returns :class:`Accepted` or raises
+:class:`~bridge.api.errors.Refusal`. The core stores the events and answers afterwards; if they cannot be stored the
+answer is 503 with ``Retry-After``.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import Protocol, TypeAlias
+
+from attrs import frozen
+
+from bridge.api.errors import Refusal
+from bridge.api.events import Event
+
+
+@frozen
+class Request:
+    """One HTTP request, complete."""
+
+    method: str
+    """Upper case."""
+    path: str
+    """As sent, without the query, still percent-encoded."""
+    query: str
+    """As sent, without the ``?``."""
+    headers: Mapping[str, tuple[str, ...]]
+    """Lower-case name to all values in the order sent, decoded as Latin-1."""
+    body: bytes
+    """As received: after the transfer encoding, before the content encoding."""
+    peer: str = ""
+    """Address of the caller, for the log."""
+    most_content: int = 8 << 20
+    """Bytes that :meth:`content` may give at most."""
+
+    def content(self) -> bytes:
+        """Give the body after its ``Content-Encoding``: none, ``identity``, ``gzip`` or ``deflate``.
+
+        :raises Refusal: 415 for another encoding, 400 for broken data, 413 above ``most_content``.
+        """
+        encodings = self.headers.get("content-encoding", ())
+        encoding = encodings[0].strip().lower() if encodings else "identity"
+        if encoding == "identity" or not encoding:
+            return self.body
+        if len(encodings) > 1 or encoding not in ("gzip", "x-gzip", "deflate"):
+            raise Refusal(415, "a Content-Encoding that is neither gzip nor deflate")
+        inflate = zlib.decompressobj(wbits=47)  # gzip or zlib, told apart by their first bytes
+        try:
+            content = inflate.decompress(self.body, self.most_content + 1)
+        except zlib.error as exc:
+            raise Refusal(400, f"the {encoding} body cannot be decompressed: {exc}") from exc
+        if len(content) > self.most_content:
+            raise Refusal(413, f"the body is larger than {self.most_content} bytes when decompressed")
+        if not inflate.eof or inflate.unused_data:
+            raise Refusal(400, f"the {encoding} body is cut off or followed by other bytes")
+        return content
+
+
+@frozen
+class Answer:
+    """What is sent back."""
+
+    status: int = 200
+    body: bytes = b""
+    headers: tuple[tuple[str, str], ...] = ()
+    """``Content-Length`` and ``Date`` are added by the server."""
+
+
+@frozen
+class Accepted:
+    """A request was verified and decoded: store these events, then answer."""
+
+    events: tuple[Event, ...] = ()
+    answer: Answer = Answer()
+
+
+Receive: TypeAlias = Callable[[Request], Accepted]
+
+
+class Mount(Protocol):
+    """Put a receive function on a path of the source's listener, for as long as the block is entered."""
+
+    def __call__(
+        self, path: str, receive: Receive, *, methods: tuple[str, ...] = ("POST",)
+    ) -> AbstractContextManager[None]:
+        """Mount. The path must be one of those that the kind's ``paths`` named for these settings.
+
+        ``GET`` implies ``HEAD``; other methods are answered 405 with ``Allow``.
+        """
+        ...

@@ -1,0 +1,133 @@
+"""The core's own settings: the sections that every bridge has, whatever its plugins.
+
+A section of a source, a sink or the spool holds two sets of settings side by side: the core's, from the classes here,
+and those of the plugin that it names.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from attrs import frozen
+
+from bridge.api import Duration, NetworkAddress, SettingError, Size, at_least, between, setting
+
+
+@frozen
+class BridgeSettings:
+    """``[bridge]``: the instance."""
+
+    state: Path | None = setting(
+        None, help="folder of the spool; default $STATE_DIRECTORY, else ./state", example="/var/lib/bridge/office"
+    )
+    plugins: tuple[Path, ...] = setting(
+        (), help="folders of drop-in plugins, files of Python code", example="/etc/bridge/plugins"
+    )
+    drain: Duration = setting(Duration(20), help="longest wait for what is in hand when the bridge is stopped")
+
+
+@frozen
+class AdminSettings:
+    """``[admin]``: what shows how the bridge is."""
+
+    address: NetworkAddress | None = setting(
+        None, help="status page, /livez and /readyz; plain HTTP, on loopback only", example="127.0.0.1:9464"
+    )
+
+
+@frozen
+class ListenerSettings:
+    """``[listener:NAME]``: an HTTPS server on which webhook sources mount their paths."""
+
+    address: NetworkAddress = setting(
+        help="where to listen, HOST:PORT or systemd:NAME for an activated socket", example="0.0.0.0:8443"
+    )
+    certificate: Path | None = setting(None, help="certificate chain, PEM", example="/etc/bridge/tls/fullchain.pem")
+    key: Path | None = setting(None, help="private key, PEM", example="/etc/bridge/tls/privkey.pem")
+    plaintext: bool = setting(False, help="allow plain HTTP on an address that is not loopback")
+    head_limit: Size = setting(Size(16 << 10), help="largest request line and headers", validator=at_least(256))
+    body_limit: Size = setting(Size(1 << 20), help="largest body as received", validator=at_least(0))
+    content_limit: Size = setting(Size(8 << 20), help="largest body after decompression", validator=at_least(0))
+    request_timeout: Duration = setting(
+        Duration(30), help="longest time from the first byte of a request to its answer", validator=at_least(0.1)
+    )
+    idle_timeout: Duration = setting(
+        Duration(75), help="longest silence between two requests of a connection", validator=at_least(0.1)
+    )
+    handshake_timeout: Duration = setting(Duration(10), help="longest TLS handshake", validator=at_least(0.1))
+    commit_timeout: Duration = setting(
+        Duration(8), help="longest wait for the disk, then the answer is 503", validator=at_least(0.1)
+    )
+    connections: int = setting(1000, help="most connections at one time", validator=between(1, 100_000))
+    requests: int = setting(1000, help="most requests in work at one time", validator=between(1, 100_000))
+
+    def __attrs_post_init__(self) -> None:
+        if (self.certificate is None) != (self.key is None):
+            missing = "key" if self.key is None else "certificate"
+            raise SettingError(missing, "missing; certificate and key belong together")
+        if self.certificate is None and not self.plaintext and self.address.host not in LOOPBACK:
+            raise SettingError(
+                "certificate",
+                f"missing; expected certificate and key, because {self.address} is not loopback "
+                "(plaintext = yes allows plain HTTP, for use behind a proxy)",
+            )
+
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+@frozen
+class SpoolSettings:
+    """``[spool]``: the core's part; the rest belongs to the kind of spool."""
+
+    plugin: str = setting("sqlite", help="kind of spool")
+
+
+@frozen
+class SourceSettings:
+    """``[source:NAME]``: the core's part; the rest belongs to the kind of source."""
+
+    plugin: str | None = setting(None, help="kind of source; default: NAME")
+    enabled: bool = setting(True, help="no leaves the section out, but checks it")
+
+
+@frozen
+class WebhookSettings(SourceSettings):
+    """``[source:NAME]`` of a kind that is called by its vendor."""
+
+    listener: str = setting(help="NAME of the section [listener:NAME] on which it is called", example="public")
+
+
+@frozen
+class SinkSettings:
+    """``[sink:NAME]``: the core's part; the rest belongs to the kind of sink."""
+
+    plugin: str | None = setting(None, help="kind of sink; default: NAME")
+    enabled: bool = setting(True, help="no leaves the section out, but checks it; what it owes is kept")
+    sources: tuple[str, ...] = setting((), help="names of the sources it wants; default all", example="sensors, towers")
+    from_: Literal["now", "beginning"] = setting("now", help="where a new sink begins: now, or the oldest kept event")
+    batch: int | None = setting(
+        None, help="most events in one attempt; default depends on the plugin", validator=None, example="100"
+    )
+    in_flight: int | None = setting(None, help="most attempts at one time; default depends on the plugin", example="4")
+    timeout: Duration = setting(Duration(30), help="longest time for one attempt", validator=at_least(0.1))
+    linger: Duration = setting(
+        Duration(0.01), help="pause after an arrival, so that what comes together is sent together"
+    )
+    retry_base: Duration = setting(Duration(1), help="longest first pause after a failure", validator=at_least(0.001))
+    retry_cap: Duration = setting(Duration(300), help="longest pause after many failures", validator=at_least(0.001))
+    pause_probe: Duration = setting(
+        Duration(300), help="time between attempts while credentials or configuration are refused"
+    )
+    reject_limit: int = setting(
+        20,
+        help="refusals in a row without a delivery that pause the sink instead of making dead letters; 0: never pause",
+        validator=at_least(0),
+    )
+
+    def __attrs_post_init__(self) -> None:
+        for name in ("batch", "in_flight"):
+            value = getattr(self, name)
+            if value is not None and not 1 <= value <= 10_000:
+                raise SettingError(name, f"expected a number from 1 to 10000, got {value}")
