@@ -76,17 +76,19 @@ class Lease(Protocol):
         ...
 
     def give_back(self) -> None:
-        """End the lease without settling the rest; the lane may be lent again."""
+        """End the lease without settling the rest; the lane may be lent again. Nothing happens if it has ended."""
         ...
 
 
 class Subscription(Protocol):
     """The way out of the spool for one sink."""
 
-    async def take(self) -> Lease:
+    async def take(self, linger: float = 0.0) -> Lease:
         """Wait until a lane that is not in hand has events for this sink, and lend the first of them.
 
         Lanes take turns. At most ``batch`` events.
+
+        :param linger: seconds to let more events arrive, where this call had to wait for the first.
         """
         ...
 

@@ -1,0 +1,43 @@
+# The two commands of the README are `make demo` and `make test`. Each sets itself up in .venv, without root.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+ARGS ?=
+
+.PHONY: demo test test-fast lint floors bench clean
+
+demo: $(VENV)/ready
+	$(BIN)/bridged demo $(ARGS)
+
+test: $(VENV)/ready
+	$(BIN)/pytest --cov --cov-report=term $(ARGS)
+
+test-fast: $(VENV)/ready
+	$(BIN)/pytest -m "not slow" $(ARGS)
+
+lint: $(VENV)/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# The oldest versions that setup.cfg allows, in an environment of their own.
+floors:
+	$(MAKE) VENV=.venv-floors CONSTRAINTS=.venv-floors.txt test-fast
+
+# Prints ratios; takes minutes; a machine with nothing else to do gives better figures.
+bench: $(VENV)/ready
+	$(BIN)/pip install --quiet --editable '.[bench]'
+	$(BIN)/python -m tests.bench $(ARGS)
+
+$(VENV)/ready: setup.cfg setup.py
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "bridge needs Python 3.11 or later; name it: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -m venv --clear $(VENV) || \
+		{ echo "Python cannot make virtual environments here; on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	$(if $(CONSTRAINTS),$(PYTHON) tests/floors.py > $(CONSTRAINTS))
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]' $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
+	@touch $@
+
+clean:
+	rm -rf .venv .venv-floors .venv-floors.txt build dist *.egg-info .coverage

@@ -1,0 +1,243 @@
+"""The way out: a feeder and lanes for each sink.
+
+    spool ─ subscription.take ─▶ feeder ─ channel ─▶ lanes ─ attempt ─▶ sink plugin
+                                                       └─ settle ─▶ spool
+
+The feeder takes a lease only when an attempt could go at once: what waits in the spool meanwhile makes the next batch
+larger, so a slow destination gets few large requests instead of many small ones. A lane that waits to try again keeps
+its lease, so that the repeated request is identical, but not its slot. At most one lease a lane is held in memory,
+whatever the backlog.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+
+import trio
+from attrs import define, frozen
+
+from bridge.api import Lease, Pause, Refused, Reject, Report, Retry, Sink, Stale, Subscription
+from bridge.flow.lanes import Group, Refusals, Wait, Work
+from bridge.flow.retry import Breaker, backoff
+
+log = logging.getLogger(__name__)
+
+MOST_LANES = 64  # tasks that hold leases; a spool with more lanes serves them in turn
+SETTLE_AGAIN = 1.0  # seconds between attempts to settle while the store cannot write
+
+
+@frozen
+class Policy:
+    """The core's settings of one sink."""
+
+    batch: int
+    in_flight: int
+    timeout: float
+    """Seconds for one attempt."""
+    linger: float
+    retry_base: float
+    retry_cap: float
+    pause_probe: float
+    reject_limit: int
+    one_device: bool
+
+
+class Shelter:
+    """Lets what is under way finish when the bridge stops, for a limited time.
+
+    A shielded scope with a deadline that is set when the time has come: an attempt and its settlement are not cut in
+    half, which would deliver twice what could have been settled.
+    """
+
+    def __init__(self) -> None:
+        self._scopes: set[trio.CancelScope] = set()
+        self._deadline = math.inf
+
+    @contextmanager
+    def scope(self) -> Iterator[None]:
+        """Shield the block until the shelter closes."""
+        with trio.CancelScope(shield=True, deadline=self._deadline) as scope:
+            self._scopes.add(scope)
+            try:
+                yield
+            finally:
+                self._scopes.discard(scope)
+
+    def close(self, grace: float) -> None:
+        """Give what is inside so many seconds; what enters later as well, but not anew."""
+        self._deadline = trio.current_time() + grace
+        for scope in self._scopes:
+            scope.deadline = self._deadline
+
+
+@define
+class Progress:
+    """What one sink did since the bridge was started."""
+
+    delivered: int = 0
+    dead: int = 0
+    filtered: int = 0
+    attempts: int = 0
+    last: datetime | None = None
+    """When something was last delivered, UTC."""
+
+
+class Delivery:
+    """Delivers the events of one subscription to one open sink."""
+
+    def __init__(
+        self,
+        sink: Sink,
+        subscription: Subscription,
+        policy: Policy,
+        *,
+        shelter: Shelter,
+        report: Report,
+        progress: Progress,
+        now: Callable[[], datetime],
+        random: Callable[[], float],
+    ) -> None:
+        self._sink = sink
+        self._subscription = subscription
+        self._policy = policy
+        self._breaker = Breaker(policy.retry_base, policy.retry_cap, policy.pause_probe, random)
+        self._shelter = shelter
+        self._report = report
+        self._progress = progress
+        self._now = now
+        self._random = random
+        self._slots = trio.Semaphore(policy.in_flight)
+        self._refusals = Refusals(policy.reject_limit)
+        self._waiting_devices: dict[int, str] = {}  # lane: why its device waits while others go on
+
+    async def run(self) -> None:
+        """Deliver until cancelled."""
+        self._report("ready")
+        sending, receiving = trio.open_memory_channel[Lease](0)
+        async with trio.open_nursery() as lanes:
+            lanes.start_soon(self._feed, sending)
+            for _ in range(MOST_LANES):
+                lanes.start_soon(self._serve, receiving)
+
+    async def _feed(self, channel: trio.MemorySendChannel[Lease]) -> None:
+        while True:
+            await self._breaker.wait_closed()
+            async with self._slots:
+                pass  # a slot is free: what is taken now can go now
+            lease = await self._subscription.take(self._policy.linger)
+            try:
+                await channel.send(lease)
+            except trio.Cancelled:
+                lease.give_back()
+                raise
+
+    async def _serve(self, channel: trio.MemoryReceiveChannel[Lease]) -> None:
+        async for lease in channel:
+            try:
+                await self._deliver(lease)
+            except Stale as stale:
+                log.warning("a lease of lane %d has ended, its events are lent again: %s", lease.lane, stale)
+            finally:
+                lease.give_back()
+                self._device_goes_on(lease.lane)
+
+    async def _deliver(self, lease: Lease) -> None:
+        work = Work(lease.events, one_device=self._policy.one_device, refusals=self._refusals, now=self._now)
+        failures = 0
+        while (group := work.group) is not None:
+            await self._breaker.permit()
+            async with self._slots:
+                with self._shelter.scope():
+                    wait = await self._attempt(work, group)
+                    await self._settle(lease, work)
+            if wait is None:
+                failures = 0
+                continue
+            failures += 1
+            await trio.sleep(self._pause(lease, wait, failures))
+
+    async def _attempt(self, work: Work, group: Group) -> Wait | None:
+        """Make one attempt and tell work and breaker what came of it."""
+        self._progress.attempts += 1
+        try:
+            try:
+                with trio.fail_after(self._policy.timeout):
+                    outcome = await self._sink.deliver(work.batch(group))
+            except trio.TooSlowError:
+                raise Retry(f"no answer within {self._policy.timeout:g} s") from None
+            work.delivered(group, outcome)
+            wait: Wait | None = None
+        except Retry as verdict:
+            wait = work.failed(group, verdict)
+        except Reject as verdict:
+            wait = work.rejected(group, verdict)
+        except Pause as verdict:
+            wait = work.paused(group, verdict)
+        except Exception as exc:
+            log.debug("the sink failed", exc_info=True)
+            wait = work.crashed(group, exc)
+        self._judge(wait)
+        return wait
+
+    def _judge(self, wait: Wait | None) -> None:
+        before = self._breaker.state
+        if wait is None or wait.scope == "device":
+            self._breaker.succeeded()
+        elif wait.paused:
+            self._breaker.paused()
+        else:
+            self._breaker.failed(wait.after)
+        if wait is not None and wait.scope == "sink" and self._breaker.state != "closed":
+            self._tell(wait)
+        elif before != "closed" and self._breaker.state == "closed":
+            self._tell()
+
+    def _tell(self, wait: Wait | None = None) -> None:
+        """Report the state of the sink."""
+        if wait is not None and wait.paused:
+            again = f"nothing is dropped; tried again every {self._policy.pause_probe:g} s"
+            self._report(f"paused: {wait.why}; {again}", problem=True)
+        elif wait is not None:
+            self._report(f"fails: {wait.why}; trying again, its events wait", problem=True)
+        elif self._waiting_devices:
+            why = next(iter(self._waiting_devices.values()))
+            self._report(f"delivers, but {len(self._waiting_devices)} lanes wait: {why}", problem=True)
+        else:
+            self._report("delivers again")
+
+    def _pause(self, lease: Lease, wait: Wait, failures: int) -> float:
+        """Give the seconds that this lane waits."""
+        if wait.scope == "device":
+            self._waiting_devices[lease.lane] = wait.why
+            self._tell()
+        if wait.paused:
+            return self._policy.pause_probe if wait.scope == "device" else 0.0  # else the breaker holds it
+        return backoff(failures, self._policy.retry_base, self._policy.retry_cap, self._random)
+
+    def _device_goes_on(self, lane: int) -> None:
+        if self._waiting_devices.pop(lane, None) is not None:
+            self._tell()
+
+    async def _settle(self, lease: Lease, work: Work) -> None:
+        count, filtered, dead = work.settlement()
+        if not count:
+            return
+        while True:
+            try:
+                await lease.settle(count, filtered=filtered, dead=dead)
+            except Refused:
+                await trio.sleep(SETTLE_AGAIN)  # the spool reports why; delivered is delivered, so hold on to it
+            else:
+                break
+        work.settled(count)
+        self._progress.delivered += count - filtered - len(dead)
+        self._progress.filtered += filtered
+        self._progress.dead += len(dead)
+        if count > filtered + len(dead):
+            self._progress.last = self._now()
+        for letter in dead:
+            log.warning("an event became a dead letter: %s", letter.reason)

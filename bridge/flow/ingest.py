@@ -1,0 +1,130 @@
+"""The way in: from the sources, through one memory channel, into the spool.
+
+    source ── outlet.emit ──▶ channel ──▶ writer ──▶ spool commit
+                 ◀──── durable, or refused ───┘
+
+Emits that wait while the disk is busy share the next commit: the slower the disk, the larger the commits, and nobody
+had to choose a batch size.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime
+
+import trio
+from attrs import define, field
+
+from bridge.api import Arrival, Event, Outlet, Refused, Spool, encode
+
+log = logging.getLogger(__name__)
+
+MOST_WAITERS = 500  # emits in one commit: bounds it, and with it the wait of the next emit
+
+
+@define(eq=False)
+class _Waiter:
+    """One emit on its way."""
+
+    arrivals: list[Arrival]
+    settled: trio.Event = field(factory=trio.Event)
+    refused: Refused | None = None
+
+
+@define
+class Intake:
+    """What one source brought in since the bridge was started."""
+
+    events: int = 0
+    """Events acknowledged, duplicates included."""
+    refused: int = 0
+    """Events that the spool refused."""
+    last: datetime | None = None
+    """When the newest was acknowledged, UTC."""
+
+
+class Ingest:
+    """The open way in."""
+
+    def __init__(self, channel: trio.MemorySendChannel[_Waiter], now: Callable[[], datetime]) -> None:
+        self._channel = channel
+        self._now = now
+        self.intakes: dict[str, Intake] = {}
+        """By name of the source."""
+
+    def outlet(self, source: str) -> Outlet:
+        """Give the outlet of a source."""
+        return _SourceOutlet(source, self._channel, self._now, self.intakes.setdefault(source, Intake()))
+
+
+class _SourceOutlet:
+    def __init__(
+        self,
+        source: str,
+        channel: trio.MemorySendChannel[_Waiter],
+        now: Callable[[], datetime],
+        intake: Intake,
+    ) -> None:
+        self._source = source
+        self._channel = channel
+        self._now = now
+        self._intake = intake
+
+    async def emit(self, *events: Event) -> None:
+        """See :class:`bridge.api.Outlet`."""
+        received = self._now()
+        waiter = _Waiter([Arrival(self._source, event.key, event.device, encode(event), received) for event in events])
+        if not waiter.arrivals:
+            await trio.lowlevel.checkpoint()
+            return
+        await self._channel.send(waiter)
+        await waiter.settled.wait()
+        if waiter.refused is not None:
+            self._intake.refused += len(events)
+            raise Refused(waiter.refused.reason, retry_after=waiter.refused.retry_after)
+        self._intake.events += len(events)
+        self._intake.last = received
+
+
+@asynccontextmanager
+async def open_ingest(spool: Spool, now: Callable[[], datetime]) -> AsyncIterator[Ingest]:
+    """Open the way into a spool. On leaving, what was emitted before is committed."""
+    sending, receiving = trio.open_memory_channel[_Waiter](MOST_WAITERS)
+    async with trio.open_nursery() as writer, sending:
+        writer.start_soon(_write, receiving, spool)
+        yield Ingest(sending, now)
+
+
+async def _write(channel: trio.MemoryReceiveChannel[_Waiter], spool: Spool) -> None:
+    """Take one emit, then all that already wait, commit, answer all."""
+    async with channel:
+        async for first in channel:
+            waiters = [first, *_waiting(channel)]
+            refused = await _append([arrival for waiter in waiters for arrival in waiter.arrivals], spool)
+            for waiter in waiters:
+                waiter.refused = refused
+                waiter.settled.set()
+
+
+def _waiting(channel: trio.MemoryReceiveChannel[_Waiter]) -> list[_Waiter]:
+    waiters: list[_Waiter] = []
+    try:
+        while len(waiters) < MOST_WAITERS:
+            waiters.append(channel.receive_nowait())
+    except (trio.WouldBlock, trio.EndOfChannel):
+        pass  # nobody else waits now
+    return waiters
+
+
+async def _append(arrivals: list[Arrival], spool: Spool) -> Refused | None:
+    try:
+        await spool.append(arrivals)
+    except Refused as refused:
+        return refused
+    except Exception:
+        # A defect of the engine must not end the way in: nothing is acknowledged, senders try again.
+        log.exception("spool: append failed unexpectedly; nothing was acknowledged")
+        return Refused("the spool failed unexpectedly")
+    return None

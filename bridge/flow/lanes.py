@@ -1,0 +1,213 @@
+"""One lease, from the first attempt to the last settlement.
+
+A lease holds events of one lane. It is cut into *groups*, each delivered by one attempt: the whole lease, or one group
+for each device where a sink takes one device a request. Then, group by group:
+
+    delivered ──▶ the events are done
+    Reject    ──▶ bisect: two halves take the group's place; a single event becomes a dead letter
+    Retry     ──▶ wait, the same group again (the same events: an identical request)
+    Pause     ──▶ wait longer; if it concerns one device only, the other groups go on meanwhile
+
+After each attempt what is done at the front of the lease is settled: that is all that a crash can repeat.
+
+One refusal is the fault of an event, twenty in a row are the fault of a configuration: when ``reject_limit`` events
+were refused and none was taken in between, the events become pending again and the sink is paused.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from attrs import define, frozen
+
+from bridge.api import Batch, DeadLetter, Filtered, Pause, Reject, Retry, Stored
+
+CRASHES_TO_REJECT = 3  # attempts in which the plugin itself failed, before its batch is bisected
+
+
+@define(eq=False)
+class Group:
+    """Events that go in one attempt."""
+
+    indexes: Sequence[int]
+    """Positions in the lease as it was lent."""
+    attempts: int = 0
+    crashes: int = 0
+    paused: bool = False
+    """True while a Pause concerns this device only."""
+
+
+@frozen
+class Wait:
+    """Nothing more can be done now."""
+
+    why: str
+    after: float | None = None
+    """Seconds that the destination asked for."""
+    scope: str = "sink"
+    """Who waits: ``sink``, or ``device`` when others go on."""
+    paused: bool = False
+    """True if a person must act."""
+
+
+@define(eq=False)
+class Refusals:
+    """Refusals in a row, counted over all lanes of a sink."""
+
+    limit: int
+    in_a_row: int = 0
+
+    @property
+    def systemic(self) -> bool:
+        """Whether these many refusals are not the fault of events any more."""
+        return 0 < self.limit <= self.in_a_row
+
+
+class Work:
+    """What is left of a lease. Decides; whoever holds it delivers, waits and settles."""
+
+    def __init__(
+        self, events: Sequence[Stored], *, one_device: bool, refusals: Refusals, now: Callable[[], datetime]
+    ) -> None:
+        self._events = events
+        self._one_device = one_device
+        self._refusals = refusals
+        self._now = now
+        self._groups = deque(_groups(events, one_device=one_device))
+        self._done: dict[int, DeadLetter | bool] = {}  # a dead letter; True: delivered; False: filtered
+        self._condemned: list[int] = []  # refused since the last delivery, not settled yet
+        self._settled = 0
+
+    @property
+    def group(self) -> Group | None:
+        """The group to deliver next; None when all is done."""
+        return self._groups[0] if self._groups else None
+
+    def batch(self, group: Group) -> Batch:
+        """Make the batch of a group's next attempt."""
+        group.attempts += 1
+        return Batch(tuple(self._events[index] for index in group.indexes), group.attempts)
+
+    def delivered(self, group: Group, outcome: Filtered | None) -> None:
+        """The sink took the group."""
+        filtered = outcome.indexes if outcome is not None else ()
+        for position, index in enumerate(group.indexes):
+            self._done[index] = position not in filtered
+        self._groups.popleft()
+        if len(filtered) < len(group.indexes):
+            self._condemned.clear()
+            self._refusals.in_a_row = 0
+
+    def rejected(self, group: Group, verdict: Reject) -> Wait | None:
+        """The sink refused the group, or some of its events, for good."""
+        if not verdict.indexes and len(group.indexes) > 1:
+            self._bisect(group)
+            return None
+        culprits = verdict.indexes or frozenset((0,))
+        for position, index in enumerate(group.indexes):
+            if position in culprits:
+                self._condemn(index, verdict, group.attempts)
+            else:
+                self._done[index] = True
+        self._groups.popleft()
+        if len(culprits) < len(group.indexes):
+            self._condemned.clear()
+            self._refusals.in_a_row = 0
+        if self._refusals.systemic:
+            self._reprieve()
+            return Wait(
+                f"refused {self._refusals.in_a_row} events in a row, so it is not the events: {verdict.why}",
+                paused=True,
+            )
+        return None
+
+    def failed(self, group: Group, verdict: Retry) -> Wait:
+        """The attempt failed. The other devices get the next turn, so that one cannot hold them up."""
+        if group.attempts > 1:
+            self._others_first(group)
+        return Wait(verdict.why, verdict.after)
+
+    def crashed(self, group: Group, exc: Exception) -> Wait | None:
+        """The plugin itself failed: tried again a few times, then treated as a refusal of these events."""
+        why = f"the plugin failed: {type(exc).__name__}: {exc}"
+        group.crashes += 1
+        if group.crashes < CRASHES_TO_REJECT:
+            return Wait(why, scope="device")
+        return self.rejected(group, Reject(why))
+
+    def paused(self, group: Group, verdict: Pause) -> Wait | None:
+        """The sink needs a person. For one device only: None while another group can go."""
+        if not verdict.device_only:
+            return Wait(verdict.why, paused=True)
+        for other in self._groups:
+            other.paused = other.paused or self._device(other) == self._device(group)
+        self._others_first(group)
+        if not self._groups[0].paused:
+            return None
+        for other in self._groups:
+            other.paused = False
+        return Wait(verdict.why, scope="device", paused=True)
+
+    def settlement(self) -> tuple[int, int, list[DeadLetter]]:
+        """Take what is done at the front: number of events, how many filtered, dead letters among them.
+
+        Events that may yet be reprieved are not part of it while others of the lease are still to be tried.
+        """
+        count = filtered = 0
+        dead: list[DeadLetter] = []
+        held = self._condemned[0] if self._condemned and self._groups else len(self._events)
+        while (index := self._settled + count) < held and index in self._done:
+            outcome = self._done[index]
+            if isinstance(outcome, DeadLetter):
+                dead.append(DeadLetter(count, outcome.reason, outcome.status, outcome.attempts, outcome.time))
+            elif not outcome:
+                filtered += 1
+            count += 1
+        return count, filtered, dead
+
+    def settled(self, count: int) -> None:
+        """The front was settled."""
+        self._settled += count
+        self._condemned = [index for index in self._condemned if index >= self._settled]
+
+    def _bisect(self, group: Group) -> None:
+        middle = len(group.indexes) // 2
+        self._groups.popleft()
+        self._groups.extendleft(
+            Group(half, group.attempts, group.crashes) for half in (group.indexes[middle:], group.indexes[:middle])
+        )
+
+    def _condemn(self, index: int, verdict: Reject, attempts: int) -> None:
+        self._refusals.in_a_row += 1
+        self._condemned.append(index)
+        self._done[index] = DeadLetter(index, verdict.why, verdict.status, attempts, self._now())
+
+    def _reprieve(self) -> None:
+        """Make what was refused since the last delivery pending again, in order, before everything else."""
+        for index in self._condemned:
+            del self._done[index]
+        waiting = [index for group in self._groups for index in group.indexes]
+        again = sorted([*self._condemned, *waiting])
+        self._condemned.clear()
+        self._groups = deque(_groups(self._events, one_device=self._one_device, only=again))
+
+    def _device(self, group: Group) -> str:
+        return self._events[group.indexes[0]].event.device
+
+    def _others_first(self, group: Group) -> None:
+        """Move a device's groups behind those of other devices, and paused ones behind all; order within stays."""
+        if self._one_device:
+            device = self._device(group)
+            self._groups = deque(sorted(self._groups, key=lambda other: (other.paused, self._device(other) == device)))
+
+
+def _groups(events: Sequence[Stored], *, one_device: bool, only: Sequence[int] | None = None) -> list[Group]:
+    indexes = range(len(events)) if only is None else only
+    if not one_device:
+        return [Group(indexes)]
+    devices: dict[str, list[int]] = {}
+    for index in indexes:
+        devices.setdefault(events[index].event.device, []).append(index)
+    return [Group(group) for group in devices.values()]

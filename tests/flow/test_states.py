@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+import logging
+
+from bridge.flow.states import Board
+
+
+def test_a_state_is_logged_once_however_often_it_is_reported(caplog, now):
+    caplog.set_level(logging.INFO)
+    board = Board(now)
+    report = board.report("sink:databoom")
+    for _ in range(1000):
+        report("connection refused", problem=True)
+    report("delivers again")
+    assert [record.getMessage() for record in caplog.records] == [
+        "databoom: connection refused",
+        "databoom: delivers again",
+    ]
+
+
+def test_only_problems_are_listed_as_problems(now):
+    board = Board(now)
+    board.report("sink:a")("ready")
+    board.report("sink:b")("paused", problem=True)
+    assert list(board.problems) == ["sink:b"]
+    board.report("sink:b")("delivers again")
+    assert not board.problems

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import trio
+
+from bridge.flow.supervision import supervise
+
+
+async def test_a_crashing_instance_is_started_again_and_a_good_one_misses_nothing(autojump_clock):
+    crashes = ticks = 0
+    reports: list[str] = []
+
+    async def crashing(status: trio.TaskStatus[None]) -> None:
+        nonlocal crashes
+        crashes += 1
+        async with trio.open_nursery():
+            raise RuntimeError("boom")
+
+    async def good(status: trio.TaskStatus[None]) -> None:
+        nonlocal ticks
+        while True:
+            await trio.sleep(1)
+            ticks += 1
+
+    def report(text: str, *, problem: bool = False) -> None:
+        assert problem
+        reports.append(text)
+
+    with trio.move_on_after(3600.5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(supervise, "a", crashing, report, lambda: 0.9)
+            nursery.start_soon(supervise, "b", good, report, lambda: 0.9)
+    assert ticks == 3600
+    assert 60 <= crashes <= 75
+    assert "RuntimeError: boom" in reports[0]
+
+
+async def test_health_makes_the_next_crash_the_first(autojump_clock):
+    starts: list[float] = []
+
+    async def crashing_after_an_hour(status: trio.TaskStatus[None]) -> None:
+        starts.append(trio.current_time())
+        await trio.sleep(3600)
+        raise OSError
+
+    with trio.move_on_after(36_000):
+        await supervise("a", crashing_after_an_hour, lambda text, problem=False: None, lambda: 1.0)
+    assert all(later - earlier == 3602 for earlier, later in zip(starts, starts[1:], strict=False))
+
+
+async def test_an_instance_that_returns_at_once_is_started_again(autojump_clock):
+    reports: list[str] = []
+
+    async def returning(status: trio.TaskStatus[None]) -> None:
+        status.started()
+
+    with trio.move_on_after(100):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(
+                lambda task_status: supervise(
+                    "a",
+                    returning,
+                    lambda text, problem=False: reports.append(text),
+                    lambda: 0.5,
+                    task_status=task_status,
+                )
+            )
+    assert len(reports) > 3
+    assert "ended by itself" in reports[0]
+
+
+async def test_cancelling_while_the_clean_up_fails_still_cancels(autojump_clock):
+    async def failing_on_exit(status: trio.TaskStatus[None]) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise ValueError("in clean-up")
+
+    with trio.move_on_after(5) as scope:
+        await supervise("a", failing_on_exit, lambda text, problem=False: None, lambda: 0.5)
+    assert scope.cancelled_caught
