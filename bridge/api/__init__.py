@@ -36,6 +36,7 @@ from bridge.api.fields import (
 )
 from bridge.api.hookspecs import API_VERSION, hookimpl
 from bridge.api.kinds import (
+    AnyKind,
     Batch,
     Filtered,
     KeyValue,
@@ -50,6 +51,7 @@ from bridge.api.kinds import (
 )
 from bridge.api.spool import (
     Account,
+    Audit,
     DeadLetter,
     Lease,
     Spool,
@@ -67,7 +69,9 @@ __all__ = [
     "Accepted",
     "Account",
     "Answer",
+    "AnyKind",
     "Arrival",
+    "Audit",
     "Batch",
     "DeadLetter",
     "Duration",

@@ -138,7 +138,7 @@ def encode(event: Event) -> bytes:
                 "data": event.data,
             }
         )
-    except (TypeError, ValueError) as exc:
+    except (TypeError, ValueError, OverflowError) as exc:
         raise ValueError(f"event {event.key!r} of device {event.device!r} cannot be stored: {exc}") from exc
 
 

@@ -7,16 +7,17 @@ field, and what must be closed is an async context manager.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 import trio
 from attrs import field, frozen
 
 from bridge.api.events import JSON, Event, Stored
-from bridge.api.spool import OpenSpool
+from bridge.api.spool import Audit, OpenSpool
 from bridge.api.webhook import Mount
 
 S = TypeVar("S")
@@ -120,11 +121,15 @@ class Batch:
     """1 for the first attempt. A retried batch holds the same events again."""
 
 
+def _frozenset(indexes: Iterable[int]) -> frozenset[int]:
+    return frozenset(indexes)  # the bare class as converter would have no item type for mypy
+
+
 @frozen
 class Filtered:
     """Return value of ``deliver``: these events held nothing for this sink, the others were delivered."""
 
-    indexes: frozenset[int] = field(converter=frozenset)
+    indexes: frozenset[int] = field(converter=_frozenset)
 
 
 class Sink(Protocol):
@@ -177,6 +182,9 @@ class SpoolKind(Generic[S]):
     name: str
     settings: type[S]
     open: OpenSpool[S]
+    audit: Callable[[Path, Collection[str]], Audit] | None = None
+    """Proves the balance of the spool in a state folder, open or not, without writing; given the names of the
+    configured sinks. None: this kind cannot."""
     help: str = ""
 
 

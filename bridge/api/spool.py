@@ -117,6 +117,20 @@ class Account:
         return self.received == self.delivered + self.filtered + self.dead + self.expired + self.pending
 
 
+@frozen
+class Audit:
+    """What the rows of a spool prove, whatever its counters say."""
+
+    accounts: tuple[Account, ...]
+    problems: tuple[str, ...]
+    """What does not hold, in sentences."""
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every received event is in exactly one state, for every sink."""
+        return not self.problems and all(account.balanced for account in self.accounts)
+
+
 class Spool(Protocol):
     """An open spool."""
 

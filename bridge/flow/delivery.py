@@ -148,12 +148,14 @@ class Delivery:
     async def _deliver(self, lease: Lease) -> None:
         work = Work(lease.events, one_device=self._policy.one_device, refusals=self._refusals, now=self._now)
         failures = 0
-        while (group := work.group) is not None:
+        while (group := work.next_group()) is not None:
             await self._breaker.permit()
+            wait: Wait | None = None
             async with self._slots:
                 with self._shelter.scope():
                     wait = await self._attempt(work, group)
                     await self._settle(lease, work)
+                await trio.lowlevel.checkpoint_if_cancelled()  # the shelter may have closed
             if wait is None:
                 failures = 0
                 continue
@@ -186,7 +188,10 @@ class Delivery:
     def _judge(self, wait: Wait | None) -> None:
         before = self._breaker.state
         if wait is None or wait.scope == "device":
-            self._breaker.succeeded()
+            if self._refusals.systemic:
+                self._breaker.paused()  # an answer that came late: only a delivery ends this pause
+            else:
+                self._breaker.succeeded()
         elif wait.paused:
             self._breaker.paused()
         else:

@@ -109,9 +109,10 @@ async def _write(channel: trio.MemoryReceiveChannel[_Waiter], spool: Spool) -> N
 
 
 def _waiting(channel: trio.MemoryReceiveChannel[_Waiter]) -> list[_Waiter]:
+    """Give those who wait behind the first."""
     waiters: list[_Waiter] = []
     try:
-        while len(waiters) < MOST_WAITERS:
+        while len(waiters) < MOST_WAITERS - 1:
             waiters.append(channel.receive_nowait())
     except (trio.WouldBlock, trio.EndOfChannel):
         pass  # nobody else waits now

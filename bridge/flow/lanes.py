@@ -58,6 +58,13 @@ class Refusals:
 
     limit: int
     in_a_row: int = 0
+    trips: int = 0
+    """How often the limit was reached."""
+
+    def add(self) -> None:
+        """Count a refusal."""
+        self.in_a_row += 1
+        self.trips += self.in_a_row == self.limit
 
     @property
     def systemic(self) -> bool:
@@ -74,15 +81,18 @@ class Work:
         self._events = events
         self._one_device = one_device
         self._refusals = refusals
+        self._trips = refusals.trips
         self._now = now
         self._groups = deque(_groups(events, one_device=one_device))
         self._done: dict[int, DeadLetter | bool] = {}  # a dead letter; True: delivered; False: filtered
         self._condemned: list[int] = []  # refused since the last delivery, not settled yet
         self._settled = 0
 
-    @property
-    def group(self) -> Group | None:
-        """The group to deliver next; None when all is done."""
+    def next_group(self) -> Group | None:
+        """Give the group to deliver next; None when all is done."""
+        if self._trips != self._refusals.trips:
+            self._trips = self._refusals.trips
+            self._reprieve()  # what another lane found out holds for the refusals here as well
         return self._groups[0] if self._groups else None
 
     def batch(self, group: Group) -> Batch:
@@ -103,6 +113,8 @@ class Work:
     def rejected(self, group: Group, verdict: Reject) -> Wait | None:
         """The sink refused the group, or some of its events, for good."""
         if not verdict.indexes and len(group.indexes) > 1:
+            if self._refusals.systemic:
+                return self._systemic(verdict)
             self._bisect(group)
             return None
         culprits = verdict.indexes or frozenset((0,))
@@ -115,13 +127,11 @@ class Work:
         if len(culprits) < len(group.indexes):
             self._condemned.clear()
             self._refusals.in_a_row = 0
-        if self._refusals.systemic:
-            self._reprieve()
-            return Wait(
-                f"refused {self._refusals.in_a_row} events in a row, so it is not the events: {verdict.why}",
-                paused=True,
-            )
-        return None
+        return self._systemic(verdict) if self._refusals.systemic else None
+
+    def _systemic(self, verdict: Reject) -> Wait:
+        why = f"refused {self._refusals.limit} events in a row, so it is hardly the events' fault: {verdict.why}"
+        return Wait(why, paused=True)
 
     def failed(self, group: Group, verdict: Retry) -> Wait:
         """The attempt failed. The other devices get the next turn, so that one cannot hold them up."""
@@ -180,7 +190,7 @@ class Work:
         )
 
     def _condemn(self, index: int, verdict: Reject, attempts: int) -> None:
-        self._refusals.in_a_row += 1
+        self._refusals.add()
         self._condemned.append(index)
         self._done[index] = DeadLetter(index, verdict.why, verdict.status, attempts, self._now())
 

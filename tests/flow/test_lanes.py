@@ -28,7 +28,7 @@ class Desk:
         self.waits: list[str] = []
 
     def run(self, attempt: Attempt, most: int = 10_000) -> None:
-        while (group := self.work.group) is not None and self.requests < most:
+        while (group := self.work.next_group()) is not None and self.requests < most:
             self.requests += 1
             batch = self.work.batch(group)
             try:
@@ -217,7 +217,7 @@ def test_what_is_done_at_the_front_is_settled_while_the_rest_waits():
 def test_the_time_of_a_dead_letter_is_when_it_was_given_up():
     later: datetime = START.replace(year=2027)
     work = Work(make_stored(["d"]), one_device=False, refusals=Refusals(0), now=lambda: later)
-    group = work.group
+    group = work.next_group()
     assert group is not None
     work.batch(group)
     work.rejected(group, Reject("no"))

@@ -1,0 +1,122 @@
+"""One picture of all instances, taken when somebody looks: nothing is computed for nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from datetime import datetime
+
+from attrs import frozen
+
+from bridge.api import JSON, Account, Spool
+from bridge.flow.ingest import Intake
+from bridge.flow.states import Board, State
+
+
+@frozen
+class SourceStatus:
+    """A source since the bridge was started."""
+
+    name: str
+    kind: str
+    state: State | None
+    intake: Intake
+
+
+@frozen
+class SinkStatus:
+    """A sink, with the balance that its spool keeps."""
+
+    name: str
+    kind: str
+    state: State | None
+    account: Account
+
+
+@frozen
+class Status:
+    """The whole bridge."""
+
+    instance: str
+    now: datetime
+    started: datetime
+    refusal: str | None
+    """Why the spool takes nothing now, or None."""
+    sources: tuple[SourceStatus, ...]
+    sinks: tuple[SinkStatus, ...]
+    problems: Mapping[str, State]
+
+    def as_json(self) -> JSON:
+        """Give it as plain values; times are ISO 8601, UTC."""
+        return {
+            "instance": self.instance,
+            "time": self.now.isoformat(),
+            "started": self.started.isoformat(),
+            "spool": {"refusal": self.refusal},
+            "sources": [
+                {
+                    "name": source.name,
+                    "plugin": source.kind,
+                    "state": source.state.text if source.state else None,
+                    "events": source.intake.events,
+                    "refused": source.intake.refused,
+                    "last": source.intake.last.isoformat() if source.intake.last else None,
+                }
+                for source in self.sources
+            ],
+            "sinks": [
+                {
+                    "name": sink.name,
+                    "plugin": sink.kind,
+                    "state": sink.state.text if sink.state else None,
+                    "received": sink.account.received,
+                    "delivered": sink.account.delivered,
+                    "filtered": sink.account.filtered,
+                    "dead": sink.account.dead,
+                    "expired": sink.account.expired,
+                    "pending": sink.account.pending,
+                    "oldest_pending": sink.account.oldest_pending.isoformat() if sink.account.oldest_pending else None,
+                    "orphaned": sink.account.orphaned,
+                }
+                for sink in self.sinks
+            ],
+            "problems": {
+                name: {"text": state.text, "since": state.since.isoformat()} for name, state in self.problems.items()
+            },
+        }
+
+
+@frozen
+class Observer:
+    """Takes the picture."""
+
+    instance: str
+    started: datetime
+    now: Callable[[], datetime]
+    spool: Spool
+    board: Board
+    intakes: Mapping[str, Intake]
+    sources: Mapping[str, str]
+    """Name of each running source: name of its kind."""
+    sinks: Mapping[str, str]
+    configured: Collection[str]
+    """Names of all sinks in the configuration, the disabled ones too."""
+
+    async def look(self) -> Status:
+        """Give the status as of now."""
+        states = self.board.states
+        accounts = await self.spool.accounts(self.configured)
+        return Status(
+            instance=self.instance,
+            now=self.now(),
+            started=self.started,
+            refusal=self.spool.refusal,
+            sources=tuple(
+                SourceStatus(name, kind, states.get(f"source:{name}"), self.intakes.get(name) or Intake())
+                for name, kind in self.sources.items()
+            ),
+            sinks=tuple(
+                SinkStatus(account.sink, self.sinks.get(account.sink, "-"), states.get(f"sink:{account.sink}"), account)
+                for account in accounts
+            ),
+            problems=self.board.problems,
+        )

@@ -1,0 +1,217 @@
+"""The command ``bridged``.
+
+Exit codes: 0 good, 1 failed, 2 usage, 78 configuration.
+"""
+
+from __future__ import annotations
+
+import argparse
+import faulthandler
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import trio
+
+from bridge import __version__
+from bridge.api import AnyKind, Duration, SpoolError
+from bridge.config import Kinds, Loaded, bridge_settings, read, sample_config, sample_section, show_config, understand
+from bridge.daemon import Bridge, open_spool, run_bridge, state_folder
+from bridge.http.listeners import ListenError
+from bridge.http.tls import TlsError
+from bridge.plugins import Registry, load_plugins
+from bridge.systemd import Notifier
+
+CONFIGURATION = 78  # EX_CONFIG of sysexits.h
+SWITCH_INTERVAL = 0.0005  # seconds; at Python's 0.005 a commit waits 40 ms for a busy loop, at this 3 ms
+DEFAULT_CONFIG = Path("/etc/bridge/default.ini")
+
+log = logging.getLogger("bridge")
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command and give its exit code."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] = options.command
+    return command(options)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="bridged", description="Moves sensor readings between clouds and loses none.")
+    parser.add_argument("--version", action="version", version=f"bridged {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, command: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text)
+        added.set_defaults(command=command)
+        return added
+
+    configured = [
+        add("run", _run, "run the bridge until SIGTERM or Ctrl-C"),
+        add("check", _check, "check a configuration; every mistake at once"),
+        add("show-config", _show_config, "show what is in effect, and where each value comes from"),
+        add("audit", _audit, "prove from the spool that for each sink every event is in exactly one state"),
+        add("plugins", _plugins, "list the plugins, and why one is not loaded"),
+    ]
+    purge = add("purge-sink", _purge_sink, "forget a sink that no section names, and the events it still owes")
+    purge.add_argument("sink", help="NAME of the sink")
+    for each in (*configured, purge):
+        each.add_argument(
+            "--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE", help="the INI file (default: %(default)s)"
+        )
+    sample = add("sample-config", _sample_config, "print a commented configuration to begin with")
+    sample.add_argument("plugin", nargs="*", help="only the sections of these plugins")
+    demo = add("demo", _demo, "run the bridge between emulated clouds on this machine, live")
+    demo.add_argument("--for", dest="seconds", type=_duration, default=float("inf"), metavar="TIME", help="such as 20s")
+    demo.add_argument("--rate", type=float, default=2.0, help="events a second of each cloud (default: %(default)s)")
+    return parser
+
+
+def _duration(text: str) -> float:
+    try:
+        return Duration.parse(text)
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(f"expected {exc}, got {text!r}") from exc
+
+
+def _load(path: Path, *, checking: bool) -> tuple[Loaded, Registry]:
+    """Read a configuration and say everything that is wrong with it, on standard error."""
+    document = read(path)
+    registry = load_plugins(bridge_settings(document, environ=os.environ).plugins)
+    kinds = Kinds(registry.sources, registry.sinks, registry.spools, registry.unusable)
+    loaded = understand(document, kinds, environ=os.environ, checking=checking)
+    for problem in loaded.problems:
+        print(problem, file=sys.stderr)
+    for name, reason in registry.unusable.items():
+        print(f"warning: plugin {name}: {reason}", file=sys.stderr)
+    return loaded, registry
+
+
+def _run(options: argparse.Namespace) -> int:
+    faulthandler.enable()
+    sys.setswitchinterval(SWITCH_INTERVAL)
+    _log_to_console(os.environ)
+    notifier = Notifier.from_environment(os.environ)
+    loaded, _ = _load(options.config, checking=False)
+    if loaded.config is None:
+        return CONFIGURATION
+    bridge = Bridge(options.config.stem, loaded.config, os.environ)
+
+    async def until_signalled() -> None:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            await run_bridge(bridge, notifier, signals)
+
+    status = 0
+    try:
+        trio.run(until_signalled)
+    except* (SpoolError, ListenError, TlsError, OSError) as group:
+        for exc in _leaves(group):
+            log.error("bridge: cannot go on: %s", exc)  # noqa: TRY400  # a sentence for the operator, no traceback
+        status = 1
+    return status
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    return [
+        leaf for exc in group.exceptions for leaf in (_leaves(exc) if isinstance(exc, BaseExceptionGroup) else [exc])
+    ]
+
+
+def _log_to_console(environ: Mapping[str, str]) -> None:
+    """Log in a readable form; the journal has its own clock."""
+    clock = "" if "JOURNAL_STREAM" in environ else "%(asctime)s "
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format=f"{clock}%(levelname).1s %(message)s", datefmt="%H:%M:%S"
+    )
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each request
+    logging.captureWarnings(capture=True)
+
+
+def _check(options: argparse.Namespace) -> int:
+    loaded, _ = _load(options.config, checking=True)
+    if loaded.errors:
+        return CONFIGURATION
+    print(f"{options.config}: good")
+    return 0
+
+
+def _show_config(options: argparse.Namespace) -> int:
+    loaded, _ = _load(options.config, checking=True)
+    print(show_config(loaded), end="")
+    return CONFIGURATION if loaded.errors else 0
+
+
+def _audit(options: argparse.Namespace) -> int:
+    loaded, _ = _load(options.config, checking=True)
+    if loaded.config is None:
+        return CONFIGURATION
+    audit = loaded.config.spool.kind.audit
+    if audit is None:
+        print(f"a spool of the kind {loaded.config.spool.kind.name} cannot be audited", file=sys.stderr)
+        return 1
+    result = audit(state_folder(loaded.config, os.environ), loaded.config.sink_names)
+    for account in result.accounts:
+        print(account)
+    for problem in result.problems:
+        print(f"audit: {problem}", file=sys.stderr)
+    print("the balance adds up" if result.balanced else "the balance does not add up")
+    return 0 if result.balanced else 1
+
+
+def _purge_sink(options: argparse.Namespace) -> int:
+    loaded, _ = _load(options.config, checking=True)
+    if loaded.config is None:
+        return CONFIGURATION
+    if options.sink in loaded.config.sink_names:
+        print(f"{options.sink} is in the configuration; remove its section first", file=sys.stderr)
+        return 1
+    config = loaded.config
+
+    async def purge() -> int:
+        bridge = Bridge(options.config.stem, config, os.environ)
+        async with open_spool(bridge) as spool:
+            if options.sink not in {account.sink for account in await spool.accounts(())}:
+                print(f"the spool knows no sink {options.sink!r}", file=sys.stderr)
+                return 1
+            print(f"{options.sink}: forgotten, with {await spool.purge(options.sink)} pending events")
+            return 0
+
+    try:
+        return trio.run(purge)
+    except SpoolError as exc:
+        print(exc, file=sys.stderr)
+        return 1
+
+
+def _plugins(options: argparse.Namespace) -> int:
+    folders: Sequence[Path] = ()
+    if options.config.exists():
+        folders = bridge_settings(read(options.config), environ=os.environ).plugins
+    for record in load_plugins(folders).records:
+        detail = record.reason or ", ".join(record.kinds)
+        print(f"{record.name:14} {record.outcome.value:18} {detail}  ({record.origin})")
+    return 0
+
+
+def _sample_config(options: argparse.Namespace) -> int:
+    registry = load_plugins(())
+    known: dict[str, AnyKind] = {**registry.spools, **registry.sources, **registry.sinks}
+    unknown = [name for name in options.plugin if name not in known]
+    if unknown:
+        print(f"no plugin is called {unknown[0]!r}; there are: {', '.join(sorted(known))}", file=sys.stderr)
+        return 1
+    if options.plugin:
+        print("\n".join(sample_section(known[name]) for name in options.plugin), end="")
+    else:
+        print(sample_config(*known.values()), end="")
+    return 0
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from bridge.demo import run_demo  # certificates and emulators, which the daemon never needs
+
+    return trio.run(lambda: run_demo(load_plugins(()), seconds=options.seconds, rate=options.rate))

@@ -1,0 +1,225 @@
+"""The composition root: everything that runs, and the order in which it opens and stops.
+
+    spool ⊃ sinks ⊃ spool writer ⊃ sources ⊃ listeners ⊃ (until a signal)
+
+The nesting is the flow of data, so stopping runs from the inside out by itself: nothing more is accepted, what is in
+hand is answered, sources end, the writer drains, attempts under way may finish, the spool closes. Being killed at any
+point means delivered twice at worst.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import trio
+from attrs import field, frozen
+
+from bridge.admin.health import answer
+from bridge.admin.status import Observer
+from bridge.api import Mount, Outlet, SinkContext, SourceContext, Spool, SpoolContext
+from bridge.config import Config, SinkConfig, SourceConfig
+from bridge.config.schema import ListenerSettings
+from bridge.flow.delivery import Delivery, Policy, Progress, Shelter
+from bridge.flow.ingest import Ingest, open_ingest
+from bridge.flow.states import Board
+from bridge.flow.supervision import supervise
+from bridge.http.listeners import open_listeners
+from bridge.http.routing import Routes
+from bridge.http.server import serve
+from bridge.http.tls import TlsContext
+from bridge.http.webhooks import webhooks
+from bridge.systemd import Notifier
+
+DRAIN_REQUESTS = 8.0  # seconds for requests in work: a webhook that took longer gave up before
+
+
+def utc_now() -> datetime:
+    """Give the wall clock."""
+    return datetime.now(UTC)
+
+
+@frozen
+class Bridge:
+    """What all parts share."""
+
+    instance: str
+    config: Config
+    environ: Mapping[str, str]
+    now: Callable[[], datetime] = utc_now
+    random: Callable[[], float] = field(factory=lambda: random.Random().random)  # noqa: S311  # jitter
+    board: Board = field(init=False)
+    shelter: Shelter = field(factory=Shelter)
+
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "board", Board(self.now))
+
+    @property
+    def state(self) -> Path:
+        """The state folder: as configured, else systemd's, else ./state."""
+        return state_folder(self.config, self.environ)
+
+
+def state_folder(config: Config, environ: Mapping[str, str]) -> Path:
+    """Give the folder of the spool."""
+    return config.bridge.state or Path(environ.get("STATE_DIRECTORY", "state"))
+
+
+async def run_bridge(bridge: Bridge, notifier: Notifier, signals: AsyncIterator[int]) -> None:
+    """Run until a signal comes; then stop in order.
+
+    :raises SpoolError: if the spool cannot be opened. :raises ListenError, TlsError: if a listener cannot.
+    """
+    config = bridge.config
+    bridge.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    started = bridge.now()
+    async with AsyncExitStack() as stack:
+        spool = await stack.enter_async_context(open_spool(bridge))
+        await stack.enter_async_context(_open_sinks(bridge, spool))
+        ingest = await stack.enter_async_context(open_ingest(spool, bridge.now))
+        routes = {name: Routes() for name in config.listeners}
+        await stack.enter_async_context(_open_sources(bridge, spool, ingest, routes))
+        observer = Observer(
+            instance=bridge.instance,
+            started=started,
+            now=bridge.now,
+            spool=spool,
+            board=bridge.board,
+            intakes=ingest.intakes,
+            sources={source.name: source.kind.name for source in config.sources},
+            sinks={sink.name: sink.kind.name for sink in config.sinks},
+            configured=config.sink_names,
+        )
+        await stack.enter_async_context(_open_servers(bridge, routes, observer))
+        summary = f"{len(config.sources)} sources, {len(config.sinks)} sinks"
+        bridge.board.report("bridge")(f"ready: {summary}")
+        notifier.ready(summary)
+        await anext(signals)
+        bridge.board.report("bridge")("stopping: what is in hand is finished first")
+        notifier.stopping()
+
+
+@asynccontextmanager
+async def open_spool(bridge: Bridge) -> AsyncIterator[Spool]:
+    """Open the spool of a configuration. :raises SpoolError: if it cannot be opened."""
+    spool = bridge.config.spool
+    context = SpoolContext(
+        directory=bridge.state,
+        sinks=bridge.config.sink_names,
+        report=bridge.board.report("spool"),
+        now=bridge.now,
+    )
+    async with spool.kind.open(spool.settings, context) as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def _open_sinks(bridge: Bridge, spool: Spool) -> AsyncIterator[None]:
+    for account in await spool.accounts(bridge.config.sink_names):
+        if account.orphaned:
+            bridge.board.report(f"sink:{account.sink}")(
+                f"orphaned: no section names it; its {account.pending} events are kept until bridged purge-sink",
+                problem=True,
+            )
+    async with trio.open_nursery() as sinks:
+        for sink in bridge.config.sinks:
+            instance = f"sink:{sink.name}"
+            report = bridge.board.report(instance)
+            run = partial(_run_sink, bridge, spool, sink)
+            # Subscribed before anything can arrive: a sink that begins "now" begins before the first event.
+            await sinks.start(partial(supervise, instance, run, report, bridge.random))
+        yield
+        bridge.shelter.close(bridge.config.bridge.drain)
+        sinks.cancel_scope.cancel()
+
+
+async def _run_sink(bridge: Bridge, spool: Spool, sink: SinkConfig, task_status: trio.TaskStatus[None]) -> None:
+    instance = f"sink:{sink.name}"
+    core = sink.core
+    report = bridge.board.report(instance)
+    subscription = spool.subscribe(sink.name, batch=sink.batch, sources=core.sources or None, start=core.from_)
+    async with subscription as subscribed:
+        task_status.started()
+        context = SinkContext(name=sink.name, state=spool.state(instance), report=report, now=bridge.now)
+        async with sink.kind.open(sink.settings, context) as opened:
+            policy = Policy(
+                batch=sink.batch,
+                in_flight=sink.in_flight,
+                timeout=core.timeout,
+                linger=core.linger,
+                retry_base=core.retry_base,
+                retry_cap=core.retry_cap,
+                pause_probe=core.pause_probe,
+                reject_limit=core.reject_limit,
+                one_device=sink.kind.one_device,
+            )
+            await Delivery(
+                opened,
+                subscribed,
+                policy,
+                shelter=bridge.shelter,
+                report=report,
+                progress=Progress(),
+                now=bridge.now,
+                random=bridge.random,
+            ).run()
+
+
+@asynccontextmanager
+async def _open_sources(
+    bridge: Bridge, spool: Spool, ingest: Ingest, routes: Mapping[str, Routes]
+) -> AsyncIterator[None]:
+    async with trio.open_nursery() as sources:
+        for source in bridge.config.sources:
+            instance = f"source:{source.name}"
+            outlet = ingest.outlet(source.name)
+            context = SourceContext(
+                name=source.name,
+                outlet=outlet,
+                mount=_mount(source, outlet, routes),
+                state=spool.state(instance),
+                report=bridge.board.report(instance),
+                now=bridge.now,
+                random=bridge.random,
+            )
+            sources.start_soon(
+                supervise, instance, partial(_run_source, source, context), context.report, bridge.random
+            )
+        yield
+        sources.cancel_scope.cancel()
+
+
+async def _run_source(source: SourceConfig, context: SourceContext, task_status: trio.TaskStatus[None]) -> None:
+    await source.kind.run(source.settings, context, task_status=task_status)
+
+
+def _mount(source: SourceConfig, outlet: Outlet, routes: Mapping[str, Routes]) -> Mount:
+    """Give a source its way to mount webhooks; one that is not called by its vendor has no path to mount."""
+    own = routes[source.listener] if source.listener is not None else Routes()
+    for path in source.kind.paths(source.settings) if source.kind.paths is not None else ():
+        own.declare(path, source.name)
+    return own.mounting(source.name, outlet)
+
+
+@asynccontextmanager
+async def _open_servers(bridge: Bridge, routes: Mapping[str, Routes], observer: Observer) -> AsyncIterator[None]:
+    async with AsyncExitStack() as sockets, trio.open_nursery() as servers:
+        for name, settings in bridge.config.listeners.items():
+            handle = webhooks(routes[name], commit_timeout=settings.commit_timeout, name=name)
+            tls = None
+            if settings.certificate is not None and settings.key is not None:
+                tls = TlsContext(settings.certificate, settings.key)
+            opened = await sockets.enter_async_context(open_listeners(settings.address, bridge.environ))
+            serving = partial(serve, opened, handle, settings, grace=DRAIN_REQUESTS, tls=tls, name=name)
+            await servers.start(serving)
+        if (address := bridge.config.admin.address) is not None:
+            opened = await sockets.enter_async_context(open_listeners(address, bridge.environ))
+            settings = ListenerSettings(address=address, connections=100, requests=100)
+            serving = partial(serve, opened, partial(answer, observer=observer), settings, grace=0.0, name="admin")
+            await servers.start(serving)
+        yield
+        servers.cancel_scope.cancel()

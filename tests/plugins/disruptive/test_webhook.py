@@ -1,0 +1,232 @@
+"""The source: settings, answers, and what is kept."""
+
+from base64 import b64decode
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from hashlib import sha256
+
+import pytest
+import trio
+from attrs import define, field
+from hypothesis import given
+from hypothesis import strategies as st
+
+import bridge_plugins.disruptive
+from bridge.api import Duration, Refusal, Secret, SettingError, SourceContext
+from bridge_plugins.disruptive.webhook import Settings, make_receive, run
+
+NOW = datetime(2024, 5, 29, 10, 34, 4, tzinfo=UTC)
+BODY = b'{"event":{"eventId":"a","eventType":"touch","targetName":"projects/p/devices/d","data":{"touch":{}}}}'
+
+
+@define
+class Host:
+    """What the core gives to a source, written down."""
+
+    routes: dict = field(factory=dict)
+    reports: list = field(factory=list)
+
+    @contextmanager
+    def mount(self, path, receive, *, methods=("POST",)):
+        self.routes[path] = receive
+        try:
+            yield
+        finally:
+            del self.routes[path]
+
+    def report(self, text, *, problem=False):
+        self.reports.append((text, problem))
+
+    def context(self):
+        return SourceContext("sensors", None, self.mount, None, self.report, lambda: NOW, lambda: 0.5)
+
+
+def open_settings(**settings):
+    return Settings(scheme="none", **settings)
+
+
+# Settings
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({}, "secret"),
+        ({"previous_secret": Secret("old")}, "secret"),
+        ({"scheme": "none", "secret": Secret("s")}, "scheme"),
+        ({"scheme": "none", "previous_secret": Secret("s")}, "scheme"),
+        ({"secret": Secret("s"), "header_name": "X-Key"}, "header_value"),
+        ({"secret": Secret("s"), "header_value": Secret("v")}, "header_name"),
+        ({"secret": Secret("s"), "header_value": Secret("v"), "header_name": "X-DT-Signature"}, "header_name"),
+        ({"secret": Secret("s"), "header_value": Secret(" v"), "header_name": "X-Key"}, "header_value"),
+    ],
+)
+def test_settings_that_make_no_sense_together_are_refused(settings, name):
+    with pytest.raises(SettingError) as caught:
+        Settings(**settings)
+    assert caught.value.setting == name
+    assert caught.value.message.startswith("expected ")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"path": "disruptive"},
+        {"path": ""},
+        {"path": "/a?b"},
+        {"path": "/a b"},
+        {"leeway": Duration(-1)},
+        {"header_name": "X Key"},
+        {"header_name": ""},
+    ],
+)
+def test_a_setting_of_the_wrong_form_is_refused(settings):
+    with pytest.raises(ValueError):
+        Settings(secret=Secret("s"), **settings)
+
+
+def test_no_secret_is_in_the_text_of_the_settings():
+    settings = Settings(
+        secret=Secret("hidden"), previous_secret=Secret("hidden"), header_name="X-Key", header_value=Secret("hidden")
+    )
+    assert "hidden" not in repr(settings)
+
+
+def test_the_plugin_offers_one_source_and_one_emulator():
+    [source] = bridge_plugins.disruptive.bridge_source_kinds()
+    [emulator] = bridge_plugins.disruptive.bridge_emulators()
+    assert source.name == emulator.name == "disruptive"
+    assert source.paths(Settings(secret=Secret("s"), path="/dt/site-a")) == ["/dt/site-a"]
+
+
+# Running
+
+
+async def reports_of(settings, *requests):
+    """Run the source, hand it requests, and give what it reported."""
+    host = Host()
+    async with trio.open_nursery() as nursery:
+
+        async def started(task_status):
+            await run(settings, host.context(), task_status=task_status)
+
+        await nursery.start(started)
+        assert list(host.routes) == [settings.path]
+        for request in requests:
+            host.routes[settings.path](request)
+        nursery.cancel_scope.cancel()
+    assert host.routes == {}
+    return host.reports
+
+
+async def test_the_route_is_mounted_while_the_source_runs():
+    assert await reports_of(Settings(secret=Secret("s" * 32), path="/dt")) == [("receives at /dt", False)]
+
+
+async def test_a_short_secret_is_mentioned_once_at_start():
+    [(text, problem)] = await reports_of(Settings(secret=Secret("s" * 31)))
+    assert "shorter than 32 bytes" in text
+    assert not problem
+
+
+async def test_scheme_none_is_reported_as_a_problem():
+    [(text, problem)] = await reports_of(open_settings())
+    assert "not verified: any caller" in text
+    assert problem
+    [(text, problem)] = await reports_of(open_settings(header_name="X-Key", header_value=Secret("v")))
+    assert "not verified: a caller with the custom header" in text
+    assert problem
+
+
+async def test_an_unreadable_request_is_reported_as_a_problem(request_with):
+    _, (text, problem) = await reports_of(open_settings(), request_with(BODY), request_with(b"no JSON"))
+    assert "could not be read" in text
+    assert problem
+
+
+# Receiving
+
+
+def receive_unsigned(request, **settings):
+    return make_receive(open_settings(**settings), lambda: NOW)(request)
+
+
+def test_scheme_none_accepts_a_request_without_signature(request_with):
+    assert receive_unsigned(request_with(BODY)).events[0].device == "d"
+
+
+def test_the_answer_is_200_with_nothing_in_it(request_with):
+    for body in (BODY, b"no JSON"):
+        answer = receive_unsigned(request_with(body)).answer
+        assert (answer.status, answer.body, answer.headers) == (200, b"", ())
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"no JSON",
+        b"{'event': None, 'isBackfilled': False}",
+        b'{"event":{"eventId":"a","eventType":"x","value":NaN}}',
+        b'{"event":{"eventId":"a","eventType":"\xff"}}',
+        b"\xef\xbb\xbf{}",
+        BODY.decode().encode("utf-16"),
+        b'{"event":{"eventId":"a","eventType":"x","data":' + b"[" * 300 + b"]" * 300 + b"}}",
+        b"{}",
+        b"[]",
+        b'{"event":{"eventType":"touch"}}',
+    ],
+)
+def test_an_authentic_request_that_cannot_be_read_is_kept_byte_for_byte(
+    request_with, receive_at, sign, claims_for, body
+):
+    [event] = receive_at()(request_with(body, sign(claims_for(body)))).events
+    assert (event.kind, event.device, event.readings) == ("unreadable", "unknown", ())
+    assert event.key == sha256(body).hexdigest()
+    assert b64decode(event.data["base64"]) == body
+    assert event.time == datetime.fromtimestamp(1700000000, UTC)
+
+
+def test_a_type_that_nobody_knows_is_an_event_without_readings(request_with):
+    [event] = receive_unsigned(request_with(BODY.replace(b"touch", b"smell"))).events
+    assert (event.kind, event.device, event.readings) == ("smell", "d", ())
+    assert event.data["event"]["data"] == {"smell": {}}
+
+
+@given(body=st.binary())
+def test_any_authentic_bytes_are_kept(request_with, receive_at, sign, claims_for, body):
+    [event] = receive_at()(request_with(body, sign(claims_for(body)))).events
+    assert b64decode(event.data["base64"]) == body
+
+
+def test_a_forged_body_is_not_even_parsed(request_with, receive_at):
+    with pytest.raises(Refusal) as caught:
+        receive_at()(request_with(b"no JSON", "e30.e30.e30"))
+    assert caught.value.status == 401
+
+
+# The static header
+
+
+def test_the_static_header_is_asked_for_in_addition(request_with, receive_at, sign, claims_for):
+    receive = receive_at(header_name="X-Bridge-Key", header_value=Secret("ü-key"))
+    token = sign(claims_for(BODY))
+    sent = "ü-key".encode().decode("latin-1")
+    assert receive(request_with(BODY, token, x_bridge_key=sent)).events
+    for request in (
+        request_with(BODY, x_bridge_key=sent),
+        request_with(BODY, token),
+        request_with(BODY, token, x_bridge_key="ü-key"),
+        request_with(BODY, token, x_bridge_key=sent + "2"),
+    ):
+        with pytest.raises(Refusal) as caught:
+            receive(request)
+        assert caught.value.status == 401
+        assert "-key" not in caught.value.reason
+
+
+def test_a_doubled_static_header_is_refused(request_with):
+    request = request_with(BODY)
+    request.headers["x-key"] = ("v", "v")
+    with pytest.raises(Refusal, match="2 values"):
+        receive_unsigned(request, header_name="X-Key", header_value=Secret("v"))
