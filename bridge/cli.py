@@ -18,13 +18,24 @@ import trio
 
 from bridge import __version__
 from bridge.api import AnyKind, Duration, SpoolError
-from bridge.config import Kinds, Loaded, bridge_settings, read, sample_config, sample_section, show_config, understand
+from bridge.config import (
+    Config,
+    Kinds,
+    Loaded,
+    bridge_settings,
+    read,
+    sample_config,
+    sample_section,
+    show_config,
+    understand,
+)
 from bridge.daemon import Bridge, open_spool, run_bridge, state_folder
 from bridge.http.listeners import ListenError
 from bridge.http.tls import TlsError
 from bridge.plugins import Registry, load_plugins
 from bridge.systemd import Notifier
 
+USAGE = 2
 CONFIGURATION = 78  # EX_CONFIG of sysexits.h
 SWITCH_INTERVAL = 0.0005  # seconds; at Python's 0.005 a commit waits 40 ms for a busy loop, at this 3 ms
 DEFAULT_CONFIG = Path("/etc/bridge/default.ini")
@@ -145,15 +156,27 @@ def _show_config(options: argparse.Namespace) -> int:
     return CONFIGURATION if loaded.errors else 0
 
 
+def _load_config(path: Path) -> Config | None:
+    """Read a configuration for a command that is not the daemon; None if there is none, which has been said."""
+    loaded, _ = _load(path, checking=True)
+    if loaded.config is None and not loaded.errors:
+        print("this command needs what stands in the credentials of the daemon; run it as the service", file=sys.stderr)
+    return loaded.config
+
+
 def _audit(options: argparse.Namespace) -> int:
-    loaded, _ = _load(options.config, checking=True)
-    if loaded.config is None:
+    config = _load_config(options.config)
+    if config is None:
         return CONFIGURATION
-    audit = loaded.config.spool.kind.audit
+    audit = config.spool.kind.audit
     if audit is None:
-        print(f"a spool of the kind {loaded.config.spool.kind.name} cannot be audited", file=sys.stderr)
+        print(f"a spool of the kind {config.spool.kind.name} cannot be audited", file=sys.stderr)
         return 1
-    result = audit(state_folder(loaded.config, os.environ), loaded.config.sink_names)
+    try:
+        result = audit(state_folder(config, os.environ), config.sink_names)
+    except SpoolError as exc:
+        print(exc, file=sys.stderr)
+        return 1
     for account in result.accounts:
         print(account)
     for problem in result.problems:
@@ -163,13 +186,12 @@ def _audit(options: argparse.Namespace) -> int:
 
 
 def _purge_sink(options: argparse.Namespace) -> int:
-    loaded, _ = _load(options.config, checking=True)
-    if loaded.config is None:
+    config = _load_config(options.config)
+    if config is None:
         return CONFIGURATION
-    if options.sink in loaded.config.sink_names:
+    if options.sink in config.sink_names:
         print(f"{options.sink} is in the configuration; remove its section first", file=sys.stderr)
         return 1
-    config = loaded.config
 
     async def purge() -> int:
         bridge = Bridge(options.config.stem, config, os.environ)
@@ -199,15 +221,16 @@ def _plugins(options: argparse.Namespace) -> int:
 
 def _sample_config(options: argparse.Namespace) -> int:
     registry = load_plugins(())
-    known: dict[str, AnyKind] = {**registry.spools, **registry.sources, **registry.sinks}
-    unknown = [name for name in options.plugin if name not in known]
+    kinds: list[AnyKind] = [*registry.spools.values(), *registry.sources.values(), *registry.sinks.values()]
+    names = {kind.name for kind in kinds}
+    unknown = [name for name in options.plugin if name not in names]
     if unknown:
-        print(f"no plugin is called {unknown[0]!r}; there are: {', '.join(sorted(known))}", file=sys.stderr)
-        return 1
+        print(f"no plugin is called {unknown[0]!r}; there are: {', '.join(sorted(names))}", file=sys.stderr)
+        return USAGE
     if options.plugin:
-        print("\n".join(sample_section(known[name]) for name in options.plugin), end="")
+        print("\n".join(sample_section(kind) for kind in kinds if kind.name in options.plugin), end="")
     else:
-        print(sample_config(*known.values()), end="")
+        print(sample_config(*kinds), end="")
     return 0
 
 

@@ -42,6 +42,8 @@ class Place:
     ca: Path = field(init=False)
     certificate: Path = field(init=False)
     key: Path = field(init=False)
+    sinks: list[str] = field(factory=list)
+    """Names of the sinks, known when the emulators are up."""
 
     def __attrs_post_init__(self) -> None:
         for name in ("ca", "certificate", "key"):
@@ -90,7 +92,7 @@ async def run_demo(registry: Registry, *, seconds: float, rate: float) -> int:
             return 1
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             status = await _with_emulators(registry.emulators, place, signals, seconds, rate)
-        return status or _balance(audit(place.folder / "state", ()))
+        return status or _balance(audit(place.folder / "state", place.sinks))
 
 
 async def _with_emulators(
@@ -114,7 +116,9 @@ async def _with_emulators(
         clouds = [await stack.enter_async_context(kind.open(context)) for _, kind in sorted(emulators.items())]
         config = place.folder / "bridge.ini"
         config.touch(0o600)
-        config.write_text(_ini(place.sections(clouds)), "utf-8")
+        sections = place.sections(clouds)
+        place.sinks.extend(name.removeprefix("sink:") for name in sections if name.startswith("sink:"))
+        config.write_text(_ini(sections), "utf-8")
         async with open_daemon(config) as daemon:
             say(f"bridged runs as process {daemon.pid}; status page: http://127.0.0.1:{place.admin_port}/")
             say(f"{', '.join(sorted(emulators))} are emulated; Ctrl-C ends the demo")
@@ -205,11 +209,7 @@ class View:
 def _balance(result: Audit) -> int:
     say("")
     for account in result.accounts:
-        say(
-            f"{account.sink}: received {account.received} = delivered {account.delivered} + dead {account.dead} "
-            f"+ filtered {account.filtered} + pending {account.pending}"
-            + ("" if account.balanced else "   DOES NOT ADD UP")
-        )
+        say(str(account))
     for problem in result.problems:
         say(f"audit: {problem}")
     good = result.balanced and all(account.received for account in result.accounts)

@@ -6,7 +6,6 @@ happens where systemd is not listening.
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import MutableMapping
 

@@ -116,6 +116,14 @@ class Account:
         """Whether every received event is in exactly one state."""
         return self.received == self.delivered + self.filtered + self.dead + self.expired + self.pending
 
+    def __str__(self) -> str:
+        """Give the balance in one line."""
+        return (
+            f"{self.sink}: received {self.received} = delivered {self.delivered} + dead {self.dead} "
+            f"+ filtered {self.filtered} + expired {self.expired} + pending {self.pending}"
+            f"{'' if self.balanced else '   DOES NOT ADD UP'}{'   (orphaned)' if self.orphaned else ''}"
+        )
+
 
 @frozen
 class Audit:

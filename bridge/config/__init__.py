@@ -1,0 +1,32 @@
+"""The configuration: INI files to checked and typed settings, with every mistake at once.
+
+files ─▶ sections of raw values (ini, document) ─▶ typed settings (values, fill, parts) ─▶ Config (load, checks)
+                                                          ▲
+                         settings classes of core and plugins (schema, bridge.api) ─▶ sample, show
+"""
+
+from bridge.config.document import Document, read
+from bridge.config.load import bridge_settings, load, understand
+from bridge.config.model import Config, Kinds, Loaded, SinkConfig, SourceConfig, SpoolConfig
+from bridge.config.problems import Place, Problem
+from bridge.config.sample import sample_config, sample_section
+from bridge.config.show import show_config
+
+__all__ = [
+    "Config",
+    "Document",
+    "Kinds",
+    "Loaded",
+    "Place",
+    "Problem",
+    "SinkConfig",
+    "SourceConfig",
+    "SpoolConfig",
+    "bridge_settings",
+    "load",
+    "read",
+    "sample_config",
+    "sample_section",
+    "show_config",
+    "understand",
+]

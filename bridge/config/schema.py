@@ -13,6 +13,8 @@ from attrs import frozen
 
 from bridge.api import Duration, NetworkAddress, SettingError, Size, at_least, between, setting
 
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
 
 @frozen
 class BridgeSettings:
@@ -34,6 +36,11 @@ class AdminSettings:
     address: NetworkAddress | None = setting(
         None, help="status page, /livez and /readyz; plain HTTP, on loopback only", example="127.0.0.1:9464"
     )
+
+    def __attrs_post_init__(self) -> None:
+        address = self.address
+        if address is not None and address.systemd is None and address.host not in LOOPBACK:
+            raise SettingError("address", f"expected an address of loopback such as 127.0.0.1:9464, got {address}")
 
 
 @frozen
@@ -74,9 +81,6 @@ class ListenerSettings:
             )
 
 
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
-
-
 @frozen
 class SpoolSettings:
     """``[spool]``: the core's part; the rest belongs to the kind of spool."""
@@ -92,7 +96,7 @@ class SourceSettings:
     enabled: bool = setting(True, help="no leaves the section out, but checks it")
 
 
-@frozen
+@frozen(kw_only=True)
 class WebhookSettings(SourceSettings):
     """``[source:NAME]`` of a kind that is called by its vendor."""
 
@@ -107,9 +111,7 @@ class SinkSettings:
     enabled: bool = setting(True, help="no leaves the section out, but checks it; what it owes is kept")
     sources: tuple[str, ...] = setting((), help="names of the sources it wants; default all", example="sensors, towers")
     from_: Literal["now", "beginning"] = setting("now", help="where a new sink begins: now, or the oldest kept event")
-    batch: int | None = setting(
-        None, help="most events in one attempt; default depends on the plugin", validator=None, example="100"
-    )
+    batch: int | None = setting(None, help="most events in one attempt; default depends on the plugin", example="100")
     in_flight: int | None = setting(None, help="most attempts at one time; default depends on the plugin", example="4")
     timeout: Duration = setting(Duration(30), help="longest time for one attempt", validator=at_least(0.1))
     linger: Duration = setting(
@@ -118,7 +120,9 @@ class SinkSettings:
     retry_base: Duration = setting(Duration(1), help="longest first pause after a failure", validator=at_least(0.001))
     retry_cap: Duration = setting(Duration(300), help="longest pause after many failures", validator=at_least(0.001))
     pause_probe: Duration = setting(
-        Duration(300), help="time between attempts while credentials or configuration are refused"
+        Duration(300),
+        help="time between attempts while credentials or configuration are refused",
+        validator=at_least(0.001),
     )
     reject_limit: int = setting(
         20,

@@ -54,7 +54,7 @@ class Wait:
 
 @define(eq=False)
 class Refusals:
-    """Refusals in a row, counted over all lanes of a sink."""
+    """Refusals in a row, counted over all lanes of a sink. A verdict that names several events is one."""
 
     limit: int
     in_a_row: int = 0
@@ -118,6 +118,7 @@ class Work:
             self._bisect(group)
             return None
         culprits = verdict.indexes or frozenset((0,))
+        self._refusals.add()
         for position, index in enumerate(group.indexes):
             if position in culprits:
                 self._condemn(index, verdict, group.attempts)
@@ -190,7 +191,6 @@ class Work:
         )
 
     def _condemn(self, index: int, verdict: Reject, attempts: int) -> None:
-        self._refusals.add()
         self._condemned.append(index)
         self._done[index] = DeadLetter(index, verdict.why, verdict.status, attempts, self._now())
 

@@ -1,0 +1,38 @@
+"""What is in effect: every setting with its value and where that came from, for ``bridged show-config``.
+
+    [sink:databoom]  # office.ini:9
+    timeout = 10s  # office.d/20-local.ini:3, instead of office.ini:11
+    batch = 100  # default
+    token = ********  # office.ini:13, from credential databoom.token
+
+Values are written as they would stand in the file; the remarks beside them are for people, the INI file has none there.
+"""
+
+from __future__ import annotations
+
+from bridge.config.fill import Entry
+from bridge.config.model import Loaded
+from bridge.config.problems import listed, printable
+
+
+def show_config(loaded: Loaded) -> str:
+    """Describe what is in effect, as far as it could be read."""
+    sections: dict[str, list[Entry]] = {}
+    for entry in loaded.entries:
+        sections.setdefault(entry.section, []).append(entry)
+    blocks = []
+    for section, entries in sections.items():
+        place = loaded.headers.get(section)
+        header = f"[{section}]  # {'default' if place is None else place}"
+        blocks.append("\n".join([header, *map(_line, entries)]))
+    return "\n\n".join(blocks) + "\n"
+
+
+def _line(entry: Entry) -> str:
+    value = f"{entry.key} = {printable(entry.text)}".rstrip()
+    origin = "default" if entry.place is None else str(entry.place)
+    if entry.shadowed:
+        origin += f", instead of {listed(map(str, reversed(entry.shadowed)))}"
+    if entry.references:
+        origin += f", from {listed(dict.fromkeys(map(str, entry.references)))}"
+    return f"{value}  # {origin}"

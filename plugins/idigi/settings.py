@@ -1,0 +1,126 @@
+"""The settings of ``[source:NAME]`` with ``plugin = idigi``.
+
+Names and defaults of the service are from the vendor documentation; limits, pauses and time-outs are our own choices.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from attrs import frozen
+
+from bridge.api import Duration, Secret, SettingError, Size, Url, at_least, between, setting
+
+LONGEST_CREDENTIAL = 0xFFFF  # bytes: the connect request has two bytes for each length
+HIGHEST_MONITOR_ID = 0xFFFFFFFF
+TLS_PORT = 3201
+PLAIN_PORT = 3200
+
+
+@frozen(kw_only=True)
+class Settings:
+    """A subscription to Digi Remote Manager, earlier called iDigi and Device Cloud."""
+
+    url: Url = setting(
+        Url("https://remotemanager.digi.com"), help="base URL of the REST API; the push session goes to its host"
+    )
+    username: str = setting(help="user of the account, for REST and push", example="ops@example.com")
+    password: Secret = setting(help="password of that user", example="${credential:digi.password}")
+    insecure: bool = setting(
+        False, help="allow a http:// url and push over plain TCP: password and readings travel in clear text"
+    )
+    push_host: str | None = setting(None, help="host of the push session; default: the host of url")
+    push_port: int | None = setting(None, help="port of the push session; default 3201, with insecure 3200")
+    ca_file: Path | None = setting(
+        None, help="CA certificates, PEM, trusted besides those of the system", example="/etc/bridge/tls/digi-ca.pem"
+    )
+    topics: tuple[str, ...] = setting(
+        ("DataPoint", "DeviceCore"),
+        help="what to subscribe to: names, paths, filters such as [group=Staging]FileData/*.*",
+    )
+    format: Literal["json"] = setting("json", help="format of the pushed documents")
+    compression: Literal["none", "zlib", "gzip"] = setting(
+        "zlib", help="compression of the pushed documents; gzip is an old name for zlib"
+    )
+    batch_size: int = setting(100, help="most events in one pushed block", validator=between(1, 0xFFFF))
+    batch_duration: Duration = setting(
+        Duration(1),
+        help="longest time that the server collects for a block, in whole seconds",
+        validator=between(0, 86_400),
+    )
+    replay: bool = setting(
+        True, help="the server records while we are away and sends it afterwards; no means losing events"
+    )
+    description: str | None = setting(
+        None, help="tag of our monitor, unique among the bridges of the account; default bridge/NAME"
+    )
+    monitor_id: int | None = setting(None, help="use this monitor and never create one; default: find or create ours")
+    timeout: Duration = setting(
+        Duration(30), help="longest wait for a REST answer, and for an ack to be taken", validator=at_least(0.1)
+    )
+    connect_timeout: Duration = setting(
+        Duration(20), help="longest TCP connect and TLS handshake of the push session", validator=at_least(0.1)
+    )
+    answer_timeout: Duration = setting(
+        Duration(60), help="longest wait for the answer to the login of the push session", validator=at_least(0.1)
+    )
+    silence: Duration = setting(
+        Duration(900), help="after so long without a frame, ask REST whether we are attached", validator=at_least(1)
+    )
+    stop_timeout: Duration = setting(
+        Duration(5), help="longest wait for the block in hand when the bridge is stopped", validator=at_least(0)
+    )
+    retry_base: Duration = setting(Duration(1), help="longest first pause after a failure", validator=at_least(0.001))
+    retry_cap: Duration = setting(Duration(60), help="longest pause after many failures", validator=at_least(0.001))
+    pause_probe: Duration = setting(
+        Duration(300), help="time between attempts while login or monitor are refused", validator=at_least(1)
+    )
+    frame_limit: Size = setting(
+        Size(64 << 20),
+        help="largest frame; more than batch_size x 160KiB if FileData is subscribed",
+        validator=at_least(1024),
+    )
+    inflate_limit: Size = setting(
+        Size(256 << 20), help="largest document after decompression", validator=at_least(1024)
+    )
+    answer_limit: Size = setting(Size(16 << 20), help="largest REST answer", validator=at_least(1024))
+
+    def __attrs_post_init__(self) -> None:
+        if self.url.startswith("http://") and not self.insecure:
+            raise SettingError(
+                "url", "expected https://, or insecure = yes, because http:// sends the password in clear"
+            )
+        if ":" in self.username or not self.username:
+            raise SettingError("username", "expected a name that is not empty and has no colon, as HTTP Basic demands")
+        for name, text in (("username", self.username), ("password", self.password.reveal())):
+            if len(text.encode()) > LONGEST_CREDENTIAL:
+                raise SettingError(name, f"expected at most {LONGEST_CREDENTIAL} bytes as UTF-8")
+        if not self.topics or not all(topic.strip() for topic in self.topics):
+            raise SettingError("topics", "expected at least one topic, such as DataPoint, and no empty one")
+        if self.batch_duration % 1:
+            raise SettingError("batch_duration", f"expected whole seconds, got {self.batch_duration}")
+        _check_range("push_port", self.push_port, 1, 65_535)
+        _check_range("monitor_id", self.monitor_id, 1, HIGHEST_MONITOR_ID)
+
+    @property
+    def host(self) -> str:
+        """Host of the push session."""
+        return self.push_host or urlsplit(self.url).hostname or ""
+
+    @property
+    def port(self) -> int:
+        """Port of the push session."""
+        return self.push_port or (PLAIN_PORT if self.insecure else TLS_PORT)
+
+
+def _check_range(name: str, value: int | None, least: int, most: int) -> None:
+    if value is not None and not least <= value <= most:
+        raise SettingError(name, f"expected a number from {least} to {most}, got {value}")
+
+
+def split_topics(text: str) -> list[str]:
+    """Split a list of topics as the server writes it: a comma inside ``[...]`` does not separate."""
+    return [topic.strip() for topic in re.split(r",(?![^\[\]]*\])", text) if topic.strip()]

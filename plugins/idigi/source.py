@@ -1,0 +1,123 @@
+"""Source: Digi Remote Manager, earlier called iDigi and Device Cloud.
+
+    ensure the monitor ▶ session ▶ session ▶ ...        monitors.py, session.py
+          ▲                 │
+          └── 400: gone? ◀──┘
+
+It is retried until it is stopped. After a failure that may pass: pauses that grow, with full jitter, from
+``retry_base`` to ``retry_cap``, and begin anew after a session that stayed up. After a refusal that only a person can
+lift: ``pause_probe``, because hammering may lock the account (assumed).
+"""
+
+from __future__ import annotations
+
+import logging
+
+import trio
+from attrs import define
+
+from bridge.api import Pause, Refused, Retry, SourceContext
+from bridge_plugins.idigi.monitors import ensure_monitor
+from bridge_plugins.idigi.rest import MonitorApi, open_api
+from bridge_plugins.idigi.session import UnknownMonitor, attend
+from bridge_plugins.idigi.settings import Settings
+
+STABLE = 60.0  # seconds after which a session has been a good one
+
+log = logging.getLogger(__name__)
+
+
+@define
+class _Progress:
+    """What one attempt leaves to the next."""
+
+    monitor: int | None = None
+    failures: int = 0
+    """Attempts since the last good session."""
+    attached_at: float | None = None
+    """When the current session began; None while there is none."""
+    started: bool = False
+
+
+async def run(settings: Settings, context: SourceContext, *, task_status: trio.TaskStatus[None]) -> None:
+    """Bring events in until cancelled.
+
+    :raises OSError: if ``ca_file`` cannot be read.
+    """
+    progress = _Progress()
+    async with open_api(settings) as api:
+        while True:
+            try:
+                await _attempt(api, settings, context, progress, task_status)
+            except (Retry, Pause) as exc:
+                failure: Retry | Pause = exc
+            except Refused as exc:
+                failure = Retry(f"the monitor's id cannot be remembered: {exc.reason}", after=exc.retry_after)
+            stable = progress.attached_at is not None and trio.current_time() - progress.attached_at >= STABLE
+            if stable:
+                progress.failures = 0
+            progress.attached_at = None
+            if isinstance(failure, Pause):
+                context.report(f"{failure.why}; trying again every {settings.pause_probe}", problem=True)
+            else:
+                # A connection that ends after a good session is the service's daily life, not a problem.
+                context.report(f"{failure.why}; trying again until it succeeds", problem=not stable)
+            pause = pause_after(failure, progress.failures, settings, context.random())
+            progress.failures += 1
+            await trio.sleep(pause)
+
+
+async def _attempt(
+    api: MonitorApi,
+    settings: Settings,
+    context: SourceContext,
+    progress: _Progress,
+    task_status: trio.TaskStatus[None],
+) -> None:
+    if progress.monitor is None:
+        progress.monitor = await ensure_monitor(api, settings, context)
+    monitor = progress.monitor
+
+    def attached() -> None:
+        progress.attached_at = trio.current_time()
+        where = f"attached to monitor {monitor} at {settings.host}:{settings.port}"
+        if settings.insecure:
+            context.report(f"{where}, INSECURE: password and readings travel in clear text", problem=True)
+        else:
+            context.report(where)
+        if not progress.started:
+            progress.started = True
+            task_status.started()
+
+    async def still_attached() -> bool:
+        return await _still_attached(api, monitor, context)
+
+    try:
+        await attend(settings, context, monitor, attached=attached, still_attached=still_attached)
+    except UnknownMonitor as exc:
+        if await api.read(monitor) is not None:
+            raise Pause(f"{exc.why}, although the account has it; look at it in the vendor's account") from exc
+        progress.monitor = None
+        raise Retry(f"monitor {monitor} is gone, and with it what was recorded for it") from exc
+
+
+async def _still_attached(api: MonitorApi, monitor: int, context: SourceContext) -> bool:
+    """Ask REST. An API that does not answer says nothing about the session."""
+    try:
+        found = await api.read(monitor)
+    except (Retry, Pause) as exc:
+        log.info("%s: silence, and REST cannot be asked about it: %s", context.name, exc)
+        return True
+    return found is not None and found.get("monStatus", "ACTIVE").upper() == "ACTIVE"
+
+
+def pause_after(failure: Retry | Pause, failures: int, settings: Settings, jitter: float) -> float:
+    """Tell for how many seconds to leave the server alone.
+
+    :param failures: attempts that failed before this one.
+    :param jitter: from [0, 1).
+    """
+    if isinstance(failure, Pause):
+        return settings.pause_probe
+    longest = min(settings.retry_cap, settings.retry_base * 2.0 ** min(failures, 32))
+    return max(jitter * longest, failure.after or 0.0)

@@ -1,0 +1,164 @@
+"""What the tests of the Databoom sink share: events, a context that remembers, a sink connected to an emulator."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+from attrs import define, evolve, field
+
+from bridge.api import Batch, Event, Reading, Secret, Sink, SinkContext, Stored, Url
+from bridge_plugins.databoom.emulator import SCOPES, Emulator, open_emulator
+from bridge_plugins.databoom.emulator_cloud import Rules
+from bridge_plugins.databoom.settings import DataboomSettings
+from bridge_plugins.databoom.sink import open_databoom
+
+TOKEN = "t0ken-of-the-tests"
+START = datetime(2026, 5, 4, 10, 0, tzinfo=UTC)
+
+
+class Clock:
+    """A wall clock that is moved by hand."""
+
+    def __init__(self) -> None:
+        self.time = START
+
+    def __call__(self) -> datetime:
+        return self.time
+
+    def advance(self, seconds: float) -> None:
+        self.time += timedelta(seconds=seconds)
+
+
+class Memory:
+    """State of an instance, in memory."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+
+    def get(self, key: str) -> Any:
+        return self.values.get(key)
+
+    async def put(self, key: str, value: Any) -> None:
+        self.values[key] = value
+
+
+class Reports:
+    """Keeps what an instance reports."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.problem = False
+
+    def __call__(self, text: str, *, problem: bool = False) -> None:
+        self.texts.append(text)
+        self.problem = problem
+
+
+@define
+class Factory:
+    """Makes events and batches; sequence numbers ascend."""
+
+    sequence: int = 0
+
+    def event(self, *readings: tuple[Any, ...], device: str = "d1", source: str = "s", **more: Any) -> Stored:
+        """Make an event; a reading is (signal, value, seconds after START, unit)."""
+        self.sequence += 1
+        made = tuple(
+            Reading(signal, value, START + timedelta(seconds=rest[0] if rest else 0), rest[1] if rest[1:] else None)
+            for signal, value, *rest in readings
+        )
+        received = more.pop("received", START + timedelta(seconds=1))
+        event = Event(f"k{self.sequence}", device, more.pop("kind", "temperature"), START, made, **more)
+        return Stored(self.sequence, source, received, event)
+
+    def batch(self, *readings: tuple[Any, ...], device: str = "d1") -> Batch:
+        """Make a batch with an event for each reading."""
+        return Batch(tuple(self.event(reading, device=device) for reading in readings))
+
+
+@define
+class Bench:
+    """An emulator with a sink connected to it."""
+
+    emulator: Emulator
+    sink: Sink
+    reports: Reports
+    clock: Clock
+    make: Factory = field(factory=Factory)
+
+    def bodies(self) -> list[Any]:
+        """Give what was pushed, parsed."""
+        return [request.json for request in self.emulator.requests]
+
+
+@pytest.fixture
+def make() -> Factory:
+    return Factory()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> tuple[trustme.CA, Path]:
+    ca = trustme.CA()
+    path = tmp_path_factory.mktemp("ca") / "ca.pem"
+    ca.cert_pem.write_to_path(str(path))
+    return ca, path
+
+
+@pytest.fixture
+def server_tls(authority: tuple[trustme.CA, Path]) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority[0].issue_cert("localhost", "127.0.0.1").configure_cert(context)
+    return context
+
+
+@pytest.fixture
+def settings() -> DataboomSettings:
+    return DataboomSettings(token=Secret(TOKEN))
+
+
+@pytest.fixture
+def open_sink(settings: DataboomSettings, clock: Clock) -> Callable[..., Any]:
+    """Open a sink to a URL."""
+
+    @asynccontextmanager
+    async def opened(url: str, *, reports: Reports | None = None, **changes: Any) -> AsyncIterator[Sink]:
+        context = SinkContext("databoom", Memory(), reports or Reports(), clock)
+        async with open_databoom(evolve(settings, url=Url(url), **changes), context) as sink:
+            yield sink
+
+    return opened
+
+
+@pytest.fixture
+def bench(open_sink: Callable[..., Any], clock: Clock) -> Callable[..., Any]:
+    """Open an emulator and a sink connected to it."""
+
+    @asynccontextmanager
+    async def opened(
+        *,
+        rules: Mapping[str, Any] | None = None,
+        tls: ssl.SSLContext | None = None,
+        tokens: Mapping[str, Any] | None = None,
+        **changes: Any,
+    ) -> AsyncIterator[Bench]:
+        reports = Reports()
+        async with AsyncExitStack() as stack:
+            emulator = await stack.enter_async_context(
+                open_emulator(tokens or {TOKEN: SCOPES}, rules=Rules(**(rules or {})), now=clock, tls=tls)
+            )
+            sink = await stack.enter_async_context(open_sink(emulator.url, reports=reports, **changes))
+            yield Bench(emulator, sink, reports, clock)
+
+    return opened

@@ -1,0 +1,255 @@
+"""From events to the bodies of pushes."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from attrs import evolve
+from hypothesis import given
+from hypothesis import settings as pace
+from hypothesis import strategies as st
+
+from bridge.api import Event, Reading, Secret, Size, Stored
+from bridge_plugins.databoom.encoding import Push, plan, sent_date, sent_value
+from bridge_plugins.databoom.naming import Names
+from bridge_plugins.databoom.settings import DataboomSettings
+
+START = datetime(2026, 5, 4, 10, 0, tzinfo=UTC)
+
+
+def names(settings: DataboomSettings) -> Names:
+    return Names(settings.device, settings.signal, settings.devices, settings.signals)
+
+
+def bodies(events: Any, settings: DataboomSettings, known: Any = ()) -> list[Any]:
+    return [json.loads(push.body()) for push in plan(events, names(settings), known, settings).pushes]
+
+
+def test_values_of_one_moment_share_a_push_with_one_date(make, settings):
+    known = {("d1", "temperature"), ("d1", "humidity")}
+    event = make.event(("temperature", 21.5), ("humidity", 40))
+    assert plan([event], names(settings), known, settings).pushes[0].body() == (
+        b'{"device":"d1","date":"2026-05-04T10:00:00.000+0000",'
+        b'"signals":[{"name":"temperature","value":21.5},{"name":"humidity","value":40}]}'
+    )
+
+
+def test_values_of_several_moments_go_in_history_form_sorted_by_date(make, settings):
+    events = [make.event(("t", 2, 60)), make.event(("t", 1, 0))]
+    assert plan(events, names(settings), {("d1", "t")}, settings).pushes[0].body() == (
+        b'{"device":"d1","signals":{"t":{"history":['
+        b'{"date":"2026-05-04T10:00:00.000+0000","value":1},{"date":"2026-05-04T10:01:00.000+0000","value":2}]}}}'
+    )
+
+
+def test_a_new_signal_is_introduced_by_its_oldest_value_with_meta(make, settings):
+    events = [make.event(("t", 2, 60, "°C")), make.event(("t", 1, 0, "°C")), make.event(("t", 3, 120, "°C"))]
+    first, rest = bodies(events, settings)
+    assert first["date"] == "2026-05-04T10:00:00.000+0000"
+    assert first["signals"] == [
+        {"name": "t", "value": 1, "meta": {"description": "t", "tags": ["bridge"], "unit": "°C"}}
+    ]
+    assert [point["value"] for point in rest["signals"]["t"]["history"]] == [2, 3]
+
+
+def test_new_and_known_signals_of_one_moment_share_a_push(make, settings):
+    (body,) = bodies([make.event(("old", 1), ("new", 2))], settings, known={("d1", "old")})
+    assert [("meta" in entry) for entry in body["signals"]] == [True, False]
+    assert [entry["name"] for entry in body["signals"]] == ["new", "old"]
+
+
+def test_what_remains_after_an_introduction_goes_in_array_form_if_it_shares_one_time(make, settings):
+    introduction, rest = bodies([make.event(("t", 1)), make.event(("t", 2, 5))], settings)
+    assert "date" in introduction
+    assert rest["signals"] == [{"name": "t", "value": 2}]
+
+
+def test_without_meta_a_new_signal_is_still_introduced_in_array_form(make, settings):
+    events = [make.event(("t", value, value)) for value in range(3)]
+    introduction, history = bodies(events, evolve(settings, meta=False))
+    assert introduction["signals"] == [{"name": "t", "value": 0}]
+    assert len(history["signals"]["t"]["history"]) == 2
+
+
+def test_a_unit_that_the_vendor_does_not_name_is_left_out(make, settings):
+    (body,) = bodies([make.event(("t", 1))], settings)
+    assert body["signals"][0]["meta"] == {"description": "t", "tags": ["bridge"]}
+
+
+def test_an_event_without_anything_to_send_is_filtered(make, settings):
+    events = [make.event(), make.event(("state", "open")), make.event(("t", 1))]
+    assert plan(events, names(settings), (), settings).filtered == {0, 1}
+
+
+def test_of_two_values_in_one_millisecond_the_last_is_sent(make, settings):
+    events = [make.event(("t", 1, 0.0001)), make.event(("t", 2, 0.0009))]
+    decided = plan(events, names(settings), (), settings)
+    assert [point.value for push in decided.pushes for point in push.points] == [2]
+    assert decided.filtered == {0}
+
+
+@pytest.mark.parametrize(
+    ("value", "sent"),
+    [
+        (True, 1),
+        (False, 0),
+        (7, 7),
+        (-1.5, -1.5),
+        (2**63, 2**63),
+        ("21.5", 21.5),
+        ("-3", -3),
+        ("1e3", 1000.0),
+        ("123456789012345678901234567890", 123456789012345678901234567890.0),
+    ],
+)
+def test_numbers_and_booleans_are_sent_as_numbers(value, sent):
+    assert sent_value(value, texts=False) == sent
+    assert type(sent_value(value, texts=False)) is type(sent)
+
+
+@pytest.mark.parametrize("text", ["", "open", "1e999", "0x10", "NaN", "Infinity", "1,5", "١", " 1", "1\n"])
+def test_a_text_that_is_no_number_is_sent_only_if_asked_for(text):
+    assert sent_value(text, texts=False) is None
+    assert sent_value(text, texts=True) == text
+
+
+def test_texts_are_sent_as_they_are_if_asked_for(make, settings):
+    (body,) = bodies([make.event(("door", "öffen"))], evolve(settings, texts="send"))
+    assert body["signals"][0]["value"] == "öffen"
+
+
+def test_a_date_is_utc_with_milliseconds_cut_off_and_a_zone():
+    time = datetime(2020, 2, 5, 3, 59, 33, 999999, tzinfo=timezone(timedelta(hours=1)))
+    assert sent_date(time) == "2020-02-05T02:59:33.999+0000"
+
+
+def test_a_reading_at_the_future_limit_is_sent(make, settings):
+    event = make.event(("t", 1, 601), received=START + timedelta(seconds=1))
+    assert len(bodies([event], settings)) == 1
+
+
+def test_a_reading_beyond_the_future_limit_is_refused_with_both_times_named(make, settings):
+    event = make.event(("t", 1, 602), ("u", 1, 0), received=START + timedelta(seconds=1))
+    decided = plan([event], names(settings), (), settings)
+    assert "2026-05-04T10:10:02+00:00" in decided.unfit[0]
+    assert "2026-05-04T10:00:01+00:00" in decided.unfit[0]
+    assert [point.signal for push in decided.pushes for point in push.points] == ["u"]
+
+
+def test_two_signals_that_become_one_token_do_not_mix(make, settings):
+    events = [make.event(("a.b", 1)), make.event(("a/b", 2)), make.event(("a.b", 3, 1))]
+    decided = plan(events, names(settings), (), settings)
+    assert "'a/b' would become the token 'a_b', which stands for 'a.b' already" in decided.unfit[1]
+    assert [point.value for push in decided.pushes for point in push.points] == [1, 3]
+
+
+def test_each_device_token_has_its_own_pushes(make, settings):
+    events = [make.event(("t", 1), source="east"), make.event(("t", 2), source="west")]
+    decided = plan(events, names(evolve(settings, device="{source}-{device}")), (), settings)
+    assert [push.device for push in decided.pushes] == ["east-d1", "west-d1"]
+
+
+@pytest.mark.parametrize(("count", "pushes"), [(20, [20]), (21, [20, 1])])
+def test_twenty_signals_are_one_push_and_twenty_one_are_two(make, settings, count, pushes):
+    event = make.event(*((f"s{number}", number) for number in range(count)))
+    assert [len(body["signals"]) for body in bodies([event], settings)] == pushes
+
+
+@pytest.mark.parametrize(("count", "pushes"), [(100, [100]), (101, [100, 1])])
+def test_a_hundred_values_of_a_signal_are_one_push(make, settings, count, pushes):
+    events = [make.event(("t", number, number)) for number in range(count)]
+    decided = plan(events, names(settings), {("d1", "t")}, settings)
+    assert [len(push.points) for push in decided.pushes] == pushes
+
+
+def test_a_push_of_exactly_the_largest_size_is_not_split(make, settings):
+    events = [make.event(("t", number, number)) for number in range(30)]
+    known = {("d1", "t")}
+    (whole,) = plan(events, names(settings), known, settings).pushes
+    size = len(whole.body())
+    fitting = plan(events, names(settings), known, evolve(settings, most_bytes=Size(size))).pushes
+    too_large = plan(events, names(settings), known, evolve(settings, most_bytes=Size(size - 1))).pushes
+    assert (len(fitting), len(too_large)) == (1, 2)
+
+
+def test_a_value_that_alone_is_too_large_is_refused_and_the_others_are_sent(make, settings):
+    small = evolve(settings, texts="send", most_bytes=Size(1024))
+    decided = plan([make.event(("t", "x" * 2000), ("u", 1))], names(small), (), small)
+    assert "more than most_bytes = 1KiB" in decided.unfit[0]
+    assert [point.signal for push in decided.pushes for point in push.points] == ["u"]
+
+
+values = st.one_of(
+    st.integers(-(2**63), 2**63),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.booleans(),
+    st.text(st.characters(codec="utf-8"), max_size=30),
+)
+readings = st.builds(
+    Reading,
+    signal=st.sampled_from(["t", "humidity", "metrics/sys/level", "ß" * 70]),
+    value=values,
+    time=st.integers(0, 20_000).map(lambda number: START + timedelta(microseconds=number * 250)),
+    unit=st.sampled_from([None, "°C"]),
+)
+batches = st.lists(st.lists(readings, max_size=8), min_size=1, max_size=20).map(
+    lambda lists: [
+        Stored(number, "s", START, Event(f"k{number}", "d1", "kind", START, tuple(items)))
+        for number, items in enumerate(lists, 1)
+    ]
+)
+
+
+@pace(deadline=None)
+@given(batches, st.sets(st.sampled_from(["t", "humidity"])), st.integers(1, 4), st.integers(1, 9), st.integers(1, 5))
+def test_every_point_is_sent_once_in_order_within_all_limits(events, known, most_signals, most_points, per_signal):
+    settings = DataboomSettings(
+        token=Secret("x"),
+        texts="send",
+        most_signals=most_signals,
+        most_points=most_points,
+        most_points_per_signal=per_signal,
+        most_bytes=Size(1024),
+    )
+    known_signals = {("d1", signal) for signal in known}
+    decided = plan(events, names(settings), known_signals, settings)
+    wanted: dict[tuple[str, str], Any] = {}
+    for stored in events:
+        for reading in stored.event.readings:
+            wanted[reading.signal, sent_date(reading.time)] = sent_value(reading.value, texts=True)
+    got: list[tuple[str, str, Any]] = []
+    introduced = set()
+    for push in decided.pushes:
+        assert len(push.body()) <= 1024
+        body = json.loads(push.body(), parse_constant=lambda name: pytest.fail(f"{name} was sent"))
+        if push.form == "array":
+            assert len(body["signals"]) <= most_signals
+            assert len({entry["name"] for entry in body["signals"]}) == len(body["signals"])
+            assert len(body["signals"]) == len(push.points)
+            introduced |= {entry["name"] for entry in body["signals"] if "meta" in entry}
+        else:
+            assert sum(len(entry["history"]) for entry in body["signals"].values()) == len(push.points) <= most_points
+            assert max(Counter(point.signal for point in push.points).values()) <= per_signal
+            assert set(body["signals"]) <= introduced | known
+        got += [(point.name, point.date, point.value) for point in push.points]
+    assert not decided.unfit
+    assert len(got) == len(wanted)
+    assert {(name, date): value for name, date, value in got} == wanted
+    for signal in {name for name, _, _ in got}:
+        dates = [date for name, date, _ in got if name == signal]
+        assert dates == sorted(dates)
+    again = plan(events, names(settings), known_signals, settings)
+    assert [push.body() for push in again.pushes] == [push.body() for push in decided.pushes]
+    assert decided.filtered == again.filtered
+
+
+def test_the_halves_of_a_push_hold_all_its_points_in_order(make, settings):
+    events = [make.event(("t", number, number)) for number in range(5)]
+    (push,) = plan(events, names(settings), {("d1", "t")}, settings).pushes
+    first, second = push.halves()
+    assert isinstance(first, Push)
+    assert [point.value for point in (*first.points, *second.points)] == [0, 1, 2, 3, 4]

@@ -1,0 +1,216 @@
+"""Fakes of the core, and a source that runs against the stand-in on loopback."""
+
+from __future__ import annotations
+
+import signal
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import trustme
+
+from bridge.api import JSON, Duration, Event, Secret, SourceContext, Url, encode
+from bridge_plugins.idigi.emulator import Emulator, open_emulator
+from bridge_plugins.idigi.settings import Settings
+from bridge_plugins.idigi.source import run
+
+NOW = datetime(2024, 5, 2, 12, tzinfo=UTC)
+
+
+class Watched:
+    """Something that tests wait on."""
+
+    def __init__(self) -> None:
+        self._changed = trio.Event()
+
+    def changed(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            await self._changed.wait()
+
+
+class FakeOutlet(Watched):
+    """Keeps events. ``gate`` holds emits back; ``failures`` are raised first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.events: list[Event] = []
+        self.attempts = 0
+        self.failures: list[Exception] = []
+        self.gate = trio.Event()
+        self.gate.set()
+
+    async def emit(self, *events: Event) -> None:
+        self.attempts += 1
+        self.changed()
+        for event in events:
+            encode(event)
+        if self.failures:
+            raise self.failures.pop(0)
+        await self.gate.wait()
+        await trio.lowlevel.checkpoint()
+        self.events += events
+        self.changed()
+
+    @property
+    def values(self) -> list[Any]:
+        return [reading.value for event in self.events for reading in event.readings]
+
+
+class FakeState:
+    def __init__(self) -> None:
+        self.values: dict[str, JSON] = {}
+        self.failures: list[Exception] = []
+
+    def get(self, key: str) -> JSON:
+        return self.values.get(key)
+
+    async def put(self, key: str, value: JSON) -> None:
+        await trio.lowlevel.checkpoint()
+        if self.failures:
+            raise self.failures.pop(0)
+        self.values[key] = value
+
+
+class FakeReport(Watched):
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[tuple[str, bool]] = []
+
+    def __call__(self, text: str, *, problem: bool = False) -> None:
+        self.said.append((text, problem))
+        self.changed()
+
+    async def until_problem(self, words: str) -> str:
+        def found() -> list[str]:
+            return [text for text, problem in self.said if problem and words in text]
+
+        await self.until(lambda: bool(found()))
+        return found()[0]
+
+
+class Core:
+    """What a source meets of the core."""
+
+    def __init__(self) -> None:
+        self.outlet = FakeOutlet()
+        self.state = FakeState()
+        self.report = FakeReport()
+
+    @property
+    def context(self) -> SourceContext:
+        def mount(*_args: Any, **_more: Any) -> Any:
+            raise AssertionError("this source mounts nothing")
+
+        return SourceContext(
+            name="gateways",
+            outlet=self.outlet,
+            mount=mount,
+            state=self.state,
+            report=self.report,
+            now=lambda: NOW,
+            random=lambda: 0.5,
+        )
+
+    @asynccontextmanager
+    async def running(self, settings: Settings, *, attached: bool = True) -> AsyncIterator[trio.CancelScope]:
+        """Run the source; ``attached`` waits for its first session."""
+        async with trio.open_nursery() as nursery:
+            if attached:
+                await nursery.start(self._run, settings)
+            else:
+                nursery.start_soon(self._run, settings)
+            yield nursery.cancel_scope
+            nursery.cancel_scope.cancel()
+
+    async def _run(self, settings: Settings, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        await run(settings, self.context, task_status=task_status)
+
+
+@pytest.fixture(autouse=True)
+def longest() -> Iterator[None]:
+    """Fails a test that waits for something that never happens; the clock of trio may be a fake, this one is not."""
+
+    def give_up(*_signal: Any) -> None:
+        raise TimeoutError("what the test waits for did not happen within 15 s")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(15)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture
+def core() -> Core:
+    return Core()
+
+
+@pytest.fixture
+async def emulator() -> AsyncIterator[Emulator]:
+    """A stand-in in clear text."""
+    async with open_emulator() as emulator:
+        yield emulator
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture(scope="session")
+def ca_file(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("tls") / "ca.pem"
+    authority.cert_pem.write_to_path(str(path))
+    return path
+
+
+@pytest.fixture(scope="session")
+def server_tls(authority: trustme.CA) -> Callable[..., ssl.SSLContext]:
+    """Gives a server's context with a certificate for the names given."""
+
+    def make(*names: str) -> ssl.SSLContext:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        authority.issue_cert(*(names or ("127.0.0.1", "localhost"))).configure_cert(context)
+        return context
+
+    return make
+
+
+@pytest.fixture
+def settings_for() -> Callable[..., Settings]:
+    """Gives settings that fit a stand-in, quick ones; keywords replace them."""
+
+    def make(emulator: Emulator, **changes: Any) -> Settings:
+        plain: dict[str, Any] = {
+            "url": Url(emulator.rest_url),
+            "username": emulator.account.username,
+            "password": Secret(emulator.account.password),
+            "insecure": emulator.rest_url.startswith("http:"),
+            "push_port": emulator.push_port,
+            "batch_duration": Duration(0),
+            "retry_base": Duration(0.001),
+            "retry_cap": Duration(0.01),
+        }
+        return Settings(**(plain | changes))
+
+    return make
+
+
+@pytest.fixture
+def point() -> Callable[..., tuple[str, str, dict[str, Any]]]:
+    """Gives the arguments with which a stand-in publishes a data point."""
+
+    def make(value: Any, **fields: Any) -> tuple[str, str, dict[str, Any]]:
+        entity = {"streamId": "test", "data": value, "timestamp": 1434307047694, **fields}
+        return "DataPoint/test", "DataPoint", entity
+
+    return make
