@@ -21,10 +21,10 @@ from attrs import field, frozen
 
 from bridge.admin.health import answer
 from bridge.admin.status import Observer
-from bridge.api import Mount, Outlet, SinkContext, SourceContext, Spool, SpoolContext
+from bridge.api import Mount, Outlet, Report, SinkContext, SourceContext, Spool, SpoolContext
 from bridge.config import Config, SinkConfig, SourceConfig
 from bridge.config.schema import ListenerSettings
-from bridge.flow.delivery import Delivery, Policy, Progress, Shelter
+from bridge.flow.delivery import Delivery, Policy, Shelter
 from bridge.flow.ingest import Ingest, open_ingest
 from bridge.flow.states import Board
 from bridge.flow.supervision import supervise
@@ -129,7 +129,9 @@ async def _open_sinks(bridge: Bridge, spool: Spool) -> AsyncIterator[None]:
         for sink in bridge.config.sinks:
             instance = f"sink:{sink.name}"
             report = bridge.board.report(instance)
-            run = partial(_run_sink, bridge, spool, sink)
+            run = partial(
+                run_sink, sink, spool, report=report, shelter=bridge.shelter, now=bridge.now, random=bridge.random
+            )
             # Subscribed before anything can arrive: a sink that begins "now" begins before the first event.
             await sinks.start(partial(supervise, instance, run, report, bridge.random))
         yield
@@ -137,36 +139,37 @@ async def _open_sinks(bridge: Bridge, spool: Spool) -> AsyncIterator[None]:
         sinks.cancel_scope.cancel()
 
 
-async def _run_sink(bridge: Bridge, spool: Spool, sink: SinkConfig, task_status: trio.TaskStatus[None]) -> None:
-    instance = f"sink:{sink.name}"
+async def run_sink(
+    sink: SinkConfig,
+    spool: Spool,
+    *,
+    report: Report,
+    shelter: Shelter,
+    now: Callable[[], datetime],
+    random: Callable[[], float],
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Open one sink and deliver to it until cancelled. Started when it is subscribed."""
     core = sink.core
-    report = bridge.board.report(instance)
-    subscription = spool.subscribe(sink.name, batch=sink.batch, sources=core.sources or None, start=core.from_)
-    async with subscription as subscribed:
+    policy = Policy(
+        batch=sink.batch,
+        in_flight=sink.in_flight,
+        timeout=core.timeout,
+        linger=core.linger,
+        retry_base=core.retry_base,
+        retry_cap=core.retry_cap,
+        pause_probe=core.pause_probe,
+        reject_limit=core.reject_limit,
+        one_device=sink.kind.one_device,
+    )
+    async with spool.subscribe(
+        sink.name, batch=sink.batch, sources=core.sources or None, start=core.from_
+    ) as subscription:
         task_status.started()
-        context = SinkContext(name=sink.name, state=spool.state(instance), report=report, now=bridge.now)
+        context = SinkContext(name=sink.name, state=spool.state(f"sink:{sink.name}"), report=report, now=now)
         async with sink.kind.open(sink.settings, context) as opened:
-            policy = Policy(
-                batch=sink.batch,
-                in_flight=sink.in_flight,
-                timeout=core.timeout,
-                linger=core.linger,
-                retry_base=core.retry_base,
-                retry_cap=core.retry_cap,
-                pause_probe=core.pause_probe,
-                reject_limit=core.reject_limit,
-                one_device=sink.kind.one_device,
-            )
-            await Delivery(
-                opened,
-                subscribed,
-                policy,
-                shelter=bridge.shelter,
-                report=report,
-                progress=Progress(),
-                now=bridge.now,
-                random=bridge.random,
-            ).run()
+            delivery = Delivery(opened, subscription, policy, shelter=shelter, report=report, now=now, random=random)
+            await delivery.run()
 
 
 @asynccontextmanager
@@ -187,14 +190,10 @@ async def _open_sources(
                 random=bridge.random,
             )
             sources.start_soon(
-                supervise, instance, partial(_run_source, source, context), context.report, bridge.random
+                supervise, instance, partial(source.kind.run, source.settings, context), context.report, bridge.random
             )
         yield
         sources.cancel_scope.cancel()
-
-
-async def _run_source(source: SourceConfig, context: SourceContext, task_status: trio.TaskStatus[None]) -> None:
-    await source.kind.run(source.settings, context, task_status=task_status)
 
 
 def _mount(source: SourceConfig, outlet: Outlet, routes: Mapping[str, Routes]) -> Mount:

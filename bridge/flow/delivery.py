@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from datetime import datetime
 
 import trio
-from attrs import define, frozen
+from attrs import frozen
 
 from bridge.api import Lease, Pause, Refused, Reject, Report, Retry, Sink, Stale, Subscription
 from bridge.flow.lanes import Group, Refusals, Wait, Work
@@ -74,18 +74,6 @@ class Shelter:
             scope.deadline = self._deadline
 
 
-@define
-class Progress:
-    """What one sink did since the bridge was started."""
-
-    delivered: int = 0
-    dead: int = 0
-    filtered: int = 0
-    attempts: int = 0
-    last: datetime | None = None
-    """When something was last delivered, UTC."""
-
-
 class Delivery:
     """Delivers the events of one subscription to one open sink."""
 
@@ -97,7 +85,6 @@ class Delivery:
         *,
         shelter: Shelter,
         report: Report,
-        progress: Progress,
         now: Callable[[], datetime],
         random: Callable[[], float],
     ) -> None:
@@ -107,7 +94,6 @@ class Delivery:
         self._breaker = Breaker(policy.retry_base, policy.retry_cap, policy.pause_probe, random)
         self._shelter = shelter
         self._report = report
-        self._progress = progress
         self._now = now
         self._random = random
         self._slots = trio.Semaphore(policy.in_flight)
@@ -164,7 +150,6 @@ class Delivery:
 
     async def _attempt(self, work: Work, group: Group) -> Wait | None:
         """Make one attempt and tell work and breaker what came of it."""
-        self._progress.attempts += 1
         try:
             try:
                 with trio.fail_after(self._policy.timeout):
@@ -239,10 +224,5 @@ class Delivery:
             else:
                 break
         work.settled(count)
-        self._progress.delivered += count - filtered - len(dead)
-        self._progress.filtered += filtered
-        self._progress.dead += len(dead)
-        if count > filtered + len(dead):
-            self._progress.last = self._now()
         for letter in dead:
             log.warning("an event became a dead letter: %s", letter.reason)

@@ -90,9 +90,7 @@ class Work:
 
     def next_group(self) -> Group | None:
         """Give the group to deliver next; None when all is done."""
-        if self._trips != self._refusals.trips:
-            self._trips = self._refusals.trips
-            self._reprieve()  # what another lane found out holds for the refusals here as well
+        self._heed_others()
         return self._groups[0] if self._groups else None
 
     def batch(self, group: Group) -> Batch:
@@ -166,6 +164,7 @@ class Work:
 
         Events that may yet be reprieved are not part of it while others of the lease are still to be tried.
         """
+        self._heed_others()
         count = filtered = 0
         dead: list[DeadLetter] = []
         held = self._condemned[0] if self._condemned and self._groups else len(self._events)
@@ -194,8 +193,14 @@ class Work:
         self._condemned.append(index)
         self._done[index] = DeadLetter(index, verdict.why, verdict.status, attempts, self._now())
 
+    def _heed_others(self) -> None:
+        """Reprieve what was refused here, if the limit was reached since: in this lane or in another."""
+        if self._trips != self._refusals.trips:
+            self._trips = self._refusals.trips
+            self._reprieve()
+
     def _reprieve(self) -> None:
-        """Make what was refused since the last delivery pending again, in order, before everything else."""
+        """Make what was refused since the last delivery pending again, in order."""
         for index in self._condemned:
             del self._done[index]
         waiting = [index for group in self._groups for index in group.indexes]

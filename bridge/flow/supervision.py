@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 import trio
 
@@ -19,6 +20,14 @@ log = logging.getLogger(__name__)
 SHORTEST_PAUSE = 1.0
 LONGEST_PAUSE = 60.0
 HEALTHY_AFTER = 120.0  # seconds without a crash that make the next one the first
+
+
+class Run(Protocol):
+    """What is supervised."""
+
+    def __call__(self, *, task_status: trio.TaskStatus[None]) -> Awaitable[None]:
+        """Run until cancelled."""
+        ...
 
 
 class _StartedOnce:
@@ -36,7 +45,7 @@ class _StartedOnce:
 
 async def supervise(
     name: str,
-    run: Callable[[trio.TaskStatus[None]], Awaitable[None]],
+    run: Run,
     report: Report,
     random: Callable[[], float],
     *,
@@ -59,13 +68,11 @@ async def supervise(
         await trio.sleep(pause)
 
 
-async def _run_once(
-    name: str, run: Callable[[trio.TaskStatus[None]], Awaitable[None]], status: trio.TaskStatus[None]
-) -> str:
+async def _run_once(name: str, run: Run, status: trio.TaskStatus[None]) -> str:
     """Run once and say why it ended. Only cancellation leaves as an exception."""
     why = "ended by itself, which it should not"
     try:
-        await run(status)
+        await run(task_status=status)
     except* Exception as group:
         first = _first(group)
         why = f"failed: {type(first).__name__}: {first}"

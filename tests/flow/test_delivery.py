@@ -8,7 +8,7 @@ import trio
 from attrs import define, evolve, field
 
 from bridge.api import Arrival, Batch, Filtered, Pause, Reject, Retry, encode
-from bridge.flow.delivery import Delivery, Policy, Progress, Shelter
+from bridge.flow.delivery import Delivery, Policy, Shelter
 from bridge.testing.fakes import FakeReport
 from bridge.testing.memory import MemorySpool, open_memory_spool
 from tests.flow.conftest import START, make_event
@@ -74,7 +74,6 @@ async def delivering(
             policy,
             shelter=shelter or Shelter(),
             report=report or FakeReport(),
-            progress=Progress(),
             now=now,
             random=lambda: 1.0,
         )

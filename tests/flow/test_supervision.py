@@ -11,13 +11,13 @@ async def test_a_crashing_instance_is_started_again_and_a_good_one_misses_nothin
     crashes = ticks = 0
     reports: list[str] = []
 
-    async def crashing(status: trio.TaskStatus[None]) -> None:
+    async def crashing(task_status: trio.TaskStatus[None]) -> None:
         nonlocal crashes
         crashes += 1
         async with trio.open_nursery():
             raise RuntimeError("boom")
 
-    async def good(status: trio.TaskStatus[None]) -> None:
+    async def good(task_status: trio.TaskStatus[None]) -> None:
         nonlocal ticks
         while True:
             await trio.sleep(1)
@@ -39,7 +39,7 @@ async def test_a_crashing_instance_is_started_again_and_a_good_one_misses_nothin
 async def test_health_makes_the_next_crash_the_first(autojump_clock):
     starts: list[float] = []
 
-    async def crashing_after_an_hour(status: trio.TaskStatus[None]) -> None:
+    async def crashing_after_an_hour(task_status: trio.TaskStatus[None]) -> None:
         starts.append(trio.current_time())
         await trio.sleep(3600)
         raise OSError
@@ -52,8 +52,8 @@ async def test_health_makes_the_next_crash_the_first(autojump_clock):
 async def test_an_instance_that_returns_at_once_is_started_again(autojump_clock):
     reports: list[str] = []
 
-    async def returning(status: trio.TaskStatus[None]) -> None:
-        status.started()
+    async def returning(task_status: trio.TaskStatus[None]) -> None:
+        task_status.started()
 
     with trio.move_on_after(100):
         async with trio.open_nursery() as nursery:
@@ -71,7 +71,7 @@ async def test_an_instance_that_returns_at_once_is_started_again(autojump_clock)
 
 
 async def test_cancelling_while_the_clean_up_fails_still_cancels(autojump_clock):
-    async def failing_on_exit(status: trio.TaskStatus[None]) -> None:
+    async def failing_on_exit(task_status: trio.TaskStatus[None]) -> None:
         try:
             await trio.sleep_forever()
         finally:
