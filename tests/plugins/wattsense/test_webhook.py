@@ -1,0 +1,269 @@
+"""What a caller hears, and what is stored for it."""
+
+import base64
+import gzip
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial
+
+import orjson
+import pytest
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge.api import Accepted, Refusal, Request, Secret, SourceContext, encode
+from bridge_plugins.wattsense import bridge_emulators, bridge_source_kinds
+from bridge_plugins.wattsense.emulator_messages import unwanted_items
+from bridge_plugins.wattsense.emulator_signing import api_key, basic, bearer
+from bridge_plugins.wattsense.settings import Settings
+from bridge_plugins.wattsense.webhook import make_receive, paths, run
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+UNSIGNED = partial(Settings, signature="none")
+ITEM = {"deviceId": "bx01", "property": "p1", "timestamp": 1700000000000, "payload": 21.5}
+
+
+def receive(body, route="values", *, settings=None, method="POST", headers=None):
+    if not isinstance(body, bytes):
+        body = orjson.dumps(body)
+    request = Request(method, f"/wattsense/{route}", "", headers or {}, body)
+    return make_receive(settings or UNSIGNED(), route, lambda: NOW)(request)
+
+
+def refused(body, route="values", **how):
+    with pytest.raises(Refusal) as caught:
+        receive(body, route, **how)
+    return caught.value
+
+
+@pytest.mark.parametrize("body", [ITEM, [ITEM], {"data": [ITEM]}])
+def test_a_value_in_any_framing_is_stored_and_counted(body):
+    accepted = receive(body)
+    assert [(event.device, event.readings[0].value) for event in accepted.events] == [("bx01", 21.5)]
+    assert (accepted.answer.status, accepted.answer.body) == (200, b'{"accepted":1,"dropped":0}')
+
+
+@pytest.mark.parametrize("body", [[], {"data": []}])
+def test_an_empty_array_is_success(body):
+    assert receive(body).answer.body == b'{"accepted":0,"dropped":0}'
+
+
+def test_one_bad_item_does_not_harm_its_neighbours():
+    unwanted = unwanted_items(int(NOW.timestamp() * 1000))
+    accepted = receive([ITEM, *unwanted, ITEM | {"property": "p2"}])
+    assert accepted.answer.status == 200
+    assert orjson.loads(accepted.answer.body) == {"accepted": 2, "dropped": 9}
+    assert [event.data for event in accepted.events] == [ITEM, *unwanted, ITEM | {"property": "p2"}]
+    assert [event.labels.get("dropped") for event in accepted.events][1:-1] == [
+        "out-of-service", "future", "text", "object", "array", "null", "deviceId", "timestamp", "item",
+    ]  # fmt: skip
+    assert [bool(event.readings) for event in accepted.events] == [True, *[False] * 9, True]
+
+
+def test_204_can_be_chosen_and_has_no_body():
+    answer = receive(ITEM, settings=UNSIGNED(reply="204")).answer
+    assert (answer.status, answer.body) == (204, b"")
+
+
+def test_the_number_of_values_in_a_request_has_a_limit():
+    settings = UNSIGNED(most_items=2)
+    assert len(receive([ITEM, ITEM], settings=settings).events) == 2
+    assert refused([ITEM, ITEM, ITEM], settings=settings).status == 413
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"21.5", b"null", b'"text"', b"[NaN]", b"[" * 300 + b"]" * 300])
+@pytest.mark.parametrize("route", ["values", "events", "alarms"])
+def test_what_is_not_json_is_refused_or_kept_as_chosen(body, route):
+    assert refused(body, route).status == 400
+    accepted = receive(body, route, settings=UNSIGNED(unreadable="keep"))
+    (event,) = accepted.events
+    assert (event.kind, event.readings) == ("unreadable", ())
+    assert base64.b64decode(event.data["base64"]) == body
+    assert accepted.answer.body == b'{"accepted":0,"dropped":1}'
+
+
+def test_a_compressed_body_is_read():
+    accepted = receive(gzip.compress(orjson.dumps([ITEM])), headers={"content-encoding": ("gzip",)})
+    assert accepted.events[0].data == ITEM
+
+
+def test_a_broken_compressed_body_is_refused_or_kept_as_it_came():
+    body, headers = gzip.compress(orjson.dumps(ITEM))[:-9], {"content-encoding": ("gzip",)}
+    assert refused(body, headers=headers).status == 400
+    (event,) = receive(body, headers=headers, settings=UNSIGNED(unreadable="keep")).events
+    assert base64.b64decode(event.data["base64"]) == body
+
+
+@pytest.mark.parametrize("unreadable", ["refuse", "keep"])
+def test_an_unknown_encoding_is_refused_however_unreadable_bodies_are_treated(unreadable):
+    settings = UNSIGNED(unreadable=unreadable)
+    assert refused(ITEM, headers={"content-encoding": ("br",)}, settings=settings).status == 415
+
+
+@pytest.mark.parametrize(("route", "kind"), [("events", "event"), ("alarms", "alarm")])
+@pytest.mark.parametrize(
+    ("body", "device"), [({"deviceId": "bx01", "status": 1}, "bx01"), ([1, 2], "unknown"), ({}, "unknown")]
+)
+def test_events_and_alarms_are_kept_whole_and_forward_nothing(route, kind, body, device):
+    (event,) = receive(body, route).events
+    assert (event.kind, event.device, event.readings, event.data) == (kind, device, (), body)
+    assert event.time == NOW
+
+
+def test_an_alarm_is_no_duplicate_of_an_event_with_the_same_body():
+    keys = {receive(ITEM, route).events[0].key for route in ("values", "events", "alarms")}
+    assert len(keys) == 3
+    assert receive(ITEM, "alarms").events[0].key in keys
+
+
+def test_a_signature_is_checked_before_the_body_is_read(make_settings):
+    assert refused(b"not json", settings=make_settings("github")).status == 401
+
+
+def test_the_signature_covers_the_bytes_as_received(make_settings, make_request):
+    body = gzip.compress(orjson.dumps(ITEM))
+    request = make_request("github", body, headers={"content-encoding": ("gzip",)})
+    accepted = make_receive(make_settings("github"), "values", lambda: NOW)(request)
+    assert accepted.events[0].data == ITEM
+
+
+CALLERS = [
+    ({"username": "ü", "basic_password": Secret("pä:ss")}, basic("ü", "pä:ss"), basic("ü", "other")),
+    ({"bearer_token": Secret("abc")}, bearer("abc"), bearer("abd")),
+    ({"api_key_header": "X-Api-Key", "api_key": Secret("abc")}, api_key("x-api-key", "abc"), api_key("x-api-key", "é")),
+]
+
+
+@pytest.mark.parametrize(("settings", "right", "wrong"), CALLERS)
+def test_a_caller_is_known_by_its_credentials(settings, right, wrong):
+    settings = UNSIGNED(**settings)
+    as_headers = {name.lower(): (value,) for name, value in right.items()}
+    assert receive(ITEM, settings=settings, headers=as_headers).events
+    for headers in (
+        {},
+        {name.lower(): (value,) for name, value in wrong.items()},
+        {name: values * 2 for name, values in as_headers.items()},
+        dict.fromkeys(as_headers, ("é",)),
+        dict.fromkeys(as_headers, ("Basic é",)),
+        dict.fromkeys(as_headers, ("",)),
+    ):
+        refusal = refused(ITEM, settings=settings, headers=headers)
+        assert refusal.status == 401
+        challenged = any(name == "WWW-Authenticate" for name, _ in refusal.headers)
+        assert challenged == (settings.username is not None)
+
+
+def test_credentials_do_not_replace_a_signature(make_settings, make_request):
+    settings = make_settings("github", bearer_token=Secret("abc"))
+    receive_values = make_receive(settings, "values", lambda: NOW)
+    signed = make_request("github", b"[]")
+    both = evolve(signed, headers={**signed.headers, "authorization": ("bearer  abc",)})
+    assert receive_values(both) == Accepted(answer=receive_values(both).answer)
+    for incomplete in (signed, evolve(both, headers={"authorization": ("Bearer abc",)})):
+        with pytest.raises(Refusal):
+            receive_values(incomplete)
+
+
+@given(body=st.binary(max_size=60) | st.sampled_from([b"[", b"{}", b"[{}]", b'{"data":', b'{"data":[]}']),
+       route=st.sampled_from(["values", "events", "alarms"]), unreadable=st.sampled_from(["refuse", "keep"]),
+       encoding=st.sampled_from(["", "gzip", "deflate", "identity", "br", "é"]))  # fmt: skip
+def test_any_body_is_accepted_or_refused(body, route, unreadable, encoding):
+    headers = {"content-encoding": (encoding,)} if encoding else {}
+    try:
+        accepted = receive(body, route, settings=UNSIGNED(unreadable=unreadable), headers=headers)
+    except Refusal as refusal:
+        accepted, status = Accepted(), refusal.status
+    else:
+        status = accepted.answer.status
+    assert status in ((200, 400, 413, 415) if unreadable == "refuse" else (200, 413, 415))
+    for event in accepted.events:
+        encode(event)
+
+
+def test_a_probe_is_answered_without_storing_anything(make_settings):
+    accepted = receive(b"", method="GET", settings=make_settings("github", probe=True))
+    assert (accepted.answer.status, accepted.events) == (200, ())
+
+
+# ---- the source as the core sees it
+
+
+class FakeMount:
+    def __init__(self):
+        self.routes = {}
+        self.methods = set()
+
+    @contextmanager
+    def __call__(self, path, receive, *, methods=("POST",)):
+        self.routes[path] = receive
+        self.methods.add(methods)
+        yield
+        del self.routes[path]
+
+
+async def running(settings, nursery):
+    mount, reports = FakeMount(), []
+    context = SourceContext(
+        name="towers",
+        outlet=None,
+        mount=mount,
+        state=None,
+        report=lambda text, *, problem=False: reports.append((text, problem)),
+        now=lambda: NOW,
+        random=lambda: 0.5,
+    )
+    (kind,) = bridge_source_kinds()
+    assert kind.run is run
+    await nursery.start(partial(kind.run, settings, context))
+    return mount, reports
+
+
+async def test_every_path_that_is_mounted_was_named_before(nursery):
+    settings = UNSIGNED()
+    mount, _ = await running(settings, nursery)
+    assert sorted(mount.routes) == sorted(paths(settings))
+    assert mount.methods == {("POST", "PUT")}
+
+
+async def test_each_route_gives_its_kind_of_event(nursery):
+    mount, _ = await running(UNSIGNED(), nursery)
+    for path, kind in (
+        ("/wattsense/values", "value"),
+        ("/wattsense/events", "event"),
+        ("/wattsense/alarms", "alarm"),
+    ):
+        (event,) = mount.routes[path](Request("POST", path, "", {}, orjson.dumps(ITEM))).events
+        assert event.kind == kind
+
+
+async def test_get_is_mounted_for_a_probe_only(nursery):
+    mount, _ = await running(UNSIGNED(probe=True), nursery)
+    assert mount.methods == {("POST", "PUT", "GET")}
+
+
+@pytest.mark.parametrize(
+    ("path", "base"), [("/wattsense", "/wattsense"), ("/wattsense/", "/wattsense"), ("//a//b/", "/a/b"), ("/", "")]
+)
+def test_a_path_with_doubled_or_trailing_slashes_is_mounted_without_them(path, base):
+    assert paths(UNSIGNED(path=path)) == [f"{base}/values", f"{base}/events", f"{base}/alarms"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "words", "problem"),
+    [
+        (UNSIGNED(), "from anybody", True),
+        (UNSIGNED(bearer_token=Secret("abc")), "credentials alone", False),
+        (Settings(signature="github", secret=Secret("abc")), "signature = github", False),
+    ],
+)
+async def test_accepting_unsigned_requests_is_reported(settings, words, problem, nursery):
+    _, ((text, is_problem),) = await running(settings, nursery)
+    assert words in text
+    assert "/wattsense/" in text
+    assert is_problem == problem
+
+
+def test_the_plugin_offers_its_emulator():
+    (kind,) = bridge_emulators()
+    assert kind.name == "wattsense"
