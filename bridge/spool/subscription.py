@@ -1,0 +1,179 @@
+"""The way out: the events of one sink, lent lane by lane.
+
+    take ─▶ next lane with events that is not in hand ─▶ reader ─▶ lease ── settle ─▶ writer
+                 ▲ rung after each commit                            └─ give back ─▶ the lane is free again
+
+A subscription remembers where its cursors are, only to know which lanes have something: the reader takes the cursor
+from the file each time, and the writer moves it only if it is where the lease began. So it is no harm when somebody
+else moved it, or when nobody knows whether a settle that was cancelled has been done.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from functools import partial
+
+import trio
+from attrs import define, field, frozen
+
+from bridge.api import DeadLetter, Refused, Stale, Stored
+from bridge.spool.notices import Bell
+from bridge.spool.operations import Settlement, position_of
+from bridge.spool.reading import NotOpen, Question, Stretch, Wish, read
+from bridge.spool.thread import DatabaseThread
+from bridge.spool.transaction import Memory
+
+AGAIN = 1.0  # seconds; what keeps a lane from being read or written is looked at again, should nobody ring
+
+
+@frozen
+class Ways:
+    """What a subscription needs of its spool."""
+
+    reader: DatabaseThread[Question]
+    memory: Memory
+    settle: Callable[[Settlement], Awaitable[None]]
+    begin_again: Callable[[str], Awaitable[None]]
+    """Give new cursors, from now on, to a sink that was purged while it is subscribed."""
+    distrust: Callable[[sqlite3.Error], Awaitable[None]]
+    """Have the file checked: it could not be read."""
+    now: Callable[[], datetime]
+
+
+@define(eq=False)
+class SqliteSubscription:
+    """The way out for one sink."""
+
+    _ways: Ways
+    sink: str
+    batch: int
+    sources: frozenset[str] | None
+    _positions: dict[int, int]
+    """By lane: where the cursor was when it was seen last; a lane that is not in it is looked at."""
+    bell: Bell = field(factory=Bell)
+    """Rung when there may be something to lend that was not there before."""
+    _in_hand: set[int] = field(factory=set)
+    _turn: int = 0
+
+    async def take(self, linger: float = 0.0) -> SqliteLease:
+        """Lend the first events of the next lane that has some."""
+        waited = False
+        while True:
+            lane = self._next_lane()
+            if lane is None:
+                await self.bell.wait()
+                waited = True
+                continue
+            if waited and linger:
+                await trio.sleep(linger)
+                waited = False
+                continue
+            self._in_hand.add(lane)
+            lease = None
+            try:
+                lease = await self._lend(lane)
+            except Stale:
+                pass  # somebody else has been here: look again
+            except (NotOpen, Refused):
+                await self._trouble_over()
+            except sqlite3.Error as exc:
+                await self._ways.distrust(exc)
+                await self._trouble_over()
+            finally:
+                if lease is None:
+                    self._in_hand.discard(lane)
+            if lease is not None:
+                return lease
+
+    async def _trouble_over(self) -> None:
+        with trio.move_on_after(AGAIN):
+            await self.bell.wait()
+
+    def release(self, lane: int, position: int) -> None:
+        """Let a lane be lent again."""
+        self._in_hand.discard(lane)
+        self._positions[lane] = position
+        self.bell.ring()
+
+    async def settle(self, settlement: Settlement) -> None:
+        """Move the cursor."""
+        await self._ways.settle(settlement)
+
+    def _next_lane(self) -> int | None:
+        heads = self._ways.memory.heads
+        for step in range(len(heads)):
+            lane = (self._turn + step) % len(heads)
+            if lane not in self._in_hand and self._positions.get(lane, -1) < heads[lane]:
+                self._turn = lane + 1
+                return lane
+        return None
+
+    async def _lend(self, lane: int) -> SqliteLease | None:
+        """Lend from a lane. None: it had nothing for this sink, and is settled as far as it was looked at."""
+        stretch: Stretch | None = await self._ways.reader.ask(partial(read, self._wish(lane)))
+        if stretch is None:
+            self._positions.clear()
+            await self._ways.begin_again(self.sink)
+            return None
+        self._positions[lane] = stretch.position
+        if stretch.events:
+            return SqliteLease(self, lane, stretch.events, stretch.position, stretch.end)
+        passed = stretch.end - stretch.position
+        end = stretch.end
+        dead: tuple[tuple[int, DeadLetter], ...] = ()
+        if stretch.unreadable is not None:
+            end += 1
+            dead = ((end, DeadLetter(0, f"cannot be read back: {stretch.unreadable}", None, 0, self._ways.now())),)
+        if end > stretch.position:
+            await self._ways.settle(Settlement(self.sink, lane, stretch.position, end, passed, dead))
+            self._positions[lane] = end
+        return None
+
+    def _wish(self, lane: int) -> Wish:
+        numbers = self._ways.memory.sources
+        wanted = None
+        if self.sources is not None:
+            wanted = tuple(number for name, number in numbers.items() if name in self.sources)
+        names = {number: name for name, number in numbers.items()}
+        return Wish(self.sink, lane, self._ways.memory.heads[lane], self.batch, wanted, names)
+
+
+@define(eq=False)
+class SqliteLease:
+    """Events of one lane, lent."""
+
+    _subscription: SqliteSubscription
+    lane: int
+    events: tuple[Stored, ...]
+    _position: int
+    """Where the cursor is as long as nobody else moves it."""
+    _end: int
+    """Where it goes with the last event: events that were not wanted may follow."""
+    _held: bool = True
+
+    async def settle(self, count: int, *, filtered: int = 0, dead: Sequence[DeadLetter] = ()) -> None:
+        """Move the cursor over the first ``count`` events."""
+        indexes = {letter.index for letter in dead}
+        if not 1 <= count <= len(self.events):
+            raise ValueError(f"settle names {count} events of a lease of {len(self.events)}")
+        if len(indexes) < len(dead) or not indexes <= set(range(count)) or not 0 <= filtered <= count - len(dead):
+            raise ValueError(f"settle of {count} events has {filtered} filtered and dead letters {sorted(indexes)}")
+        if not self._held:
+            raise Stale(f"the lease of lane {self.lane} has ended")
+        end = self._end if count == len(self.events) else position_of(self.events[count - 1].sequence)
+        unwanted = end - self._position - count
+        letters = tuple((position_of(self.events[letter.index].sequence), letter) for letter in dead)
+        settlement = Settlement(self._subscription.sink, self.lane, self._position, end, filtered + unwanted, letters)
+        await self._subscription.settle(settlement)
+        self._position = end
+        self.events = self.events[count:]
+        if not self.events:
+            self.give_back()
+
+    def give_back(self) -> None:
+        """End the lease."""
+        if self._held:
+            self._held = False
+            self._subscription.release(self.lane, self._position)

@@ -1,0 +1,164 @@
+"""Small fakes for tests of sources and sinks: an outlet, durable state, contexts and a clock.
+
+outlet = FakeOutlet()
+context = fake_source_context("sensors", outlet=outlet)
+await nursery.start(kind.run, settings, context)
+assert outlet.events == [...]
+outlet.refuse = "the disk is full"      # from now on emit raises Refused
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+import orjson
+import trio
+from attrs import define, field
+
+from bridge.api import JSON, Event, Receive, Refused, SinkContext, SourceContext, encode
+
+START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+@define(eq=False)
+class FixedClock:
+    """A wall clock that stands still until it is moved."""
+
+    time: datetime = START
+
+    def __call__(self) -> datetime:
+        """Give the time."""
+        return self.time
+
+    def move(self, step: timedelta) -> None:
+        """Let so much time pass."""
+        self.time += step
+
+
+@define(eq=False)
+class FakeOutlet:
+    """An outlet that collects what is emitted, and can refuse."""
+
+    events: list[Event] = field(factory=list)
+    """Every event that was taken, in order, duplicates too."""
+    emits: list[tuple[Event, ...]] = field(factory=list)
+    """The same, as they were emitted together."""
+    refuse: str | None = None
+    """Set to a reason: ``emit`` raises Refused with it."""
+    _arrived: trio.Event = field(factory=trio.Event)
+
+    async def emit(self, *events: Event) -> None:
+        """Take events, as strictly as a spool: what cannot be stored is a ValueError."""
+        await trio.lowlevel.checkpoint()
+        for event in events:
+            encode(event)
+        if self.refuse is not None:
+            raise Refused(self.refuse)
+        self.events.extend(events)
+        self.emits.append(events)
+        self._arrived.set()
+        self._arrived = trio.Event()
+
+    async def wait_for(self, count: int) -> list[Event]:
+        """Wait until at least ``count`` events were taken, and give all of them."""
+        while len(self.events) < count:
+            await self._arrived.wait()
+        return self.events
+
+
+@define(eq=False)
+class FakeState:
+    """State of an instance, in memory, that allows what a spool allows: JSON."""
+
+    values: dict[str, bytes] = field(factory=dict)
+
+    def get(self, key: str) -> JSON:
+        """Give the value, or None."""
+        value = self.values.get(key)
+        return None if value is None else orjson.loads(value)
+
+    async def put(self, key: str, value: JSON) -> None:
+        """Store a value; None removes the key."""
+        await trio.lowlevel.checkpoint()
+        if value is None:
+            self.values.pop(key, None)
+        else:
+            self.values[key] = orjson.dumps(value)
+
+
+@define(eq=False)
+class FakeReport:
+    """Collects what an instance says of itself."""
+
+    texts: list[str] = field(factory=list)
+    problems: list[str] = field(factory=list)
+    """Those of the texts that a person should look at."""
+    _said: trio.Event = field(factory=trio.Event)
+
+    def __call__(self, text: str, *, problem: bool = False) -> None:
+        """Take a report."""
+        self.texts.append(text)
+        if problem:
+            self.problems.append(text)
+        self._said.set()
+        self._said = trio.Event()
+
+    async def wait_for(self, text: str) -> None:
+        """Wait until the newest report has this in it."""
+        while not self.texts or text not in self.texts[-1]:
+            await self._said.wait()
+
+
+@define(eq=False)
+class FakeMount:
+    """Routes without a listener: call the receive function yourself."""
+
+    routes: dict[str, Receive] = field(factory=dict)
+    methods: dict[str, tuple[str, ...]] = field(factory=dict)
+
+    @contextmanager
+    def __call__(self, path: str, receive: Receive, *, methods: tuple[str, ...] = ("POST",)) -> Iterator[None]:
+        """Mount a receive function while the block is entered."""
+        if path in self.routes:
+            raise ValueError(f"path {path!r} is mounted already")
+        self.routes[path] = receive
+        self.methods[path] = methods
+        try:
+            yield
+        finally:
+            del self.routes[path], self.methods[path]
+
+
+def fake_source_context(
+    name: str = "source",
+    *,
+    outlet: FakeOutlet | None = None,
+    mount: FakeMount | None = None,
+    state: FakeState | None = None,
+    report: FakeReport | None = None,
+    clock: FixedClock | None = None,
+    random: float = 0.5,
+) -> SourceContext:
+    """Make a context for a source; hand in the parts that the test looks at."""
+    return SourceContext(
+        name=name,
+        outlet=outlet or FakeOutlet(),
+        mount=mount or FakeMount(),
+        state=state or FakeState(),
+        report=report or FakeReport(),
+        now=clock or FixedClock(),
+        random=lambda: random,
+    )
+
+
+def fake_sink_context(
+    name: str = "sink",
+    *,
+    state: FakeState | None = None,
+    report: FakeReport | None = None,
+    clock: FixedClock | None = None,
+) -> SinkContext:
+    """Make a context for a sink; hand in the parts that the test looks at."""
+    return SinkContext(name=name, state=state or FakeState(), report=report or FakeReport(), now=clock or FixedClock())
