@@ -72,12 +72,14 @@ def state_folder(config: Config, environ: Mapping[str, str]) -> Path:
 async def run_bridge(bridge: Bridge, notifier: Notifier, signals: AsyncIterator[int]) -> None:
     """Run until a signal comes; then stop in order.
 
-    :raises SpoolError: if the spool cannot be opened. :raises ListenError, TlsError: if a listener cannot.
+    Raises in a group what keeps it from starting: SpoolError, ListenError, TlsError, OSError.
     """
     config = bridge.config
     bridge.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     started = bridge.now()
-    async with AsyncExitStack() as stack:
+    ready, signalled = trio.Event(), trio.Event()
+    async with trio.open_nursery() as hearing, AsyncExitStack() as stack:
+        hearing.start_soon(_hear, signals, signalled, ready, hearing.cancel_scope)
         spool = await stack.enter_async_context(open_spool(bridge))
         await stack.enter_async_context(_open_sinks(bridge, spool))
         ingest = await stack.enter_async_context(open_ingest(spool, bridge.now))
@@ -98,9 +100,22 @@ async def run_bridge(bridge: Bridge, notifier: Notifier, signals: AsyncIterator[
         summary = f"{len(config.sources)} sources, {len(config.sinks)} sinks"
         bridge.board.report("bridge")(f"ready: {summary}")
         notifier.ready(summary)
-        await anext(signals)
+        ready.set()
+        await signalled.wait()
         bridge.board.report("bridge")("stopping: what is in hand is finished first")
         notifier.stopping()
+    if not ready.is_set():
+        bridge.board.report("bridge")("stopped before it was ready")
+
+
+async def _hear(
+    signals: AsyncIterator[int], signalled: trio.Event, ready: trio.Event, everything: trio.CancelScope
+) -> None:
+    """Wait for a signal. A start that hangs, such as a new sink on a full disk, must not outlive it."""
+    await anext(signals)
+    signalled.set()
+    if not ready.is_set():
+        everything.cancel()
 
 
 @asynccontextmanager
@@ -134,8 +149,10 @@ async def _open_sinks(bridge: Bridge, spool: Spool) -> AsyncIterator[None]:
             )
             # Subscribed before anything can arrive: a sink that begins "now" begins before the first event.
             await sinks.start(partial(supervise, instance, run, report, bridge.random))
-        yield
-        bridge.shelter.close(bridge.config.bridge.drain)
+        try:
+            yield
+        finally:  # also when something else could not be opened: an attempt has no other end than its timeout
+            bridge.shelter.close(bridge.config.bridge.drain)
         sinks.cancel_scope.cancel()
 
 

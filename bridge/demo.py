@@ -114,7 +114,7 @@ async def _with_emulators(
     )
     async with AsyncExitStack() as stack:
         clouds = [await stack.enter_async_context(kind.open(context)) for _, kind in sorted(emulators.items())]
-        config = place.folder / "bridge.ini"
+        config = place.folder / "demo.ini"
         config.touch(0o600)
         sections = place.sections(clouds)
         place.sinks.extend(name.removeprefix("sink:") for name in sections if name.startswith("sink:"))

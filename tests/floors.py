@@ -15,4 +15,4 @@ def floors() -> list[str]:
 
 
 if __name__ == "__main__":
-    print("\n".join(floors()))  # noqa: T201
+    print("\n".join(floors()))

@@ -28,7 +28,10 @@ HEADERS = (
 
 def render(status: Status) -> bytes:
     """Give the page."""
-    problems = [f"{name}: {state.text} (since {_clock(state.since)})" for name, state in status.problems.items()]
+    problems = [
+        f"{name}: {state.text} (since {state.since:%Y-%m-%d} {_clock(state.since)})"
+        for name, state in status.problems.items()
+    ]
     if status.refusal is not None:
         problems.insert(0, f"spool: {status.refusal}")
     listed = "".join(f'<li class="bad">{escape(problem)}</li>' for problem in problems)
@@ -61,15 +64,16 @@ def _source(source: SourceStatus, now: datetime) -> str:
 
 def _sink(sink: SinkStatus, now: datetime) -> str:
     account = sink.account
-    numbers = (account.received, account.delivered, account.filtered, account.dead, account.pending)
-    return (
-        f"<tr><td>{escape(sink.name)}</td><td>{escape(sink.kind)}</td>{_state(sink)}"
-        f"{''.join(map(_number, numbers))}<td>{_ago(account.oldest_pending, now)}</td></tr>"
-    )
+    if account is None:
+        balance = '<td class="number">-</td>' * 5 + "<td>-</td>"
+    else:
+        numbers = (account.received, account.delivered, account.filtered, account.dead, account.pending)
+        balance = f"{''.join(map(_number, numbers))}<td>{_ago(account.oldest_pending, now)}</td>"
+    return f"<tr><td>{escape(sink.name)}</td><td>{escape(sink.kind)}</td>{_state(sink)}{balance}</tr>"
 
 
 def _state(instance: SourceStatus | SinkStatus) -> str:
-    if isinstance(instance, SinkStatus) and instance.account.orphaned:
+    if isinstance(instance, SinkStatus) and instance.account is not None and instance.account.orphaned:
         return '<td class="bad">orphaned: no section names it; its events are kept</td>'
     if instance.state is None:
         return '<td class="quiet">-</td>'

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from attrs import frozen
 
-from bridge.api import JSON, Account, Spool
+from bridge.api import JSON, Account, Refused, Spool
 from bridge.flow.ingest import Intake
 from bridge.flow.states import Board, State
 
@@ -29,7 +29,8 @@ class SinkStatus:
     name: str
     kind: str
     state: State | None
-    account: Account
+    account: Account | None
+    """None if the spool cannot tell now, or has not begun with this sink yet."""
 
 
 @frozen
@@ -68,14 +69,7 @@ class Status:
                     "name": sink.name,
                     "plugin": sink.kind,
                     "state": sink.state.text if sink.state else None,
-                    "received": sink.account.received,
-                    "delivered": sink.account.delivered,
-                    "filtered": sink.account.filtered,
-                    "dead": sink.account.dead,
-                    "expired": sink.account.expired,
-                    "pending": sink.account.pending,
-                    "oldest_pending": sink.account.oldest_pending.isoformat() if sink.account.oldest_pending else None,
-                    "orphaned": sink.account.orphaned,
+                    **_balance(sink.account),
                 }
                 for sink in self.sinks
             ],
@@ -83,6 +77,22 @@ class Status:
                 name: {"text": state.text, "since": state.since.isoformat()} for name, state in self.problems.items()
             },
         }
+
+
+def _balance(account: Account | None) -> dict[str, JSON]:
+    if account is None:
+        counts = ("received", "delivered", "filtered", "dead", "expired", "pending", "oldest_pending")
+        return {**dict.fromkeys(counts), "orphaned": False}
+    return {
+        "received": account.received,
+        "delivered": account.delivered,
+        "filtered": account.filtered,
+        "dead": account.dead,
+        "expired": account.expired,
+        "pending": account.pending,
+        "oldest_pending": account.oldest_pending.isoformat() if account.oldest_pending else None,
+        "orphaned": account.orphaned,
+    }
 
 
 @frozen
@@ -102,21 +112,26 @@ class Observer:
     """Names of all sinks in the configuration, the disabled ones too."""
 
     async def look(self) -> Status:
-        """Give the status as of now."""
+        """Give the status as of now. A spool that cannot be read is part of it."""
         states = self.board.states
-        accounts = await self.spool.accounts(self.configured)
+        refusal = self.spool.refusal
+        accounts: dict[str, Account] = {}
+        try:
+            accounts = {account.sink: account for account in await self.spool.accounts(self.configured)}
+        except Refused as refused:
+            refusal = refusal or refused.reason
         return Status(
             instance=self.instance,
             now=self.now(),
             started=self.started,
-            refusal=self.spool.refusal,
+            refusal=refusal,
             sources=tuple(
                 SourceStatus(name, kind, states.get(f"source:{name}"), self.intakes.get(name) or Intake())
                 for name, kind in self.sources.items()
             ),
             sinks=tuple(
-                SinkStatus(account.sink, self.sinks.get(account.sink, "-"), states.get(f"sink:{account.sink}"), account)
-                for account in accounts
+                SinkStatus(name, self.sinks.get(name, "-"), states.get(f"sink:{name}"), accounts.get(name))
+                for name in sorted({*accounts, *self.sinks})
             ),
             problems=self.board.problems,
         )

@@ -83,12 +83,11 @@ async def serve_http(handler: Handler, *, port: int = 0, tls: ssl.SSLContext | N
 
 
 async def _serve_connection(handler: Handler, tls: ssl.SSLContext | None, stream: trio.SocketStream) -> None:
-    peer = stream.socket.getpeername()[0]
     transport: trio.abc.Stream = stream
     if tls is not None:
         transport = trio.SSLStream(stream, tls, server_side=True, https_compatible=True)
     try:
-        await _serve_requests(handler, transport, peer)
+        await _serve_requests(handler, transport, _address(stream))
     except (
         h11.RemoteProtocolError,
         trio.BrokenResourceError,
@@ -99,6 +98,14 @@ async def _serve_connection(handler: Handler, tls: ssl.SSLContext | None, stream
         pass  # the caller went away, or was hung up on
     finally:
         await trio.aclose_forcefully(transport)
+
+
+def _address(stream: trio.SocketStream) -> str:
+    """Give the address of the caller; empty if it has gone already."""
+    try:
+        return str(stream.socket.getpeername()[0])
+    except OSError:
+        return ""
 
 
 async def _serve_requests(handler: Handler, stream: trio.abc.Stream, peer: str) -> None:

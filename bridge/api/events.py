@@ -135,7 +135,7 @@ def encode(event: Event) -> bytes:
                 "time": _zoned(event.time),
                 "readings": [_plain_reading(reading) for reading in event.readings],
                 "labels": dict(event.labels),
-                "data": event.data,
+                "data": _plain_data(event.data),
             }
         )
     except (TypeError, ValueError, OverflowError) as exc:
@@ -147,6 +147,27 @@ def _plain_reading(reading: Reading) -> dict[str, Any]:
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"the value of signal {reading.signal!r} is {value}, expected a finite number")
     return {"signal": reading.signal, "value": value, "time": _zoned(reading.time), "unit": reading.unit}
+
+
+def _plain_data(data: JSON) -> orjson.Fragment:
+    text = orjson.dumps(data)
+    if b"null" in text and _holds_infinite(data):  # orjson writes such a number as null
+        raise ValueError("its data holds a number that is not finite")
+    return orjson.Fragment(text)
+
+
+def _holds_infinite(data: JSON) -> bool:
+    """Tell whether NaN or an infinity is somewhere in data that orjson could write, so that they have an end."""
+    waiting = [data]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, float) and not math.isfinite(item):
+            return True
+        if isinstance(item, dict):
+            waiting.extend(item.values())
+        elif isinstance(item, list | tuple):
+            waiting.extend(item)
+    return False
 
 
 def _zoned(time: datetime) -> datetime:

@@ -124,10 +124,10 @@ class Url(str):
         """Read a URL. :raises ValueError: if it is not absolute, not HTTP, or carries credentials."""
         try:
             parts = urlsplit(text)
-            usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+            usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
         except ValueError:
             usable = False
-        if not usable or not text.isascii() or any(char.isspace() for char in text):
+        if not usable or not text.isascii() or not text.isprintable() or " " in text:
             raise ValueError("a URL that begins with https:// or http://")
         if parts.username is not None or parts.password is not None:
             raise ValueError("a URL without user name and password in it")

@@ -45,6 +45,8 @@ class Request:
         encodings = self.headers.get("content-encoding", ())
         encoding = encodings[0].strip().lower() if encodings else "identity"
         if encoding == "identity" or not encoding:
+            if len(self.body) > self.most_content:
+                raise Refusal(413, f"the body is larger than {self.most_content} bytes")
             return self.body
         if len(encodings) > 1 or encoding not in ("gzip", "x-gzip", "deflate"):
             raise Refusal(415, "a Content-Encoding that is neither gzip nor deflate")

@@ -92,7 +92,7 @@ async def drained(spool: MemorySpool, name: str = "sink") -> None:
         accounts = {account.sink: account for account in await spool.accounts([name])}
         if name in accounts and accounts[name].pending == 0:
             return
-        with trio.move_on_after(1):
+        with trio.move_on_after(60):
             await spool.change()
 
 
