@@ -72,7 +72,7 @@ def claim(files: Files) -> Iterator[None]:
         raise _unusable(files, exc) from exc
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = os.read(descriptor, 20).decode("ascii", "replace").strip()
             raise SpoolError(

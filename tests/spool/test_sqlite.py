@@ -229,6 +229,8 @@ async def test_events_are_deleted_once_no_sink_owes_them(context: SpoolContext, 
             assert keys_of(await take_all(fast, 1)) == ["after"]
         async with spool.subscribe("new", batch=10, start="beginning") as new:
             assert keys_of(await take_all(new, 1)) == ["after"]
+        account = {account.sink: account for account in await spool.accounts([])}["new"]
+        assert (account.received, account.delivered) == (1, 1)
     assert audit(context.directory).problems == ()
 
 
