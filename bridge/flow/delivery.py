@@ -27,6 +27,7 @@ from bridge.flow.retry import Breaker, backoff
 log = logging.getLogger(__name__)
 
 MOST_LANES = 64  # tasks that hold leases; a spool with more lanes serves them in turn
+TELL_DEAD_AGAIN = 60.0  # seconds between two reports of dead letters
 SETTLE_AGAIN = 1.0  # seconds between attempts to settle while the store cannot write
 
 
@@ -98,6 +99,8 @@ class Delivery:
         self._random = random
         self._slots = trio.Semaphore(policy.in_flight)
         self._refusals = Refusals(policy.reject_limit)
+        self._dead = 0
+        self._dead_told = -math.inf
         self._waiting_devices: dict[int, str] = {}  # lane: why its device waits while others go on
 
     async def run(self) -> None:
@@ -224,5 +227,13 @@ class Delivery:
             else:
                 break
         work.settled(count)
-        for letter in dead:
-            log.warning("an event became a dead letter: %s", letter.reason)
+        if dead:
+            self._dead += len(dead)
+            self._tell_of_dead(dead[-1].reason)
+
+    def _tell_of_dead(self, reason: str) -> None:
+        """Report dead letters, at most once a minute: a destination may refuse thousands."""
+        now = trio.current_time()
+        if now >= self._dead_told + TELL_DEAD_AGAIN:
+            self._dead_told = now
+            self._report(f"delivers; dead letters since the start: {self._dead}, the newest: {reason}", problem=True)

@@ -195,14 +195,33 @@ async def test_one_event_of_500_that_is_refused_becomes_a_dead_letter_kept_in_th
             if any(stored.event.key == "d0-123" for stored in batch.events):
                 raise Reject("value out of range", status=422)
 
+        report = FakeReport()
         await fill(spool, 500)
-        async with delivering(spool, FakeSink(refuse), evolve(POLICY, batch=500)):
+        async with delivering(spool, FakeSink(refuse), evolve(POLICY, batch=500), report=report):
             await drained(spool)
+        assert report.problems == ["delivers; dead letters since the start: 1, the newest: value out of range"]
         (kept,) = spool.dead_letters
         assert kept.stored.event.key == "d0-123"
         assert (kept.letter.reason, kept.letter.status) == ("value out of range", 422)
         found = await account(spool)
         assert (found.delivered, found.dead) == (499, 1)
+
+
+async def test_thousands_of_dead_letters_are_a_line_a_minute(autojump_clock):
+    async with open_memory_spool() as spool:
+
+        def refuse(batch: Batch) -> None:
+            if any(stored.event.device == "d0" for stored in batch.events):
+                raise Reject("no such signal")
+
+        report = FakeReport()
+        await fill(spool, 1000, devices=2)
+        async with delivering(
+            spool, FakeSink(refuse, seconds=0.1), evolve(POLICY, batch=10, reject_limit=0), report=report
+        ):
+            await drained(spool)
+        assert len(spool.dead_letters) == 500
+        assert len(report.problems) <= trio.current_time() / 60 + 1
 
 
 async def test_a_sink_that_refuses_everything_is_paused_and_catches_up_when_it_is_mended(autojump_clock):
