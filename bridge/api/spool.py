@@ -65,10 +65,15 @@ class Lease(Protocol):
         """Events in order, at least one. What ``settle`` covered is gone from it."""
         ...
 
-    async def settle(self, count: int, *, filtered: int = 0, dead: Sequence[DeadLetter] = ()) -> None:
+    async def settle(
+        self, count: int, *, filtered: int = 0, dead: Sequence[DeadLetter] = (), rest: float = 0.0
+    ) -> None:
         """Say that the first ``count`` events are done: dead letters, ``filtered``, and the rest delivered.
 
         Moves the lane's cursor over them. When all are settled the lane is free again.
+
+        :param rest: seconds for which the lane is not lent again after its last event was settled, so that what
+            arrives meanwhile comes together.
 
         :raises Stale: when the cursor is not where this lease began.
         :raises Refused: when the store cannot write now. Nothing has moved: settle again later.

@@ -4,8 +4,10 @@
                                                        └─ settle ─▶ spool
 
 The feeder takes a lease only when an attempt could go at once: what waits in the spool meanwhile makes the next batch
-larger, so a slow destination gets few large requests instead of many small ones. A lane that waits to try again keeps
-its lease, so that the repeated request is identical, but not its slot. At most one lease a lane is held in memory,
+larger, so a slow destination gets few large requests instead of many small ones. For the same reason a lane rests
+after a delivery that was not full, some times as long as it took: next to nothing while all is quiet, and longer the
+busier this machine or the destination is. A lane that waits to try again keeps its lease, so that the repeated request
+is identical, but not its slot. At most one lease a lane is held in memory,
 whatever the backlog.
 """
 
@@ -28,6 +30,8 @@ log = logging.getLogger(__name__)
 
 MOST_LANES = 64  # tasks that hold leases; a spool with more lanes serves them in turn
 TELL_DEAD_AGAIN = 60.0  # seconds between two reports of dead letters
+REST = 4.0  # times as long as its delivery took a lane rests
+LONGEST_REST = 0.5  # seconds; what readings may come late because their destination is slow
 SETTLE_AGAIN = 1.0  # seconds between attempts to settle while the store cannot write
 
 
@@ -67,6 +71,11 @@ class Shelter:
                 yield
             finally:
                 self._scopes.discard(scope)
+
+    @property
+    def closing(self) -> bool:
+        """Whether it closes."""
+        return self._deadline < math.inf
 
     def close(self, grace: float) -> None:
         """Give what is inside so many seconds; what enters later as well, but not anew."""
@@ -136,6 +145,8 @@ class Delivery:
 
     async def _deliver(self, lease: Lease) -> None:
         work = Work(lease.events, one_device=self._policy.one_device, refusals=self._refusals, now=self._now)
+        full = len(lease.events) >= self._policy.batch
+        began = trio.current_time()
         failures = 0
         while (group := work.next_group()) is not None:
             await self._breaker.permit()
@@ -143,7 +154,9 @@ class Delivery:
             async with self._slots:
                 with self._shelter.scope():
                     wait = await self._attempt(work, group)
-                    await self._settle(lease, work)
+                    if wait is not None or work.finished or self._shelter.closing:
+                        rest = 0.0 if full or failures else min(REST * (trio.current_time() - began), LONGEST_REST)
+                        await self._settle(lease, work, rest=rest)
                 await trio.lowlevel.checkpoint_if_cancelled()  # the shelter may have closed
             if wait is None:
                 failures = 0
@@ -215,13 +228,13 @@ class Delivery:
         if self._waiting_devices.pop(lane, None) is not None:
             self._tell()
 
-    async def _settle(self, lease: Lease, work: Work) -> None:
+    async def _settle(self, lease: Lease, work: Work, *, rest: float) -> None:
         count, filtered, dead = work.settlement()
         if not count:
             return
         while True:
             try:
-                await lease.settle(count, filtered=filtered, dead=dead)
+                await lease.settle(count, filtered=filtered, dead=dead, rest=rest)
             except Refused:
                 await trio.sleep(SETTLE_AGAIN)  # the spool reports why; delivered is delivered, so hold on to it
             else:

@@ -8,7 +8,7 @@ for each device where a sink takes one device a request. Then, group by group:
     Retry     ──▶ wait, the same group again (the same events: an identical request)
     Pause     ──▶ wait longer; if it concerns one device only, the other groups go on meanwhile
 
-After each attempt what is done at the front of the lease is settled: that is all that a crash can repeat.
+Before a wait and at the end what is done at the front of the lease is settled: no more than a lease is ever repeated.
 
 One refusal is the fault of an event, twenty in a row are the fault of a configuration: when ``reject_limit`` events
 were refused and none was taken in between, the events become pending again and the sink is paused.
@@ -87,6 +87,11 @@ class Work:
         self._done: dict[int, DeadLetter | bool] = {}  # a dead letter; True: delivered; False: filtered
         self._condemned: list[int] = []  # refused since the last delivery, not settled yet
         self._settled = 0
+
+    @property
+    def finished(self) -> bool:
+        """Whether no group is left."""
+        return not self._groups
 
     def next_group(self) -> Group | None:
         """Give the group to deliver next; None when all is done."""

@@ -10,6 +10,7 @@ else moved it, or when nobody knows whether a settle that was cancelled has been
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
@@ -55,6 +56,8 @@ class SqliteSubscription:
     bell: Bell = field(factory=Bell)
     """Rung when there may be something to lend that was not there before."""
     _in_hand: set[int] = field(factory=set)
+    _resting: dict[int, float] = field(factory=dict)
+    """By lane: when it may be lent again, on trio's clock."""
     _turn: int = 0
 
     async def take(self, linger: float = 0.0) -> SqliteLease:
@@ -63,8 +66,9 @@ class SqliteSubscription:
         while True:
             lane = self._next_lane()
             if lane is None:
-                await self.bell.wait()
-                waited = True
+                with trio.move_on_at(min(self._resting.values(), default=math.inf)):
+                    await self.bell.wait()
+                    waited = True
                 continue
             if waited and linger:
                 await trio.sleep(linger)
@@ -91,10 +95,12 @@ class SqliteSubscription:
         with trio.move_on_after(AGAIN):
             await self.bell.wait()
 
-    def release(self, lane: int, position: int) -> None:
-        """Let a lane be lent again."""
+    def release(self, lane: int, position: int, rest: float = 0.0) -> None:
+        """Let a lane be lent again, after so many seconds."""
         self._in_hand.discard(lane)
         self._positions[lane] = position
+        if rest:
+            self._resting[lane] = trio.current_time() + rest
         self.bell.ring()
 
     async def settle(self, settlement: Settlement) -> None:
@@ -103,9 +109,13 @@ class SqliteSubscription:
 
     def _next_lane(self) -> int | None:
         heads = self._ways.memory.heads
+        if self._resting:
+            now = trio.current_time()
+            self._resting = {lane: until for lane, until in self._resting.items() if until > now}
         for step in range(len(heads)):
             lane = (self._turn + step) % len(heads)
-            if lane not in self._in_hand and self._positions.get(lane, -1) < heads[lane]:
+            held = lane in self._in_hand or lane in self._resting
+            if not held and self._positions.get(lane, -1) < heads[lane]:
                 self._turn = lane + 1
                 return lane
         return None
@@ -153,7 +163,9 @@ class SqliteLease:
     """Where it goes with the last event: events that were not wanted may follow."""
     _held: bool = True
 
-    async def settle(self, count: int, *, filtered: int = 0, dead: Sequence[DeadLetter] = ()) -> None:
+    async def settle(
+        self, count: int, *, filtered: int = 0, dead: Sequence[DeadLetter] = (), rest: float = 0.0
+    ) -> None:
         """Move the cursor over the first ``count`` events."""
         indexes = {letter.index for letter in dead}
         if not 1 <= count <= len(self.events):
@@ -170,10 +182,13 @@ class SqliteLease:
         self._position = end
         self.events = self.events[count:]
         if not self.events:
-            self.give_back()
+            self._end_lease(rest)
 
     def give_back(self) -> None:
         """End the lease."""
+        self._end_lease(0.0)
+
+    def _end_lease(self, rest: float) -> None:
         if self._held:
             self._held = False
-            self._subscription.release(self.lane, self._position)
+            self._subscription.release(self.lane, self._position, rest)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
+from math import inf
 from typing import Literal
 
 import orjson
@@ -192,20 +193,24 @@ class MemorySubscription:
     batch: int
     sources: frozenset[str] | None
     _in_hand: set[int] = field(factory=set)
+    _resting: dict[int, float] = field(factory=dict)
     _turn: int = 0
 
     async def take(self, linger: float = 0.0) -> MemoryLease:
         """Lend the first events of the next lane that has some."""
         await trio.lowlevel.checkpoint()
         while (lease := self._lend()) is None:
-            await self.spool.change()
-            await trio.sleep(linger)
+            with trio.move_on_at(min(self._resting.values(), default=inf)):
+                await self.spool.change()
+                await trio.sleep(linger)
         return lease
 
     def _lend(self) -> MemoryLease | None:
         lanes = self.spool.store.lanes
+        now = trio.current_time()
+        self._resting = {lane: until for lane, until in self._resting.items() if until > now}
         for lane in [(self._turn + step) % lanes for step in range(lanes)]:
-            if lane not in self._in_hand and (lease := self._look(lane)):
+            if lane not in self._in_hand | self._resting.keys() and (lease := self._look(lane)):
                 self._turn = lane + 1
                 self._in_hand.add(lane)
                 return lease
@@ -230,9 +235,11 @@ class MemorySubscription:
             self.spool.cursors(self.sink)[lane] = passed
         return None
 
-    def release(self, lane: int) -> None:
-        """Let a lane be lent again."""
+    def release(self, lane: int, rest: float = 0.0) -> None:
+        """Let a lane be lent again, after so many seconds."""
         self._in_hand.discard(lane)
+        if rest:
+            self._resting[lane] = trio.current_time() + rest
         self.spool.wake()
 
 
@@ -249,7 +256,9 @@ class MemoryLease:
     events: tuple[Stored, ...]
     _held: bool = True
 
-    async def settle(self, count: int, *, filtered: int = 0, dead: Sequence[DeadLetter] = ()) -> None:
+    async def settle(
+        self, count: int, *, filtered: int = 0, dead: Sequence[DeadLetter] = (), rest: float = 0.0
+    ) -> None:
         """Move the cursor over the first ``count`` events."""
         await trio.lowlevel.checkpoint()
         indexes = {letter.index for letter in dead}
@@ -273,13 +282,16 @@ class MemoryLease:
         self._position = end
         self.events = self.events[count:]
         if not self.events:
-            self.give_back()
+            self._end_lease(rest)
 
     def give_back(self) -> None:
         """End the lease."""
+        self._end_lease(0.0)
+
+    def _end_lease(self, rest: float) -> None:
         if self._held:
             self._held = False
-            self._subscription.release(self.lane)
+            self._subscription.release(self.lane, rest)
 
 
 @define(eq=False)

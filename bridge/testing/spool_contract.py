@@ -27,7 +27,7 @@ import pytest
 import trio
 import trio.testing
 
-from bridge.api import Account, DeadLetter, Event, Lease, Reading, Spool, Stale, Subscription
+from bridge.api import Account, DeadLetter, Event, Lease, Reading, Spool, Stale, Subscription, lane_of
 from bridge.testing.arrivals import TIME, account_of, arrival, arrivals, keys_of, take_all
 
 OpenEngine: TypeAlias = Callable[[], AbstractAsyncContextManager[Spool]]
@@ -126,6 +126,20 @@ class SpoolContract:
                 order.append("settled")
                 await first.settle(1)
             assert order == ["settled", "b"]
+
+    async def test_a_lane_that_rests_is_lent_again_after_its_time_and_others_meanwhile(
+        self, open_engine: OpenEngine
+    ) -> None:
+        async with open_engine() as spool, spool.subscribe("out", batch=9) as subscription:
+            await spool.append(arrivals("a"))
+            await (await subscription.take()).settle(1, rest=0.2)
+            began = trio.current_time()
+            await spool.append(arrivals("b", "c"))
+            other = next(name for name in map(str, range(99)) if lane_of(name, 16) != lane_of("meter", 16))
+            await spool.append(arrivals("d", device=other))
+            assert keys_of((await subscription.take()).events) == ["d"]
+            assert keys_of((await subscription.take()).events) == ["b", "c"]
+            assert trio.current_time() - began > 0.1
 
     async def test_take_waits_for_the_next_event(self, open_engine: OpenEngine) -> None:
         taken: list[str] = []
