@@ -17,7 +17,7 @@ from pathlib import Path
 import trio
 
 from bridge import __version__
-from bridge.api import AnyKind, Duration, SpoolError
+from bridge.api import AnyKind, Duration, Refused, SpoolError
 from bridge.config import (
     Config,
     Kinds,
@@ -98,7 +98,8 @@ def _load(path: Path, *, checking: bool) -> tuple[Loaded, Registry]:
     for problem in loaded.problems:
         print(problem, file=sys.stderr)
     for name, reason in registry.unusable.items():
-        print(f"warning: plugin {name}: {reason}", file=sys.stderr)
+        if not any(reason in problem.text for problem in loaded.problems):  # a section needs it: that was said above
+            print(f"warning: plugin {name}: {reason}", file=sys.stderr)
     return loaded, registry
 
 
@@ -193,13 +194,24 @@ def _purge_sink(options: argparse.Namespace) -> int:
         print(f"{options.sink} is in the configuration; remove its section first", file=sys.stderr)
         return 1
 
+    folder = state_folder(config, os.environ)
+    if not folder.is_dir():
+        print(
+            f"{folder}: there is no such folder; expected the state folder of a bridge that ran before", file=sys.stderr
+        )
+        return 1
+
     async def purge() -> int:
         bridge = Bridge(options.config.stem, config, os.environ)
         async with open_spool(bridge) as spool:
-            if options.sink not in {account.sink for account in await spool.accounts(())}:
-                print(f"the spool knows no sink {options.sink!r}", file=sys.stderr)
+            try:
+                if options.sink not in {account.sink for account in await spool.accounts(())}:
+                    print(f"the spool knows no sink {options.sink!r}", file=sys.stderr)
+                    return 1
+                print(f"{options.sink}: forgotten, with {await spool.purge(options.sink)} pending events")
+            except Refused as refused:
+                print(f"the spool cannot be written now: {refused.reason}", file=sys.stderr)
                 return 1
-            print(f"{options.sink}: forgotten, with {await spool.purge(options.sink)} pending events")
             return 0
 
     try:
@@ -213,6 +225,9 @@ def _plugins(options: argparse.Namespace) -> int:
     folders: Sequence[Path] = ()
     if options.config.exists():
         folders = bridge_settings(read(options.config), environ=os.environ).plugins
+    elif options.config != DEFAULT_CONFIG:
+        print(f"{options.config}: there is no such file", file=sys.stderr)
+        return CONFIGURATION
     for record in load_plugins(folders).records:
         detail = record.reason or ", ".join(record.kinds)
         print(f"{record.name:14} {record.outcome.value:18} {detail}  ({record.origin})")

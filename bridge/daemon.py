@@ -21,7 +21,7 @@ from attrs import field, frozen
 
 from bridge.admin.health import answer
 from bridge.admin.status import Observer
-from bridge.api import Mount, Outlet, Report, SinkContext, SourceContext, Spool, SpoolContext
+from bridge.api import Mount, Outlet, Report, SinkContext, SourceContext, Spool, SpoolContext, SpoolError
 from bridge.config import Config, SinkConfig, SourceConfig
 from bridge.config.schema import ListenerSettings
 from bridge.flow.delivery import Delivery, Policy, Shelter
@@ -75,7 +75,7 @@ async def run_bridge(bridge: Bridge, notifier: Notifier, signals: AsyncIterator[
     Raises in a group what keeps it from starting: SpoolError, ListenError, TlsError, OSError.
     """
     config = bridge.config
-    bridge.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make_state_folder(bridge.state)
     started = bridge.now()
     ready, signalled = trio.Event(), trio.Event()
     async with trio.open_nursery() as hearing, AsyncExitStack() as stack:
@@ -106,6 +106,15 @@ async def run_bridge(bridge: Bridge, notifier: Notifier, signals: AsyncIterator[
         notifier.stopping()
     if not ready.is_set():
         bridge.board.report("bridge")("stopped before it was ready")
+
+
+def _make_state_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as exc:
+        raise SpoolError(
+            f"{folder} cannot be the state folder: {exc.strerror}; it must be a folder that this user may write"
+        ) from exc
 
 
 async def _hear(
@@ -141,17 +150,17 @@ async def _open_sinks(bridge: Bridge, spool: Spool) -> AsyncIterator[None]:
                 problem=True,
             )
     async with trio.open_nursery() as sinks:
-        for sink in bridge.config.sinks:
-            instance = f"sink:{sink.name}"
-            report = bridge.board.report(instance)
-            run = partial(
-                run_sink, sink, spool, report=report, shelter=bridge.shelter, now=bridge.now, random=bridge.random
-            )
-            # Subscribed before anything can arrive: a sink that begins "now" begins before the first event.
-            await sinks.start(partial(supervise, instance, run, report, bridge.random))
         try:
+            for sink in bridge.config.sinks:
+                instance = f"sink:{sink.name}"
+                report = bridge.board.report(instance)
+                run = partial(
+                    run_sink, sink, spool, report=report, shelter=bridge.shelter, now=bridge.now, random=bridge.random
+                )
+                # Subscribed before anything can arrive: a sink that begins "now" begins before the first event.
+                await sinks.start(partial(supervise, instance, run, report, bridge.random))
             yield
-        finally:  # also when something else could not be opened: an attempt has no other end than its timeout
+        finally:  # also when something else could not be opened: what is under way must end in either case
             bridge.shelter.close(bridge.config.bridge.drain)
         sinks.cancel_scope.cancel()
 

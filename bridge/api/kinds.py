@@ -39,7 +39,7 @@ class KeyValue(Protocol):
 class Report(Protocol):
     """Say in which state this instance is, in one sentence without its name.
 
-    Logged once for each change of text, shown by ``bridged status`` and the status page until the next report.
+    Logged once for each change of text, shown by the status page until the next report.
     """
 
     def __call__(self, text: str, *, problem: bool = False) -> None:

@@ -16,6 +16,8 @@ from bridge.api import Report
 
 log = logging.getLogger("bridge")
 
+MOST_TEXT = 1000  # characters of a state
+
 
 @frozen
 class State:
@@ -39,6 +41,7 @@ class Board:
         _, _, name = instance.rpartition(":")
 
         def report(text: str, *, problem: bool = False) -> None:
+            text = _printable(text)
             before = self.states.get(instance)
             if before is not None and (before.text, before.problem) == (text, problem):
                 return
@@ -51,3 +54,8 @@ class Board:
     def problems(self) -> dict[str, State]:
         """The states that a person should look at."""
         return {instance: state for instance, state in self.states.items() if state.problem}
+
+
+def _printable(text: str) -> str:
+    """Make a text safe for log and page: a reason may hold what a vendor answered."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text[:MOST_TEXT])

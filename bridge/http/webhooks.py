@@ -68,7 +68,7 @@ class _Webhooks:
             self._refused(route, request, 503, refused.reason)
             return _try_later(refused.retry_after)
         except trio.TooSlowError:
-            self._refused(route, request, 503, f"the events were not durable within {self._commit_timeout} seconds")
+            self._refused(route, request, 503, f"the events were not durable within {self._commit_timeout:g} s")
             return _try_later(RETRY_AFTER)
         except Exception as error:
             text = (

@@ -25,3 +25,11 @@ def test_only_problems_are_listed_as_problems(now):
     assert list(board.problems) == ["sink:b"]
     board.report("sink:b")("delivers again")
     assert not board.problems
+
+
+def test_what_a_vendor_answers_cannot_forge_a_line_of_the_log(caplog, now):
+    Board(now).report("sink:a")("refused: no\n12:00:00 I bridge: all is well \x1b[2J \ud800", problem=True)
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert "\n" not in message
+    assert message.encode("utf-8").isascii() is False
+    assert "\x1b" not in message

@@ -1,0 +1,51 @@
+"""Verdicts and refusals carry advice for the core, and a text for people."""
+
+from __future__ import annotations
+
+import pytest
+
+from bridge.api import Pause, Refusal, Refused, Reject, Retry, SettingError
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (SettingError("key", "missing; certificate and key belong together"), "key: missing; certificate"),
+        (Refused("the disk is full"), "the disk is full"),
+        (Refusal(401, "the signature does not match the body"), "401: the signature does not match the body"),
+        (Retry("no answer within 30 s"), "no answer within 30 s"),
+        (Reject("value out of range", indexes=[3], status=422), "value out of range"),
+        (Pause("401: the token is refused"), "401: the token is refused"),
+    ],
+)
+def test_what_is_logged_is_the_reason(error: Exception, text: str):
+    assert str(error).startswith(text)
+
+
+def test_a_sender_that_the_spool_refuses_may_come_back_after_a_while():
+    assert Refused("full").retry_after > 0
+    assert Refused("full", retry_after=60).retry_after == 60
+
+
+def test_a_webhook_is_told_to_come_back_only_where_the_source_said_so():
+    assert Refusal(400, "no JSON").retry_after is None
+    assert Refusal(429, "too many", retry_after=5).retry_after == 5
+
+
+def test_a_destination_that_names_no_time_is_asked_again_when_the_core_decides():
+    assert Retry("503").after is None
+    assert Retry("503", after=120).after == 120
+
+
+def test_a_rejected_event_is_named_once():
+    assert Reject("range", indexes=[4, 1, 4]).indexes == {1, 4}
+
+
+def test_a_rejection_without_indexes_names_no_event():
+    rejected = Reject("400")
+    assert (rejected.indexes, rejected.status) == (frozenset(), None)
+
+
+def test_a_pause_is_for_all_devices_unless_it_says_otherwise():
+    assert not Pause("401").device_only
+    assert Pause("404: no such device", device_only=True).device_only
