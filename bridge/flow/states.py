@@ -13,6 +13,7 @@ from datetime import datetime
 from attrs import frozen
 
 from bridge.api import Report
+from bridge.config.problems import printable
 
 log = logging.getLogger("bridge")
 
@@ -41,7 +42,7 @@ class Board:
         _, _, name = instance.rpartition(":")
 
         def report(text: str, *, problem: bool = False) -> None:
-            text = _printable(text)
+            text = printable(text[:MOST_TEXT])  # a reason may hold what a vendor answered
             before = self.states.get(instance)
             if before is not None and (before.text, before.problem) == (text, problem):
                 return
@@ -54,8 +55,3 @@ class Board:
     def problems(self) -> dict[str, State]:
         """The states that a person should look at."""
         return {instance: state for instance, state in self.states.items() if state.problem}
-
-
-def _printable(text: str) -> str:
-    """Make a text safe for log and page: a reason may hold what a vendor answered."""
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text[:MOST_TEXT])

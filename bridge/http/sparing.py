@@ -12,6 +12,8 @@ from collections.abc import Callable, Hashable
 import attrs
 import trio
 
+from bridge.config.problems import printable
+
 PERIOD = 60.0  # seconds between two lines about one topic
 MOST_TEXT = 500  # characters of a line: foreign text stands in it
 
@@ -67,14 +69,9 @@ class SparingLog:
                 topic.due = now + PERIOD
 
     def _write(self, level: int, text: str, unsaid: int, error: BaseException | None) -> None:
-        line = printable(text)
+        line = printable(text[: MOST_TEXT + 1])
+        if len(line) > MOST_TEXT:
+            line = line[:MOST_TEXT] + "..."
         if unsaid:
             line += f" ({unsaid} more alike since the last line about it)"
         self._logger.log(level, "%s", line, exc_info=error)
-
-
-def printable(text: str) -> str:
-    """Make a text safe for a log: short, on one line, without control characters."""
-    if len(text) > MOST_TEXT:
-        text = text[:MOST_TEXT] + "..."
-    return "".join(char if char.isprintable() else "�" for char in text)
