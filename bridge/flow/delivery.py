@@ -5,10 +5,10 @@
 
 The feeder takes a lease only when an attempt could go at once: what waits in the spool meanwhile makes the next batch
 larger, so a slow destination gets few large requests instead of many small ones. A request costs this machine about
-the same whatever it carries, so a lane rests after a delivery that was not full: for some passes of the loop, which is
-next to nothing while all is quiet, and longer the more tasks have work. A lane that waits to try again keeps its lease,
-so that the repeated request is identical, but not its slot. At most one lease a lane is held in memory,
-whatever the backlog.
+the same whatever it carries, so a lane rests after a delivery that was not full, some times as long as it took: some
+milliseconds while all is quiet, and longer the busier this machine or the destination is. A lane that waits to try
+again keeps its lease, so that the repeated request is identical, but not its slot. At most one lease a lane is held in
+memory, whatever the backlog.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ log = logging.getLogger(__name__)
 
 MOST_LANES = 64  # tasks that hold leases; a spool with more lanes serves them in turn
 TELL_DEAD_AGAIN = 60.0  # seconds between two reports of dead letters
-REST = 50  # passes of the loop for which a lane rests; one takes some ten microseconds, or milliseconds under load
-LONGEST_REST = 1.0  # seconds; what readings may come late because this machine is busy
+REST = 8.0  # times as long as its delivery took a lane rests
+LONGEST_REST = 1.0  # seconds; what readings may come late because this machine or their destination is busy
 SETTLE_AGAIN = 1.0  # seconds between attempts to settle while the store cannot write
 
 
@@ -146,21 +146,34 @@ class Delivery:
     async def _deliver(self, lease: Lease) -> None:
         work = Work(lease.events, one_device=self._policy.one_device, refusals=self._refusals, now=self._now)
         full = len(lease.events) >= self._policy.batch
+        began = trio.current_time()
         failures = 0
-        while (group := work.next_group()) is not None:
+        while not work.finished:
             await self._breaker.permit()
-            wait: Wait | None = None
             async with self._slots:
-                with self._shelter.scope():
-                    wait = await self._attempt(work, group)
-                    if wait is not None or work.finished or self._shelter.closing:
-                        await self._settle(lease, work, rest=0.0 if full or failures else await _rest())
-                await trio.lowlevel.checkpoint_if_cancelled()  # the shelter may have closed
+                wait = await self._attempt_groups(lease, work, None if full or failures else began)
             if wait is None:
                 failures = 0
                 continue
             failures += 1
             await trio.sleep(self._pause(lease, wait, failures))
+
+    async def _attempt_groups(self, lease: Lease, work: Work, began: float | None) -> Wait | None:
+        """Deliver group by group until one has to wait, others find the destination failing, or all are done.
+
+        :param began: when this lease was taken; None if its lane shall not rest afterwards.
+        """
+        while (group := work.next_group()) is not None:
+            wait: Wait | None = None
+            with self._shelter.scope():
+                wait = await self._attempt(work, group)
+                if wait is not None or work.finished or self._shelter.closing:
+                    rest = 0.0 if began is None else min(REST * (trio.current_time() - began), LONGEST_REST)
+                    await self._settle(lease, work, rest=rest)
+            await trio.lowlevel.checkpoint_if_cancelled()  # the shelter may have closed
+            if wait is not None or self._breaker.state != "closed":
+                return wait
+        return None
 
     async def _attempt(self, work: Work, group: Group) -> Wait | None:
         """Make one attempt and tell work and breaker what came of it."""
@@ -248,10 +261,3 @@ class Delivery:
         if now >= self._dead_told + TELL_DEAD_AGAIN:
             self._dead_told = now
             self._report(f"delivers; dead letters since the start: {self._dead}, the newest: {reason}", problem=True)
-
-
-async def _rest() -> float:
-    """Give the seconds for which a lane rests: the busier the loop, the longer."""
-    began = trio.current_time()
-    await trio.lowlevel.cancel_shielded_checkpoint()
-    return min(REST * (trio.current_time() - began), LONGEST_REST)
