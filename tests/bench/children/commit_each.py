@@ -1,0 +1,10 @@
+"""The daemon with a commit for every event: what sharing commits is measured against."""
+
+import sys
+
+from bridge.cli import run
+from bridge.flow import ingest
+
+if __name__ == "__main__":
+    ingest.MOST_WAITERS = 1
+    sys.exit(run(sys.argv[1:]))
