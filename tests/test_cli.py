@@ -238,10 +238,15 @@ def test_plugins_lists_a_broken_file_with_its_reason(bridged: Bridged):
     )
 
 
-def test_plugins_needs_no_configuration(bridged: Bridged):
+def test_plugins_needs_no_configuration(capsys: pytest.CaptureFixture[str]):
+    assert run(["plugins"]) == 0
+    assert "databoom" in capsys.readouterr().out
+
+
+def test_plugins_says_that_a_configuration_named_is_not_there(bridged: Bridged):
     bridged.config.unlink()
-    assert bridged("plugins") == 0
-    assert "databoom" in bridged.out
+    assert bridged("plugins") == 78
+    assert bridged.err == f"{bridged.config}: there is no such file\n"
 
 
 def test_audit_proves_that_the_balance_adds_up(bridged: Bridged):
