@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 from pathlib import Path
@@ -45,7 +46,10 @@ def test_an_abstract_address_is_understood():
         assert receiver.recv(100) == b"STOPPING=1"
 
 
-@pytest.mark.skipif(not Path("/usr/bin/systemd-analyze").exists(), reason="needs systemd-analyze (package systemd)")
+@pytest.mark.skipif(
+    not Path("/usr/bin/systemd-analyze").exists() and "CI" not in os.environ,
+    reason="needs systemd-analyze (package systemd)",
+)
 def test_the_unit_is_as_closed_as_a_network_daemon_can_be():
     done = subprocess.run(
         ["/usr/bin/systemd-analyze", "security", "--offline=yes", "--threshold=15", UNIT],
