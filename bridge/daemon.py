@@ -55,8 +55,9 @@ class Bridge:
     board: Board = field(init=False)
     shelter: Shelter = field(factory=Shelter)
 
-    def __attrs_post_init__(self) -> None:
-        object.__setattr__(self, "board", Board(self.now))
+    @board.default
+    def _empty_board(self) -> Board:
+        return Board(self.now)
 
     @property
     def state(self) -> Path:

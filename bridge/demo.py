@@ -39,15 +39,23 @@ class Place:
     folder: Path
     port: int
     admin_port: int
-    ca: Path = field(init=False)
-    certificate: Path = field(init=False)
-    key: Path = field(init=False)
     sinks: list[str] = field(factory=list)
     """Names of the sinks, known when the emulators are up."""
 
-    def __attrs_post_init__(self) -> None:
-        for name in ("ca", "certificate", "key"):
-            object.__setattr__(self, name, self.folder / f"{name}.pem")
+    @property
+    def ca(self) -> Path:
+        """The throw-away CA, PEM."""
+        return self.folder / "ca.pem"
+
+    @property
+    def certificate(self) -> Path:
+        """The chain of this machine, PEM."""
+        return self.folder / "certificate.pem"
+
+    @property
+    def key(self) -> Path:
+        """Its private key, PEM."""
+        return self.folder / "key.pem"
 
     def issue(self) -> None:
         """Make the throw-away CA and a certificate for this machine."""
