@@ -108,6 +108,7 @@ class Delivery:
         self._random = random
         self._slots = trio.Semaphore(policy.in_flight)
         self._refusals = Refusals(policy.reject_limit)
+        self._crash = ""  # the newest mistake of the plugin that was logged
         self._dead = 0
         self._dead_told = -math.inf
         self._waiting_devices: dict[int, str] = {}  # lane: why its device waits while others go on
@@ -165,13 +166,15 @@ class Delivery:
         """
         while (group := work.next_group()) is not None:
             wait: Wait | None = None
+            stops = True
             with self._shelter.scope():
                 wait = await self._attempt(work, group)
-                if wait is not None or work.finished or self._shelter.closing:
+                stops = wait is not None or self._breaker.state != "closed"
+                if stops or work.finished or self._shelter.closing:
                     rest = 0.0 if began is None else min(REST * (trio.current_time() - began), LONGEST_REST)
                     await self._settle(lease, work, rest=rest)
             await trio.lowlevel.checkpoint_if_cancelled()  # the shelter may have closed
-            if wait is not None or self._breaker.state != "closed":
+            if stops:
                 return wait
         return None
 
@@ -192,10 +195,16 @@ class Delivery:
         except Pause as verdict:
             wait = work.paused(group, verdict)
         except Exception as exc:
-            log.debug("the sink failed", exc_info=True)
+            self._log_crash(exc)
             wait = work.crashed(group, exc)
         self._judge(wait)
         return wait
+
+    def _log_crash(self, exc: Exception) -> None:
+        """Log a mistake of the plugin with its traceback, once for as long as it is the same."""
+        if repr(exc) != self._crash:
+            self._crash = repr(exc)
+            log.error("the plugin of a sink failed; its events are tried again", exc_info=exc)
 
     def _judge(self, wait: Wait | None) -> None:
         before = self._breaker.state

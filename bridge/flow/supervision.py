@@ -57,9 +57,13 @@ async def supervise(
     """
     status = _StartedOnce(task_status)
     crashes = 0
+    told = ""
     while True:
         began = trio.current_time()
-        why = await _run_once(name, run, status)
+        why, exc = await _run_once(run, status)
+        if why != told:
+            told = why
+            log.error("%s: %s", name, why, exc_info=exc)
         if trio.current_time() - began >= HEALTHY_AFTER:
             crashes = 0
         crashes += 1
@@ -68,16 +72,16 @@ async def supervise(
         await trio.sleep(pause)
 
 
-async def _run_once(name: str, run: Run, status: trio.TaskStatus[None]) -> str:
+async def _run_once(run: Run, status: trio.TaskStatus[None]) -> tuple[str, BaseException | None]:
     """Run once and say why it ended. Only cancellation leaves as an exception."""
-    why = "ended by itself, which it should not"
+    first: BaseException | None = None
     try:
         await run(task_status=status)
     except* Exception as group:
         first = _first(group)
-        why = f"failed: {type(first).__name__}: {first}"
-        log.debug("%s: failed", name, exc_info=first)
-    return why
+    if first is None:
+        return "ended by itself, which it should not", None
+    return f"failed: {type(first).__name__}: {first}", first
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

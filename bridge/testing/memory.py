@@ -7,6 +7,8 @@
 
 It keeps the whole contract of ``bridge.api.spool`` except durability, and passes the same contract suite. It has no
 thread, so a clock that jumps may be used. What a :class:`MemoryStore` holds outlives the spool: open it again.
+
+It is one module and longer than most, because the classes of the contract only make sense side by side.
 """
 
 from __future__ import annotations

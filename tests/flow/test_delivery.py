@@ -339,6 +339,22 @@ async def test_a_sink_owes_only_what_its_sources_bring(autojump_clock):
         assert (found.filtered, found.delivered, sink.taken) == (20, 0, [])
 
 
+async def test_a_mistake_of_the_plugin_is_logged_with_its_traceback_once(autojump_clock, caplog):
+    async with open_memory_spool() as spool:
+
+        def crash(batch: Batch) -> None:
+            if any(stored.event.key == "d0-5" for stored in batch.events):
+                raise ZeroDivisionError("division by zero")
+
+        await fill(spool, 10)
+        async with delivering(spool, FakeSink(crash)):
+            await drained(spool)
+        (kept,) = spool.dead_letters
+        assert kept.stored.event.key == "d0-5"
+        (record,) = [record for record in caplog.records if record.exc_info]
+        assert record.exc_info[0] is ZeroDivisionError
+
+
 async def test_a_lease_that_has_ended_elsewhere_is_lent_again(autojump_clock, caplog):
     async with open_memory_spool(lanes=1) as spool:
         purged = False

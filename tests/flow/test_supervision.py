@@ -7,7 +7,7 @@ import trio
 from bridge.flow.supervision import supervise
 
 
-async def test_a_crashing_instance_is_started_again_and_a_good_one_misses_nothing(autojump_clock):
+async def test_a_crashing_instance_is_started_again_and_a_good_one_misses_nothing(autojump_clock, caplog):
     crashes = ticks = 0
     reports: list[str] = []
 
@@ -34,6 +34,7 @@ async def test_a_crashing_instance_is_started_again_and_a_good_one_misses_nothin
     assert ticks == 3600
     assert 60 <= crashes <= 75
     assert "RuntimeError: boom" in reports[0]
+    assert len([record for record in caplog.records if record.exc_info]) == 1  # its traceback, once
 
 
 async def test_health_makes_the_next_crash_the_first(autojump_clock):
