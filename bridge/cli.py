@@ -12,12 +12,14 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import trio
 
 from bridge import __version__
 from bridge.api import AnyKind, Duration, Refused, SpoolError
+from bridge.commands import add_commands, all_commands, run_command
 from bridge.config import (
     Config,
     Kinds,
@@ -29,9 +31,10 @@ from bridge.config import (
     show_config,
     understand,
 )
-from bridge.daemon import Bridge, open_spool, run_bridge, state_folder
+from bridge.daemon import open_spool, run_bridge
 from bridge.http.listeners import ListenError
 from bridge.http.tls import TlsError
+from bridge.instance import Bridge, state_folder
 from bridge.plugins import Registry, load_plugins
 from bridge.systemd import Notifier
 
@@ -45,13 +48,42 @@ log = logging.getLogger("bridge")
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command and give its exit code."""
-    parser = _parser()
+    parser, commands = _parser()
+    registry = None
+    if not arguments or arguments[0] not in commands.choices:
+        # Perhaps a plugin has it. The file is looked for before the rest is understood: it names folders of plugins.
+        finding = argparse.ArgumentParser(add_help=False)
+        _configured(finding)
+        registry = _registry(finding.parse_known_args(arguments)[0].config)
+        add_commands(commands, all_commands(registry), _configured)
     options = parser.parse_args(arguments)
+    if registry is not None:
+        return _run_plugin_command(options, registry)
     command: Callable[[argparse.Namespace], int] = options.command
     return command(options)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _run_plugin_command(options: argparse.Namespace, registry: Registry) -> int:
+    document = read(options.config)
+    if not document.complete:
+        for problem in document.problems:
+            print(problem, file=sys.stderr)
+        return CONFIGURATION
+    return run_command(options, document, registry, partial(_load_config, registry=registry), os.environ)
+
+
+def _registry(path: Path) -> Registry:
+    """Load the plugins, those of the folders that a configuration names too, if there is one."""
+    return load_plugins(bridge_settings(read(path), environ=os.environ).plugins if path.exists() else ())
+
+
+def _configured(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE", help="the INI file (default: %(default)s)"
+    )
+
+
+def _parser() -> tuple[argparse.ArgumentParser, argparse._SubParsersAction[argparse.ArgumentParser]]:
     parser = argparse.ArgumentParser(prog="bridged", description="Moves sensor readings between clouds and loses none.")
     parser.add_argument("--version", action="version", version=f"bridged {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -71,15 +103,13 @@ def _parser() -> argparse.ArgumentParser:
     purge = add("purge-sink", _purge_sink, "forget a sink that no section names, and the events it still owes")
     purge.add_argument("sink", help="NAME of the sink")
     for each in (*configured, purge):
-        each.add_argument(
-            "--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE", help="the INI file (default: %(default)s)"
-        )
+        _configured(each)
     sample = add("sample-config", _sample_config, "print a commented configuration to begin with")
     sample.add_argument("plugin", nargs="*", help="only the sections of these plugins")
     demo = add("demo", _demo, "run the bridge between emulated clouds on this machine, live")
     demo.add_argument("--for", dest="seconds", type=_duration, default=float("inf"), metavar="TIME", help="such as 20s")
     demo.add_argument("--rate", type=float, default=2.0, help="events a second of each cloud (default: %(default)s)")
-    return parser
+    return parser, commands
 
 
 def _duration(text: str) -> float:
@@ -89,10 +119,14 @@ def _duration(text: str) -> float:
         raise argparse.ArgumentTypeError(f"expected {exc}, got {text!r}") from exc
 
 
-def _load(path: Path, *, checking: bool) -> tuple[Loaded, Registry]:
-    """Read a configuration and say everything that is wrong with it, on standard error."""
+def _load(path: Path, *, checking: bool, registry: Registry | None = None) -> tuple[Loaded, Registry]:
+    """Read a configuration and say everything that is wrong with it, on standard error.
+
+    :param registry: the plugins, if they were loaded already.
+    """
     document = read(path)
-    registry = load_plugins(bridge_settings(document, environ=os.environ).plugins)
+    if registry is None:
+        registry = load_plugins(bridge_settings(document, environ=os.environ).plugins)
     kinds = Kinds(registry.sources, registry.sinks, registry.spools, registry.unusable)
     loaded = understand(document, kinds, environ=os.environ, checking=checking)
     for problem in loaded.problems:
@@ -157,9 +191,9 @@ def _show_config(options: argparse.Namespace) -> int:
     return CONFIGURATION if loaded.errors else 0
 
 
-def _load_config(path: Path) -> Config | None:
+def _load_config(path: Path, registry: Registry | None = None) -> Config | None:
     """Read a configuration for a command that is not the daemon; None if there is none, which has been said."""
-    loaded, _ = _load(path, checking=True)
+    loaded, _ = _load(path, checking=True, registry=registry)
     if loaded.config is None and not loaded.errors:
         print("this command needs what stands in the credentials of the daemon; run it as the service", file=sys.stderr)
     return loaded.config
@@ -174,7 +208,7 @@ def _audit(options: argparse.Namespace) -> int:
         print(f"a spool of the kind {config.spool.kind.name} cannot be audited", file=sys.stderr)
         return 1
     try:
-        result = audit(state_folder(config, os.environ), config.sink_names)
+        result = audit(state_folder(config.bridge, os.environ), config.sink_names)
     except SpoolError as exc:
         print(exc, file=sys.stderr)
         return 1
@@ -194,7 +228,7 @@ def _purge_sink(options: argparse.Namespace) -> int:
         print(f"{options.sink} is in the configuration; remove its section first", file=sys.stderr)
         return 1
 
-    folder = state_folder(config, os.environ)
+    folder = state_folder(config.bridge, os.environ)
     if not folder.is_dir():
         print(
             f"{folder}: there is no such folder; expected the state folder of a bridge that ran before", file=sys.stderr

@@ -1,6 +1,6 @@
 """The composition root: everything that runs, and the order in which it opens and stops.
 
-    spool ⊃ sinks ⊃ spool writer ⊃ sources ⊃ listeners ⊃ (until a signal)
+    spool ⊃ sinks ⊃ spool writer ⊃ sources ⊃ control ⊃ listeners ⊃ (until a signal)
 
 The nesting is the flow of data, so stopping runs from the inside out by itself: nothing more is accepted, what is in
 hand is answered, sources end, the writer drains, attempts under way may finish, the spool closes. Being killed at any
@@ -9,65 +9,34 @@ point means delivered twice at worst.
 
 from __future__ import annotations
 
-import random
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 import trio
-from attrs import field, frozen
 
+from bridge.admin.control import open_control
 from bridge.admin.health import answer
 from bridge.admin.status import Observer
-from bridge.api import Mount, Outlet, Report, SinkContext, SourceContext, Spool, SpoolContext, SpoolError
-from bridge.config import Config, SinkConfig, SourceConfig
+from bridge.api import (
+    Spool,
+    SpoolContext,
+    SpoolError,
+)
 from bridge.config.schema import ListenerSettings
-from bridge.flow.delivery import Delivery, Policy, Shelter
 from bridge.flow.ingest import Ingest, open_ingest
-from bridge.flow.states import Board
 from bridge.flow.supervision import supervise
 from bridge.http.listeners import open_listeners
 from bridge.http.routing import Routes
 from bridge.http.server import serve
 from bridge.http.tls import TlsContext
 from bridge.http.webhooks import webhooks
+from bridge.instance import Bridge, control_socket
+from bridge.running import run_sink, run_source
 from bridge.systemd import Notifier
 
 DRAIN_REQUESTS = 8.0  # seconds for requests in work: a webhook that took longer gave up before
-
-
-def utc_now() -> datetime:
-    """Give the wall clock."""
-    return datetime.now(UTC)
-
-
-@frozen
-class Bridge:
-    """What all parts share."""
-
-    instance: str
-    config: Config
-    environ: Mapping[str, str]
-    now: Callable[[], datetime] = utc_now
-    random: Callable[[], float] = field(factory=lambda: random.Random().random)  # noqa: S311  # jitter
-    board: Board = field(init=False)
-    shelter: Shelter = field(factory=Shelter)
-
-    @board.default
-    def _empty_board(self) -> Board:
-        return Board(self.now)
-
-    @property
-    def state(self) -> Path:
-        """The state folder: as configured, else systemd's, else ./state."""
-        return state_folder(self.config, self.environ)
-
-
-def state_folder(config: Config, environ: Mapping[str, str]) -> Path:
-    """Give the folder of the spool."""
-    return config.bridge.state or Path(environ.get("STATE_DIRECTORY", "state"))
 
 
 async def run_bridge(bridge: Bridge, notifier: Notifier, signals: AsyncIterator[int]) -> None:
@@ -86,6 +55,8 @@ async def run_bridge(bridge: Bridge, notifier: Notifier, signals: AsyncIterator[
         ingest = await stack.enter_async_context(open_ingest(spool, bridge.now))
         routes = {name: Routes() for name in config.listeners}
         await stack.enter_async_context(_open_sources(bridge, spool, ingest, routes))
+        control = control_socket(config.bridge, config.admin, bridge.environ)
+        await stack.enter_async_context(open_control(control, bridge.responders))
         observer = Observer(
             instance=bridge.instance,
             started=started,
@@ -156,7 +127,14 @@ async def _open_sinks(bridge: Bridge, spool: Spool) -> AsyncIterator[None]:
                 instance = f"sink:{sink.name}"
                 report = bridge.board.report(instance)
                 run = partial(
-                    run_sink, sink, spool, report=report, shelter=bridge.shelter, now=bridge.now, random=bridge.random
+                    run_sink,
+                    sink,
+                    spool,
+                    report=report,
+                    answer=bridge.responders.answering(instance),
+                    shelter=bridge.shelter,
+                    now=bridge.now,
+                    random=bridge.random,
                 )
                 # Subscribed before anything can arrive: a sink that begins "now" begins before the first event.
                 await sinks.start(partial(supervise, instance, run, report, bridge.random))
@@ -166,69 +144,15 @@ async def _open_sinks(bridge: Bridge, spool: Spool) -> AsyncIterator[None]:
         sinks.cancel_scope.cancel()
 
 
-async def run_sink(
-    sink: SinkConfig,
-    spool: Spool,
-    *,
-    report: Report,
-    shelter: Shelter,
-    now: Callable[[], datetime],
-    random: Callable[[], float],
-    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
-) -> None:
-    """Open one sink and deliver to it until cancelled. Started when it is subscribed."""
-    core = sink.core
-    policy = Policy(
-        batch=sink.batch,
-        in_flight=sink.in_flight,
-        timeout=core.timeout,
-        linger=core.linger,
-        retry_base=core.retry_base,
-        retry_cap=core.retry_cap,
-        pause_probe=core.pause_probe,
-        reject_limit=core.reject_limit,
-        one_device=sink.kind.one_device,
-    )
-    async with spool.subscribe(
-        sink.name, batch=sink.batch, sources=core.sources or None, start=core.from_
-    ) as subscription:
-        task_status.started()
-        context = SinkContext(name=sink.name, state=spool.state(f"sink:{sink.name}"), report=report, now=now)
-        async with sink.kind.open(sink.settings, context) as opened:
-            delivery = Delivery(opened, subscription, policy, shelter=shelter, report=report, now=now, random=random)
-            await delivery.run()
-
-
 @asynccontextmanager
 async def _open_sources(
     bridge: Bridge, spool: Spool, ingest: Ingest, routes: Mapping[str, Routes]
 ) -> AsyncIterator[None]:
     async with trio.open_nursery() as sources:
         for source in bridge.config.sources:
-            instance = f"source:{source.name}"
-            outlet = ingest.outlet(source.name)
-            context = SourceContext(
-                name=source.name,
-                outlet=outlet,
-                mount=_mount(source, outlet, routes),
-                state=spool.state(instance),
-                report=bridge.board.report(instance),
-                now=bridge.now,
-                random=bridge.random,
-            )
-            sources.start_soon(
-                supervise, instance, partial(source.kind.run, source.settings, context), context.report, bridge.random
-            )
+            await sources.start(run_source, bridge, source, spool, ingest, routes)
         yield
         sources.cancel_scope.cancel()
-
-
-def _mount(source: SourceConfig, outlet: Outlet, routes: Mapping[str, Routes]) -> Mount:
-    """Give a source its way to mount webhooks; one that is not called by its vendor has no path to mount."""
-    own = routes[source.listener] if source.listener is not None else Routes()
-    for path in source.kind.paths(source.settings) if source.kind.paths is not None else ():
-        own.declare(path, source.name)
-    return own.mounting(source.name, outlet)
 
 
 @asynccontextmanager

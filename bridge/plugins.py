@@ -21,7 +21,7 @@ from typing import Any
 import pluggy
 from attrs import define, field, frozen
 
-from bridge.api import EmulatorKind, SinkKind, SourceKind, SpoolKind, hookspecs
+from bridge.api import Command, EmulatorKind, SinkKind, SourceKind, SpoolKind, hookspecs
 from bridge.dropins import BadDropin, DropinFile, Outcome, failure, find_dropins, load_dropin
 
 GROUP = "bridge"
@@ -48,6 +48,7 @@ class _Family(enum.Enum):
     sink = ("bridge_sink_kinds", SinkKind)
     spool = ("bridge_spool_kinds", SpoolKind)
     emulator = ("bridge_emulators", EmulatorKind)
+    command = ("bridge_commands", Command)
 
 
 @define
@@ -58,6 +59,8 @@ class Registry:
     sinks: dict[str, SinkKind[Any]] = field(factory=dict)
     spools: dict[str, SpoolKind[Any]] = field(factory=dict)
     emulators: dict[str, EmulatorKind] = field(factory=dict)
+    commands: dict[str, Command] = field(factory=dict)
+    """By both words, such as ``acme devices``."""
     records: list[Record] = field(factory=list)
 
     def family(self, family: _Family) -> dict[str, Any]:
@@ -67,6 +70,7 @@ class Registry:
             _Family.sink: self.sinks,
             _Family.spool: self.spools,
             _Family.emulator: self.emulators,
+            _Family.command: self.commands,
         }
         return families[family]
 
@@ -136,9 +140,13 @@ def _register(name: str, origin: str, module: ModuleType, manager: pluggy.Plugin
         registry.records.append(Record(name, origin, Outcome.failed, reason))
         return
     for family, kind in found:
-        registry.family(family)[kind.name] = kind
-    kinds = tuple(f"{family.name} {kind.name}" for family, kind in found if family is not _Family.emulator)
+        registry.family(family)[_key(kind)] = kind
+    kinds = tuple(f"{family.name} {_key(kind)}" for family, kind in found if family is not _Family.emulator)
     registry.records.append(Record(name, origin, Outcome.loaded, kinds=kinds))
+
+
+def _key(kind: Any) -> str:
+    return f"{kind.kind} {kind.name}" if isinstance(kind, Command) else str(kind.name)
 
 
 class _Unfit(Exception):
@@ -168,5 +176,5 @@ def _collect(name: str, module: ModuleType, manager: pluggy.PluginManager) -> It
 
 def _check_names(found: Sequence[tuple[_Family, Any]], registry: Registry) -> None:
     for family, kind in found:
-        if kind.name in registry.family(family):
-            raise _Unfit(f"the {family.name} {kind.name!r} is taken by another plugin; rename one of them")
+        if _key(kind) in registry.family(family):
+            raise _Unfit(f"the {family.name} {_key(kind)!r} is taken by another plugin; rename one of them")

@@ -40,7 +40,8 @@ from bridge.config.schema import (
     SpoolSettings,
     WebhookSettings,
 )
-from bridge.daemon import Bridge, run_bridge, state_folder
+from bridge.daemon import run_bridge
+from bridge.instance import Bridge, state_folder
 from bridge.http.listeners import ListenError
 from bridge.http.tls import TlsError
 from bridge.plugins import load_plugins
@@ -461,10 +462,10 @@ async def test_the_state_folder_is_made_for_this_user_only(site: Site, autojump_
 
 def test_the_state_folder_is_the_configured_one_else_that_of_systemd_else_here(site: Site):
     config = site.bridge().config
-    assert state_folder(config, {"STATE_DIRECTORY": "/elsewhere"}) == site.folder / "state"
+    assert state_folder(config.bridge, {"STATE_DIRECTORY": "/elsewhere"}) == site.folder / "state"
     config = evolve(config, bridge=BridgeSettings())
-    assert state_folder(config, {"STATE_DIRECTORY": "/elsewhere"}) == Path("/elsewhere")
-    assert state_folder(config, {}) == Path("state")
+    assert state_folder(config.bridge, {"STATE_DIRECTORY": "/elsewhere"}) == Path("/elsewhere")
+    assert state_folder(config.bridge, {}) == Path("state")
 
 
 async def test_a_copy_of_jsonlines_in_a_plugin_folder_is_a_sink_of_its_own(site: Site):

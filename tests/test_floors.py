@@ -22,17 +22,25 @@ FLOORS = {
     "bridge.testing": 2,
     "bridge.flow": 3,
     "bridge.http": 3,
+    "bridge.instance": 4,
+    "bridge.running": 4,
     "bridge.daemon": 4,
     "bridge.admin": 4,
     "bridge.demo": 5,
+    "bridge.commands": 5,
     "bridge.cli": 5,
     "bridge.__main__": 5,
 }
 SAME_FLOOR = {
     ("bridge.plugins", "bridge.dropins"),
     ("bridge.daemon", "bridge.admin"),
+    ("bridge.daemon", "bridge.instance"),
+    ("bridge.daemon", "bridge.running"),
+    ("bridge.running", "bridge.instance"),
+    ("bridge.instance", "bridge.admin"),
     ("bridge.__main__", "bridge.cli"),
     ("bridge.cli", "bridge.demo"),
+    ("bridge.cli", "bridge.commands"),
 }
 
 

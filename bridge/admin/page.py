@@ -6,6 +6,7 @@ from datetime import datetime
 from html import escape
 
 from bridge.admin.status import SinkStatus, SourceStatus, Status
+from bridge.flow.states import State
 
 RELOAD = 2  # seconds
 
@@ -77,7 +78,13 @@ def _state(instance: SourceStatus | SinkStatus) -> str:
         return '<td class="bad">orphaned: no section names it; its events are kept</td>'
     if instance.state is None:
         return '<td class="quiet">-</td>'
-    return f'<td class="{"bad" if instance.state.problem else "good"}">{escape(instance.state.text)}</td>'
+    remarks = instance.remarks if isinstance(instance, SourceStatus) else ()
+    said = escape(instance.state.text) + "".join(map(_remark, remarks))
+    return f'<td class="{"bad" if instance.state.problem else "good"}">{said}</td>'
+
+
+def _remark(state: State) -> str:
+    return f'<div class="{"bad" if state.problem else "quiet"}">{escape(state.text)}</div>'
 
 
 def _number(number: int) -> str:

@@ -20,6 +20,8 @@ class SourceStatus:
     kind: str
     state: State | None
     intake: Intake
+    remarks: tuple[State, ...] = ()
+    """What the core says of it: its newest gap, its silent devices."""
 
 
 @frozen
@@ -61,6 +63,7 @@ class Status:
                     "events": source.intake.events,
                     "refused": source.intake.refused,
                     "last": source.intake.last.isoformat() if source.intake.last else None,
+                    "remarks": [remark.text for remark in source.remarks],
                 }
                 for source in self.sources
             ],
@@ -126,7 +129,13 @@ class Observer:
             started=self.started,
             refusal=refusal,
             sources=tuple(
-                SourceStatus(name, kind, states.get(f"source:{name}"), self.intakes.get(name) or Intake())
+                SourceStatus(
+                    name,
+                    kind,
+                    states.get(f"source:{name}"),
+                    self.intakes.get(name) or Intake(),
+                    tuple(states[key] for key in (f"gap:{name}", f"devices:{name}") if key in states),
+                )
                 for name, kind in self.sources.items()
             ),
             sinks=tuple(

@@ -4,12 +4,15 @@ source kind ── events ──▶ outlet          kinds.py, events.py, webhook
 sink kind   ◀── batches ── core           kinds.py, errors.py (verdicts: Retry, Reject, Pause)
 settings                                  fields.py
 how a plugin is found                     hookspecs.py
+what a source reads back                  history.py
+commands of a plugin                      commands.py
 engines of the spool                      spool.py
 stand-ins for vendor clouds               emulation.py
 """
 
+from bridge.api.commands import Answering, Ask, Command, CommandContext, CommandError, Respond
 from bridge.api.emulation import Emulation, EmulatorContext, EmulatorKind, HangUp, serve_http
-from bridge.api.errors import Pause, Refusal, Refused, Reject, Retry, SettingError
+from bridge.api.errors import Outcome, Pause, Refusal, Refused, Reject, Retry, SettingError
 from bridge.api.events import (
     JSON,
     Arrival,
@@ -34,11 +37,11 @@ from bridge.api.fields import (
     setting,
     table,
 )
+from bridge.api.history import RECOVERED, History, OpenHistory, Page, Recover, Recovery
 from bridge.api.hookspecs import API_VERSION, hookimpl
 from bridge.api.kinds import (
     AnyKind,
     Batch,
-    Filtered,
     KeyValue,
     Outlet,
     Report,
@@ -66,34 +69,46 @@ from bridge.api.webhook import Accepted, Answer, Mount, Receive, Request
 __all__ = [
     "API_VERSION",
     "JSON",
+    "RECOVERED",
     "Accepted",
     "Account",
     "Answer",
+    "Answering",
     "AnyKind",
     "Arrival",
+    "Ask",
     "Audit",
     "Batch",
+    "Command",
+    "CommandContext",
+    "CommandError",
     "DeadLetter",
     "Duration",
     "Emulation",
     "EmulatorContext",
     "EmulatorKind",
     "Event",
-    "Filtered",
     "HangUp",
+    "History",
     "KeyValue",
     "Lease",
     "Mount",
     "NetworkAddress",
+    "OpenHistory",
+    "Outcome",
     "Outlet",
+    "Page",
     "Pause",
     "Reading",
     "Receive",
+    "Recover",
+    "Recovery",
     "Refusal",
     "Refused",
     "Reject",
     "Report",
     "Request",
+    "Respond",
     "Retry",
     "Secret",
     "SettingError",

@@ -6,7 +6,9 @@ log, to the status page and into dead letters.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
+
+from attrs import field, frozen
 
 
 class SettingError(Exception):
@@ -63,19 +65,47 @@ class Retry(Exception):
         """Seconds that the destination asked to be left alone (``Retry-After``); None if it did not say."""
 
 
+def _frozenset(indexes: Iterable[int]) -> frozenset[int]:
+    return frozenset(indexes)  # the bare class as converter would have no item type for mypy
+
+
+@frozen
+class Outcome:
+    """What a sink itself decided about some events of a batch. All that it does not name were delivered."""
+
+    filtered: frozenset[int] = field(default=frozenset(), converter=_frozenset)
+    """Positions in the batch, of events that held nothing for this sink."""
+    dead: Mapping[int, str] = field(factory=dict)
+    """Position to reason, of events that must not be sent: they become dead letters, and do not count as refusals."""
+
+
 class Reject(Exception):
     """The destination refuses events for good.
 
     Without ``indexes`` the whole batch was refused and nobody knows for which event: the core bisects it. With
-    ``indexes`` those events (positions in the batch) were refused and all others were delivered.
+    ``indexes`` those events (positions in the batch) were refused, and the others are as ``others`` says.
     """
 
-    def __init__(self, why: str, *, indexes: Collection[int] = (), status: int | None = None) -> None:
+    def __init__(
+        self,
+        why: str,
+        *,
+        indexes: Collection[int] | Mapping[int, str] = (),
+        status: int | None = None,
+        others: Outcome | None = None,
+    ) -> None:
         super().__init__(why)
         self.why = why
-        self.indexes = frozenset(indexes)
+        self.reasons: Mapping[int, str] = indexes if isinstance(indexes, Mapping) else dict.fromkeys(indexes, why)
+        """Position to reason, of those events."""
         self.status = status
-        """HTTP status, or None where there was none; kept in the dead letter."""
+        """HTTP status, or None where there was none; kept in the dead letters."""
+        self.others = others or Outcome()
+
+    @property
+    def indexes(self) -> frozenset[int]:
+        """The positions of those events; empty if it is not known which were refused."""
+        return frozenset(self.reasons)
 
 
 class Pause(Exception):

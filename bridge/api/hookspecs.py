@@ -20,6 +20,7 @@ from typing import Any
 
 import pluggy
 
+from bridge.api.commands import Command
 from bridge.api.emulation import EmulatorKind
 from bridge.api.kinds import SinkKind, SourceKind, SpoolKind
 
@@ -43,6 +44,11 @@ def bridge_sink_kinds() -> Sequence[SinkKind[Any]]:  # type: ignore[empty-body]
 @hookspec
 def bridge_spool_kinds() -> Sequence[SpoolKind[Any]]:  # type: ignore[empty-body]
     """Give the kinds of spool that this plugin has."""
+
+
+@hookspec
+def bridge_commands() -> Sequence[Command]:  # type: ignore[empty-body]
+    """Give the commands that this plugin adds to ``bridged``."""
 
 
 @hookspec

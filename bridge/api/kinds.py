@@ -7,16 +7,19 @@ field, and what must be closed is an async context manager.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 import trio
-from attrs import field, frozen
+from attrs import frozen
 
+from bridge.api.commands import Answering
+from bridge.api.errors import Outcome
 from bridge.api.events import JSON, Event, Stored
+from bridge.api.history import Recover, Recovery
 from bridge.api.spool import Audit, OpenSpool
 from bridge.api.webhook import Mount
 
@@ -75,6 +78,9 @@ class SourceContext:
     """The wall clock, UTC."""
     random: Callable[[], float]
     """Numbers in [0, 1), for jitter."""
+    answer: Answering
+    recover: Recover
+    """Does nothing for a kind without ``recovery``."""
 
 
 @frozen
@@ -87,6 +93,7 @@ class SinkContext:
     report: Report
     now: Callable[[], datetime]
     """The wall clock, UTC."""
+    answer: Answering
 
 
 class RunSource(Protocol[S_contra]):
@@ -108,6 +115,9 @@ class SourceKind(Generic[S]):
     paths: Callable[[S], Sequence[str]] | None = None
     """HTTP paths that an instance with these settings mounts. A kind with paths has the setting ``listener`` from
     the core; two sources that want one path of one listener are a configuration error. None: no webhooks."""
+    recovery: Recovery[S] | None = None
+    """How to read back what was missed. A kind with it has the settings ``backfill``, ``backfill_after`` and
+    ``backfill_overlap`` from the core, and the command ``bridged KIND backfill``. None: there is no history."""
     help: str = ""
     """One line for ``bridged plugins``."""
 
@@ -121,24 +131,13 @@ class Batch:
     """1 for the first attempt. A retried batch holds the same events again."""
 
 
-def _frozenset(indexes: Iterable[int]) -> frozenset[int]:
-    return frozenset(indexes)  # the bare class as converter would have no item type for mypy
-
-
-@frozen
-class Filtered:
-    """Return value of ``deliver``: these events held nothing for this sink, the others were delivered."""
-
-    indexes: frozenset[int] = field(converter=_frozenset)
-
-
 class Sink(Protocol):
     """An open destination."""
 
-    async def deliver(self, batch: Batch) -> Filtered | None:
+    async def deliver(self, batch: Batch) -> Outcome | None:
         """Make one attempt to deliver a batch. Called for several lanes at once, never twice at once for a device.
 
-        Return when the destination has taken the events; Filtered if some of them held nothing to send.
+        Return when the destination has taken the events; an Outcome if some of them were not to be sent.
 
         :raises Retry: another attempt may succeed.
         :raises Reject: events are refused for good.

@@ -6,8 +6,8 @@ files ─▶ sections of raw values (ini, document) ─▶ typed settings (value
 """
 
 from bridge.config.document import Document, read
-from bridge.config.load import bridge_settings, load, understand
-from bridge.config.model import Config, Kinds, Loaded, SinkConfig, SourceConfig, SpoolConfig
+from bridge.config.load import admin_settings, bridge_settings, load, section_names, understand
+from bridge.config.model import Config, Kinds, Loaded, RecoveryPolicy, SinkConfig, SourceConfig, SpoolConfig
 from bridge.config.problems import Place, Problem
 from bridge.config.sample import sample_config, sample_section
 from bridge.config.show import show_config
@@ -19,14 +19,17 @@ __all__ = [
     "Loaded",
     "Place",
     "Problem",
+    "RecoveryPolicy",
     "SinkConfig",
     "SourceConfig",
     "SpoolConfig",
+    "admin_settings",
     "bridge_settings",
     "load",
     "read",
     "sample_config",
     "sample_section",
+    "section_names",
     "show_config",
     "understand",
 ]

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bridge.api import SinkKind, SourceKind, SpoolKind
+from bridge.api import SettingError, SinkKind, SourceKind, SpoolKind
 from bridge.config import checks
 from bridge.config.declared import keys
 from bridge.config.document import Document, read
@@ -43,6 +43,27 @@ def bridge_settings(document: Document, *, environ: Mapping[str, str]) -> Bridge
     """Give ``[bridge]`` alone, with defaults in place of what is wrong there: ``understand`` will report that."""
     reader = Reader(References.from_environment(environ, checking=True))
     return BridgeSettings(**fill(BridgeSettings, document.section("bridge"), reader).values)
+
+
+def admin_settings(document: Document, *, environ: Mapping[str, str]) -> AdminSettings:
+    """Give ``[admin]`` alone, likewise."""
+    reader = Reader(References.from_environment(environ, checking=True))
+    values = fill(AdminSettings, document.section("admin"), reader).values
+    try:
+        return AdminSettings(**values)
+    except SettingError:
+        return AdminSettings(socket=values.get("socket"))
+
+
+def section_names(document: Document, kind: SourceKind[Any] | SinkKind[Any]) -> list[str]:
+    """Give the NAMEs of the sections of a kind, as far as ``plugin`` says it in plain text."""
+    layout = arrange(document)
+    sections = layout.sources if isinstance(kind, SourceKind) else layout.sinks
+    return [
+        name
+        for name, section in sections.items()
+        if (section.values["plugin"].text if "plugin" in section.values else name) == kind.name
+    ]
 
 
 def understand(document: Document, kinds: Kinds, *, environ: Mapping[str, str], checking: bool = False) -> Loaded:

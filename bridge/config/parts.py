@@ -19,7 +19,7 @@ from bridge.config.ini import Section
 from bridge.config.model import Kinds
 from bridge.config.problems import Problem, listed, nearest
 from bridge.config.references import BadReference
-from bridge.config.schema import SinkSettings, SourceSettings, SpoolSettings, WebhookSettings
+from bridge.config.schema import SinkSettings, SourceSettings, SpoolSettings, recovery_defaults, source_settings
 from bridge.config.values import Reader, Unchecked, Unfit
 
 K = TypeVar("K", bound=SourceKind[Any] | SinkKind[Any] | SpoolKind[Any])
@@ -55,8 +55,11 @@ def read_source(
 ) -> Part[SourceKind[Any]]:
     """Understand a section ``[source:NAME]``."""
     kind, problems = _find_plugin("source", section, name, kinds.sources, kinds, reader)
-    core = WebhookSettings if kind is not None and kind.paths is not None else SourceSettings
-    return _read(Part(name, section, kind, problems=problems), core, tables, reader)
+    if kind is None:
+        return _read(Part(name, section, kind, problems=problems), SourceSettings, tables, reader)
+    core = source_settings(called=kind.paths is not None, recovers=kind.recovery is not None)
+    part = _read(Part(name, section, kind, problems=problems), core, tables, reader)
+    return part if kind.recovery is None else _with_defaults(part, recovery_defaults(kind.recovery))
 
 
 def read_sink(

@@ -27,9 +27,9 @@ from bridge.config.schema import (
     BridgeSettings,
     ListenerSettings,
     SinkSettings,
-    SourceSettings,
     SpoolSettings,
-    WebhookSettings,
+    recovery_defaults,
+    source_settings,
 )
 from bridge.config.values import Reader, text_of, without_none, words
 
@@ -70,8 +70,9 @@ def sample_section(kind: AnyKind) -> str:
     if isinstance(kind, SinkKind):
         known = {"plugin": kind.name, "batch": str(kind.batch), "in_flight": str(kind.in_flight)}
         return _section(f"sink:{kind.name}", known, SinkSettings, kind.settings)
-    core = SourceSettings if kind.paths is None else WebhookSettings
-    return _section(f"source:{kind.name}", {"plugin": kind.name}, core, kind.settings)
+    core = source_settings(called=kind.paths is not None, recovers=kind.recovery is not None)
+    known = {"plugin": kind.name, **({} if kind.recovery is None else recovery_defaults(kind.recovery))}
+    return _section(f"source:{kind.name}", known, core, kind.settings)
 
 
 def _section(name: str, known: dict[str, str], *classes: type[Any]) -> str:

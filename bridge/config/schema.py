@@ -7,11 +7,11 @@ and those of the plugin that it names.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from attrs import frozen
 
-from bridge.api import Duration, NetworkAddress, SettingError, Size, at_least, between, setting
+from bridge.api import Duration, NetworkAddress, Recovery, SettingError, Size, at_least, between, setting
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -35,6 +35,11 @@ class AdminSettings:
 
     address: NetworkAddress | None = setting(
         None, help="status page, /livez and /readyz; plain HTTP, on loopback only", example="127.0.0.1:9464"
+    )
+    socket: Path | None = setting(
+        None,
+        help="where commands ask the running bridge, for its user only; default control.sock in the state folder",
+        example="/run/bridge/office/control.sock",
     )
 
     def __attrs_post_init__(self) -> None:
@@ -88,19 +93,70 @@ class SpoolSettings:
     plugin: str = setting("sqlite", help="kind of spool")
 
 
-@frozen
+@frozen(kw_only=True)
 class SourceSettings:
     """``[source:NAME]``: the core's part; the rest belongs to the kind of source."""
 
     plugin: str | None = setting(None, help="kind of source; default: NAME")
     enabled: bool = setting(True, help="no leaves the section out, but checks it")
+    watch_devices: bool = setting(
+        True, help="a device that is silent for more than three times its usual interval is shown as a problem"
+    )
+
+
+def _listener() -> Any:
+    return setting(help="NAME of the section [listener:NAME] on which it is called", example="public")
 
 
 @frozen(kw_only=True)
 class WebhookSettings(SourceSettings):
     """``[source:NAME]`` of a kind that is called by its vendor."""
 
-    listener: str = setting(help="NAME of the section [listener:NAME] on which it is called", example="public")
+    listener: str = _listener()
+
+
+@frozen(kw_only=True)
+class RecoverySettings(SourceSettings):
+    """``[source:NAME]`` of a kind that can read back what it missed."""
+
+    backfill: bool | None = setting(
+        None,
+        help="read back by itself what was missed; no: only by bridged KIND backfill; default depends on the plugin",
+        example="yes",
+    )
+    backfill_after: Duration | None = setting(
+        None, help="a gap shorter than this is left to the vendor; default depends on the plugin", example="11h"
+    )
+    backfill_overlap: Duration | None = setting(
+        None, help="how far before the gap reading begins; default depends on the plugin", example="1m"
+    )
+
+
+@frozen(kw_only=True)
+class WebhookRecoverySettings(RecoverySettings):
+    """``[source:NAME]`` of a kind that is called by its vendor, and can read back what it missed."""
+
+    listener: str = _listener()
+
+
+def source_settings(*, called: bool, recovers: bool) -> type[SourceSettings]:
+    """Give the class of the core's part for a kind of source.
+
+    :param called: whether it is called by its vendor.
+    :param recovers: whether it can read back what it missed.
+    """
+    if called:
+        return WebhookRecoverySettings if recovers else WebhookSettings
+    return RecoverySettings if recovers else SourceSettings
+
+
+def recovery_defaults(recovery: Recovery[Any]) -> dict[str, str]:
+    """Give the texts of the defaults that depend on the kind."""
+    return {
+        "backfill": "yes" if recovery.automatic else "no",
+        "backfill_after": str(Duration(recovery.after)),
+        "backfill_overlap": str(Duration(recovery.overlap)),
+    }
 
 
 @frozen

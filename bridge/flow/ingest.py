@@ -4,13 +4,14 @@
                  ◀──── durable, or refused ───┘
 
 Emits that wait while the disk is busy share the next commit: the slower the disk, the larger the commits, and nobody
-had to choose a batch size.
+had to choose a batch size. What is read back from a vendor's history comes in by a door of its own, in small commits
+between those of the live events, so that it does not hold them up.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 
@@ -43,13 +44,35 @@ class Intake:
     """Events that the spool refused."""
     last: datetime | None = None
     """When the newest was acknowledged, UTC."""
+    refused_since: datetime | None = None
+    """When the spool first refused, or was too slow, since somebody took note of it; None if it did not."""
+    devices: dict[str, float] = field(factory=dict)
+    """Device to the time it was heard last, seconds since 1970; emptied by who watches the devices."""
+    watched: bool = False
+    """Whether somebody does, so that ``devices`` is kept."""
+
+    def acknowledged(self, arrivals: Sequence[Arrival]) -> None:
+        """Note what is on disk now."""
+        received = arrivals[-1].received
+        self.events += len(arrivals)
+        self.last = received
+        if self.watched:
+            seconds = received.timestamp()
+            for arrival in arrivals:
+                self.devices[arrival.device] = seconds
+
+    def not_acknowledged(self, count: int, since: datetime) -> None:
+        """Note what was not stored, as far as its sender knows."""
+        self.refused += count
+        self.refused_since = self.refused_since or since
 
 
 class Ingest:
     """The open way in."""
 
-    def __init__(self, channel: trio.MemorySendChannel[_Waiter], now: Callable[[], datetime]) -> None:
+    def __init__(self, channel: trio.MemorySendChannel[_Waiter], spool: Spool, now: Callable[[], datetime]) -> None:
         self._channel = channel
+        self._spool = spool
         self._now = now
         self.intakes: dict[str, Intake] = {}
         """By name of the source."""
@@ -57,6 +80,16 @@ class Ingest:
     def outlet(self, source: str) -> Outlet:
         """Give the outlet of a source."""
         return _SourceOutlet(source, self._channel, self._now, self.intakes.setdefault(source, Intake()))
+
+    async def recover(self, source: str, events: Sequence[Event]) -> int:
+        """Store events that were read back from a history; returns how many were new. Durable on return.
+
+        They do not count as received: nobody called.
+
+        :raises Refused: when the spool takes nothing now.
+        :raises ValueError: when one of them cannot be stored whatever the spool does.
+        """
+        return await self._spool.append(_arrivals(source, events, self._now()))
 
 
 class _SourceOutlet:
@@ -75,17 +108,24 @@ class _SourceOutlet:
     async def emit(self, *events: Event) -> None:
         """See :class:`bridge.api.Outlet`."""
         received = self._now()
-        waiter = _Waiter([Arrival(self._source, event.key, event.device, encode(event), received) for event in events])
+        waiter = _Waiter(_arrivals(self._source, events, received))
         if not waiter.arrivals:
             await trio.lowlevel.checkpoint()
             return
-        await self._channel.send(waiter)
-        await waiter.settled.wait()
+        try:
+            await self._channel.send(waiter)
+            await waiter.settled.wait()
+        except trio.Cancelled:
+            self._intake.not_acknowledged(len(events), received)
+            raise
         if waiter.refused is not None:
-            self._intake.refused += len(events)
+            self._intake.not_acknowledged(len(events), received)
             raise Refused(waiter.refused.reason, retry_after=waiter.refused.retry_after)
-        self._intake.events += len(events)
-        self._intake.last = received
+        self._intake.acknowledged(waiter.arrivals)
+
+
+def _arrivals(source: str, events: Sequence[Event], received: datetime) -> list[Arrival]:
+    return [Arrival(source, event.key, event.device, encode(event), received) for event in events]
 
 
 @asynccontextmanager
@@ -94,7 +134,7 @@ async def open_ingest(spool: Spool, now: Callable[[], datetime]) -> AsyncIterato
     sending, receiving = trio.open_memory_channel[_Waiter](MOST_WAITERS)
     async with trio.open_nursery() as writer, sending:
         writer.start_soon(_write, receiving, spool)
-        yield Ingest(sending, now)
+        yield Ingest(sending, spool, now)
 
 
 async def _write(channel: trio.MemoryReceiveChannel[_Waiter], spool: Spool) -> None:

@@ -17,13 +17,14 @@ were refused and none was taken in between, the events become pending again and 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from datetime import datetime
 
 from attrs import define, frozen
 
-from bridge.api import Batch, DeadLetter, Filtered, Pause, Reject, Retry, Stored
+from bridge.api import Batch, DeadLetter, Outcome, Pause, Reject, Retry, Stored
 
+_ALL_DELIVERED = Outcome()
 CRASHES_TO_REJECT = 3  # attempts in which the plugin itself failed, before its batch is bisected
 
 
@@ -103,35 +104,45 @@ class Work:
         group.attempts += 1
         return Batch(tuple(self._events[index] for index in group.indexes), group.attempts)
 
-    def delivered(self, group: Group, outcome: Filtered | None) -> None:
+    def delivered(self, group: Group, outcome: Outcome | None) -> None:
         """The sink took the group."""
-        filtered = outcome.indexes if outcome is not None else ()
-        for position, index in enumerate(group.indexes):
-            self._done[index] = position not in filtered
+        self._take(group, outcome or _ALL_DELIVERED)
         self._groups.popleft()
-        if len(filtered) < len(group.indexes):
-            self._condemned.clear()
-            self._refusals.in_a_row = 0
 
     def rejected(self, group: Group, verdict: Reject) -> Wait | None:
         """The sink refused the group, or some of its events, for good."""
-        if not verdict.indexes and len(group.indexes) > 1:
+        if not verdict.reasons and len(group.indexes) > 1:
             if self._refusals.systemic:
                 return self._systemic(verdict)
             self._bisect(group)
             return None
-        culprits = verdict.indexes or frozenset((0,))
+        reasons = verdict.reasons or {0: verdict.why}
         self._refusals.add()
-        for position, index in enumerate(group.indexes):
-            if position in culprits:
-                self._condemn(index, verdict, group.attempts)
-            else:
-                self._done[index] = True
+        for position, reason in reasons.items():
+            index = group.indexes[position]
+            self._condemned.append(index)
+            self._done[index] = self._dead_letter(index, reason, group, verdict.status)
+        self._take(group, verdict.others, but=reasons)
         self._groups.popleft()
-        if len(culprits) < len(group.indexes):
+        return self._systemic(verdict) if self._refusals.systemic else None
+
+    def _take(self, group: Group, outcome: Outcome, *, but: Container[int] = ()) -> None:
+        """Note what became of the events that were not refused. A delivery among them ends a row of refusals."""
+        delivered = False
+        for position, index in enumerate(group.indexes):
+            if position in but:
+                continue
+            if position in outcome.dead:
+                self._done[index] = self._dead_letter(index, outcome.dead[position], group, None)
+            else:
+                self._done[index] = position not in outcome.filtered
+                delivered = delivered or position not in outcome.filtered
+        if delivered:
             self._condemned.clear()
             self._refusals.in_a_row = 0
-        return self._systemic(verdict) if self._refusals.systemic else None
+
+    def _dead_letter(self, index: int, reason: str, group: Group, status: int | None) -> DeadLetter:
+        return DeadLetter(index, reason, status, group.attempts, self._now())
 
     def _systemic(self, verdict: Reject) -> Wait:
         why = f"refused {self._refusals.limit} events in a row, so it is hardly the events' fault: {verdict.why}"
@@ -193,10 +204,6 @@ class Work:
         self._groups.extendleft(
             Group(half, group.attempts, group.crashes) for half in (group.indexes[middle:], group.indexes[:middle])
         )
-
-    def _condemn(self, index: int, verdict: Reject, attempts: int) -> None:
-        self._condemned.append(index)
-        self._done[index] = DeadLetter(index, verdict.why, verdict.status, attempts, self._now())
 
     def _heed_others(self) -> None:
         """Reprieve what was refused here, if the limit was reached since: in this lane or in another."""

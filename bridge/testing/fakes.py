@@ -17,7 +17,7 @@ import orjson
 import trio
 from attrs import define, field
 
-from bridge.api import JSON, Event, Receive, Refused, SinkContext, SourceContext, encode
+from bridge.api import JSON, Event, Receive, Refused, Respond, SinkContext, SourceContext, encode
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -131,6 +131,36 @@ class FakeMount:
             del self.routes[path], self.methods[path]
 
 
+@define(eq=False)
+class FakeAnswering:
+    """Requests of commands without a socket: call ``await answering.responders["map"](arguments)`` yourself."""
+
+    responders: dict[str, Respond] = field(factory=dict)
+
+    @contextmanager
+    def __call__(self, request: str, respond: Respond) -> Iterator[None]:
+        """Answer a request while the block is entered."""
+        if request in self.responders:
+            raise ValueError(f"request {request!r} is answered already")
+        self.responders[request] = respond
+        try:
+            yield
+        finally:
+            del self.responders[request]
+
+
+@define(eq=False)
+class FakeRecover:
+    """Collects what an instance asks to have read back."""
+
+    asked: list[tuple[str, datetime | None]] = field(factory=list)
+    """Why, and since when."""
+
+    def __call__(self, why: str, *, since: datetime | None = None) -> None:
+        """Take a request."""
+        self.asked.append((why, since))
+
+
 def fake_source_context(
     name: str = "source",
     *,
@@ -140,6 +170,8 @@ def fake_source_context(
     report: FakeReport | None = None,
     clock: FixedClock | None = None,
     random: float = 0.5,
+    answer: FakeAnswering | None = None,
+    recover: FakeRecover | None = None,
 ) -> SourceContext:
     """Make a context for a source; hand in the parts that the test looks at."""
     return SourceContext(
@@ -150,6 +182,8 @@ def fake_source_context(
         report=report or FakeReport(),
         now=clock or FixedClock(),
         random=lambda: random,
+        answer=answer or FakeAnswering(),
+        recover=recover or FakeRecover(),
     )
 
 
@@ -159,6 +193,13 @@ def fake_sink_context(
     state: FakeState | None = None,
     report: FakeReport | None = None,
     clock: FixedClock | None = None,
+    answer: FakeAnswering | None = None,
 ) -> SinkContext:
     """Make a context for a sink; hand in the parts that the test looks at."""
-    return SinkContext(name=name, state=state or FakeState(), report=report or FakeReport(), now=clock or FixedClock())
+    return SinkContext(
+        name=name,
+        state=state or FakeState(),
+        report=report or FakeReport(),
+        now=clock or FixedClock(),
+        answer=answer or FakeAnswering(),
+    )

@@ -53,6 +53,7 @@ async def test_status_json_holds_what_the_page_shows(bridge):
     await bridge.store(30)
     bridge.board.report("sink:databoom")("paused: 401", problem=True)
     bridge.board.report("source:sensors")("receives on /disruptive")
+    bridge.board.report("gap:sensors")("gap 2 h 13 min, backfilling 41 devices")
     bridge.clock.move(timedelta(seconds=1))
     async with bridge.browser() as client:
         answer = await client.get("/status.json")
@@ -69,7 +70,7 @@ async def test_status_json_holds_what_the_page_shows(bridge):
         "pending": 30,
         "oldest_pending": "2026-01-05T03:04:05+00:00",
     }
-    source = {"state": None, "events": 0, "refused": 0, "last": None}
+    source = {"state": None, "events": 0, "refused": 0, "last": None, "remarks": []}
     assert orjson.loads(answer.content) == {
         "instance": "office",
         "time": "2026-01-05T03:04:06+00:00",
@@ -83,6 +84,7 @@ async def test_status_json_holds_what_the_page_shows(bridge):
                 "events": 30,
                 "refused": 2,
                 "last": "2026-01-05T03:04:05+00:00",
+                "remarks": ["gap 2 h 13 min, backfilling 41 devices"],
             },
             {"name": "towers", "plugin": "wattsense", **source},
         ],

@@ -40,7 +40,7 @@ class Look(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.text += data
-        if self._inside in ("td", "th"):
+        if self._inside in ("td", "th", "div"):
             self.rows[-1][-1] += data
         elif self._inside == "li":
             self.items[-1] += data
@@ -73,6 +73,18 @@ async def test_every_source_is_a_row_with_what_it_brought(bridge):
         page = await look(client)
     assert page.row("sensors") == ["disruptive", "receives on /disruptive", "12,345", "7", "90 s ago"]
     assert page.row("towers") == ["wattsense", "-", "0", "0", "-"]
+
+
+async def test_a_gap_and_silent_devices_stand_below_the_state_of_their_source(bridge):
+    bridge.sources = {"sensors": "disruptive"}
+    bridge.board.report("source:sensors")("receives; ")
+    bridge.board.report("gap:sensors")("gap 2 h 13 min, backfilling 41 devices; ")
+    bridge.board.report("devices:sensors")("1 of 41 device is silent", problem=True)
+    async with bridge.browser() as client:
+        page = await look(client)
+    told = "receives; gap 2 h 13 min, backfilling 41 devices; 1 of 41 device is silent"
+    assert page.row("sensors")[1] == told
+    assert [item.split(" (")[0] for item in page.items] == ["devices:sensors: 1 of 41 device is silent"]
 
 
 async def test_every_sink_is_a_row_with_its_balance(bridge):

@@ -25,7 +25,7 @@ BROKEN: dict[str, tuple[str, list[str]]] = {
     ),
     "unknown key without a near name": (
         "[admin]\nxyzzy = 1",
-        ["office.ini:2: [admin] xyzzy: unknown setting; known: address"],
+        ["office.ini:2: [admin] xyzzy: unknown setting; known: address and socket"],
     ),
     "underscore of the attribute": (
         "[source:second]\nplugin = poll\nurl = http://a\nfrom_ = now",
@@ -216,7 +216,7 @@ BROKEN: dict[str, tuple[str, list[str]]] = {
     "listener of a source that is not called": (
         "[source:second]\nplugin = poll\nurl = http://a\nlistener = public",
         [
-            "office.ini:4: [source:second] listener: unknown setting; known: plugin, enabled, url, password, interval, "
+            "office.ini:4: [source:second] listener: unknown setting; known: plugin, enabled, watch_devices, url, password, interval, "
             "ratio, level, codec, topics, proxy and from"
         ],
     ),

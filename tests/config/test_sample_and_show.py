@@ -59,6 +59,8 @@ def test_the_sample_explains_each_setting_and_shows_its_default(kinds):
         "plugin = poll",
         "## no leaves the section out, but checks it (yes or no)",
         "#enabled = yes",
+        "## a device that is silent for more than three times its usual interval is shown as a problem (yes or no)",
+        "#watch_devices = yes",
         "## base URL of the API (a URL that begins with https:// or http://)",
         "url = https://example.com",
         "## password (a secret)",

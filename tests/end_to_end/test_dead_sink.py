@@ -17,7 +17,7 @@ from attrs import define, field
 from bridge.api import Batch, Event, Pause, Reading, Reject, Retry, SinkKind, Spool, SpoolContext
 from bridge.config.model import SinkConfig
 from bridge.config.schema import SinkSettings
-from bridge.daemon import run_sink
+from bridge.running import run_sink
 from bridge.flow.delivery import Shelter
 from bridge.flow.ingest import open_ingest
 from bridge.flow.states import Board

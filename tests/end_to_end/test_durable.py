@@ -15,7 +15,8 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from bridge.config import Kinds, load
-from bridge.daemon import Bridge, run_bridge
+from bridge.daemon import run_bridge
+from bridge.instance import Bridge
 from bridge.plugins import load_plugins
 from bridge.spool.audit import audit
 from bridge.spool.sqlite import open_sqlite

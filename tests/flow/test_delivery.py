@@ -7,7 +7,7 @@ from datetime import datetime
 import trio
 from attrs import define, evolve, field
 
-from bridge.api import Arrival, Batch, Filtered, Pause, Reject, Retry, encode
+from bridge.api import Arrival, Batch, Outcome, Pause, Reject, Retry, encode
 from bridge.flow.delivery import Delivery, Policy, Shelter
 from bridge.testing.fakes import FakeReport
 from bridge.testing.memory import MemorySpool, open_memory_spool
@@ -30,7 +30,7 @@ POLICY = Policy(
 class FakeSink:
     """Takes batches, or does what ``behave`` says first."""
 
-    behave: Callable[[Batch], Filtered | None] = lambda batch: None
+    behave: Callable[[Batch], Outcome | None] = lambda batch: None
     taken: list[str] = field(factory=list)
     """Keys in the order taken, once for each delivery."""
     sizes: list[int] = field(factory=list)
@@ -39,7 +39,7 @@ class FakeSink:
     seconds: float = 0.0
     """What an attempt takes."""
 
-    async def deliver(self, batch: Batch) -> Filtered | None:
+    async def deliver(self, batch: Batch) -> Outcome | None:
         self.busy += 1
         self.busiest = max(self.busiest, self.busy)
         try:

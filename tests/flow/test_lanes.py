@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.api import Batch, DeadLetter, Filtered, Pause, Reject, Retry, Stored
+from bridge.api import Batch, DeadLetter, Outcome, Pause, Reject, Retry, Stored
 from bridge.flow.lanes import Refusals, Work
 from tests.flow.conftest import START, make_stored
 
-Attempt = Callable[[Batch], Filtered | None]
+Attempt = Callable[[Batch], Outcome | None]
 
 
 class Desk:
@@ -199,7 +199,7 @@ def test_an_event_that_crashes_the_plugin_becomes_a_dead_letter_and_the_others_g
 
 def test_events_without_anything_for_a_sink_count_as_filtered():
     desk = Desk(make_stored(["d"] * 3))
-    desk.run(lambda batch: Filtered({0, 2}))
+    desk.run(lambda batch: Outcome({0, 2}))
     assert (desk.settled, desk.filtered) == (3, 2)
 
 
