@@ -1,12 +1,13 @@
 """From a block to events.
 
-    Block -- unpack --> document -- by its format --> messages -- one each --> Event
-      \\------- what makes no sense -------------------------\\--> Event of kind "undecodable"
+    Block -- unpack --> document -- by its format --> messages -- event_of, one each --> Event
+      \\                    \\------ of a templated monitor --------> one Event of kind "templated"
+       \\------ what makes no sense --------------------------------> one Event of kind "undecodable"
 
 A message is what the vendor calls ``Msg``: an envelope (topic, operation, timestamp, group, replay) around one entity.
-``Msg`` is an object for one event and a list for several (recorded traffic). Every object passes through, whatever is
-missing or unknown; the whole object is kept in ``data``. What cannot be read is kept too, as base64, so that it is
-stored and acknowledged: a server that waits for explicit acks would otherwise send it again for ever.
+Every object passes through, whatever is missing or unknown; the whole object is kept in ``data``. What cannot be read
+is kept too, as base64, so that it is stored and acknowledged: a server that waits for explicit acks would otherwise
+send it again for ever.
 """
 
 from __future__ import annotations
@@ -15,16 +16,22 @@ from collections.abc import Mapping
 from datetime import datetime
 from hashlib import sha256
 from typing import Any
+from uuid import uuid4
 
 import orjson
 from attrs import field, frozen
 
-from bridge.api import JSON, Event, parse_json, raw_data
+from bridge.api import JSON, Event, raw_data
 from bridge_plugins.idigi import protocol
-from bridge_plugins.idigi.entities import UNKNOWN_DEVICE, Topic, device_of, measured, moment, readings_of, stream_of
-from bridge_plugins.idigi.protocol import Block, Undecodable, unpack
+from bridge_plugins.idigi.entities import UNKNOWN_DEVICE, Topic, kind_of, moment, text_of
+from bridge_plugins.idigi.json_documents import parse_exactly, read_json
+from bridge_plugins.idigi.protocol import Block, Content, Undecodable, unpack
+from bridge_plugins.idigi.settings import FILE_LIMIT
+from bridge_plugins.idigi.views import view_of
+from bridge_plugins.idigi.xml_documents import read_xml
 
 UNDECODABLE = "undecodable"
+TEMPLATED = "templated"
 
 ENVELOPE = frozenset({"topic", "operation", "timestamp", "group", "replay"})
 
@@ -42,28 +49,42 @@ class Decoded:
     """In the order of the block."""
     remarks: tuple[str, ...] = field(default=())
     """What was wrong with it, for the log."""
+    poison: str | None = None
+    """Why the block as a whole cannot be read; None: it can."""
 
 
-def decode(block: Block, received: datetime, *, inflate_limit: int) -> Decoded:
+def decode(
+    block: Block,
+    received: datetime,
+    *,
+    inflate_limit: int,
+    templated: bool = False,
+    file_limit: int = FILE_LIMIT,
+    ignore_service_alerts: bool = False,
+) -> Decoded:
     """Read a block. Never fails: what makes no sense becomes an event of kind ``undecodable``.
 
     :param received: stands in for a time that the server did not send.
+    :param templated: the monitor has a template, so that a document may be anything: see :func:`templated_event`.
+    :param file_limit: most bytes of a file's content that stay in its event.
+    :param ignore_service_alerts: alerts of the service about itself give no readings.
     """
     try:
         content = unpack(block, inflate_limit)
-        messages = read_messages(content.format, content.document)
+        if templated:
+            return Decoded((templated_event(block, content, received),))
+        messages = read_json(content.document) if content.format == protocol.JSON else read_xml(content.document)
     except Undecodable as exc:
         return keep_block(block, str(exc), received)
     remarks = []
     if content.count != len(messages):
         remarks.append(f"the block says that it holds {content.count} events, but it holds {len(messages)}")
-    events = []
-    for message in messages:
-        if isinstance(message, Mapping):
-            events.append(_event(message, received))
-        else:
-            remarks.append("an event of the block is not an object; it is kept as it is")
-            events.append(_undecodable(orjson.dumps(message), orjson.dumps(message), remarks[-1], received))
+    if strange := sum(not isinstance(message, Mapping) for message in messages):
+        remarks.append(f"events of the block that are no objects, kept as they are: {strange}")
+    events = [
+        event_of(message, received, file_limit=file_limit, ignore_service_alerts=ignore_service_alerts)
+        for message in messages
+    ]
     return Decoded(tuple(events), tuple(remarks))
 
 
@@ -72,7 +93,79 @@ def keep_block(block: Block, why: str, received: datetime) -> Decoded:
 
     Its key leaves out the block id, which differs when the server sends the same content on another connection.
     """
-    return Decoded((_undecodable(block.frame, block.body[2:], why, received),), (f"the block is kept as it is: {why}",))
+    event = _undecodable(block.frame, block.body[2:], why, received)
+    return Decoded((event,), (f"the block is kept as it is: {why}",), why)
+
+
+def templated_event(block: Block, content: Content, received: datetime) -> Event:
+    """Keep a document that a template printed, whole, with what the block says about it.
+
+    ``data`` is the parsed document where it is JSON, else its bytes as base64: a template easily prints a comma too
+    many, so that is no mistake. Nothing in it names the event, and two equal documents can be two events. Therefore
+    the key is new at every arrival: delivery is at least once, and what the server sends again after a lost ack comes
+    twice.
+    """
+    try:
+        data = parse_exactly(content.document)
+    except ValueError:
+        data = raw_data(content.document)
+    return Event(
+        key=f"{TEMPLATED}-{received.isoformat()}-{uuid4().hex}",
+        device=UNKNOWN_DEVICE,
+        kind=TEMPLATED,
+        time=received,
+        labels={
+            "block": str(block.id),
+            "count": str(content.count),
+            "format": "json" if content.format == protocol.JSON else "xml",
+        },
+        data=data,
+    )
+
+
+def event_of(
+    message: JSON, received: datetime, *, file_limit: int = FILE_LIMIT, ignore_service_alerts: bool = False
+) -> Event:
+    """Give the event of a message, with one key however it came: pushed, replayed, or read from a history.
+
+    Never fails: a message that is not an object becomes an event of kind ``undecodable``.
+
+    :param message: read by :func:`bridge_plugins.idigi.json_documents.parse_exactly`, so that its integers are exact.
+    :param received: stands in for a time that the server did not send.
+    :param file_limit: most bytes of a file's content that stay in its event.
+    :param ignore_service_alerts: alerts of the service about itself give no readings.
+    """
+    if not isinstance(message, Mapping):
+        text = orjson.dumps(message)
+        return _undecodable(text, text, "an event is not an object", received)
+    topic = Topic.parse(text_of(message.get("topic")))
+    name, entity = _entity(message, topic)
+    kind = kind_of(topic, name)
+    view = view_of(
+        kind if name else "",  # several keys that may be anything are not one entity's fields
+        topic,
+        entity,
+        moment(message.get("timestamp")),
+        received,
+        file_limit=file_limit,
+        ignore_service_alerts=ignore_service_alerts,
+    )
+    labels = {
+        "topic": topic.raw,
+        "operation": _operation(text_of(message.get("operation"))),
+        "group": text_of(message.get("group")),
+        "replay": "true" if message.get("replay") is True else "",
+        **view.labels,
+    }
+    return Event(
+        key=event_key(message, entity),
+        device=view.device,
+        kind=kind,
+        time=view.time,
+        readings=view.readings,
+        labels={label: text for label, text in labels.items() if text},
+        data=message if view.entity is entity else {**message, name: view.entity},
+    )
 
 
 def _undecodable(raw: bytes, identity: bytes, why: str, received: datetime) -> Event:
@@ -86,85 +179,14 @@ def _undecodable(raw: bytes, identity: bytes, why: str, received: datetime) -> E
     )
 
 
-def read_messages(format_: int, document: bytes) -> list[JSON]:
-    """Give the messages of a document, in order.
-
-    :raises Undecodable: if the document cannot be read.
-    """
-    if format_ != protocol.JSON:
-        raise Undecodable(f"the document has format {format_}, expected 1 (JSON) as the monitor was created for")
-    try:
-        root = parse_json(document)
-    except ValueError as exc:
-        raise Undecodable(f"the document is not JSON: {exc}") from exc
-    return _messages(root)
-
-
-def _messages(root: JSON) -> list[JSON]:
-    """Find the messages: below ``Document``, below a bare ``Msg``, or the root itself (the bare forms are assumed).
-
-    An empty document is a keep-alive: seen with monitors of transport HTTP.
-    """
-    if isinstance(root, list):
-        return root
-    if isinstance(root, dict):
-        if "Document" in root:
-            document = root["Document"]
-            if document in (None, "", {}):
-                return []
-            if isinstance(document, dict) and "Msg" in document:
-                return _listed(document["Msg"])
-        elif "Msg" in root:
-            return _listed(root["Msg"])
-        elif "topic" in root:
-            return [root]
-    raise Undecodable("the document has neither Document nor Msg nor topic at its root")
-
-
-def _listed(messages: JSON) -> list[JSON]:
-    if messages is None:
-        return []
-    return messages if isinstance(messages, list) else [messages]
-
-
-def _event(message: Mapping[str, Any], received: datetime) -> Event:
-    topic = Topic.parse(_text(message.get("topic")))
-    name, entity = _entity(message, topic)
-    kind = topic.name or name or "event"
-    stamped = moment(message.get("timestamp"))
-    labels = {
-        "topic": topic.raw,
-        "operation": _operation(_text(message.get("operation"))),
-        "group": _text(message.get("group")),
-        "replay": "true" if message.get("replay") is True else "",
-    }
-    if kind == "DataPoint" and isinstance(entity, Mapping):
-        stream = stream_of(topic, entity)
-        device = stream.device
-        stamped = stamped or measured(entity) or received
-        readings = readings_of(stream, entity, stamped)
-        labels["stream"] = stream.path
-    else:
-        device = device_of(topic, entity)
-        readings = ()
-    return Event(
-        key=event_key(message, entity),
-        device=device,
-        kind=kind,
-        time=stamped or received,
-        readings=readings,
-        labels={label: text for label, text in labels.items() if text},
-        data=message,
-    )
-
-
 def _entity(message: Mapping[str, Any], topic: Topic) -> tuple[str, JSON]:
-    """Find the entity: the key that is not of the envelope. Among several the one named like the topic, else all."""
+    """Find the entity: the key that is not of the envelope. Among several the one that the topic names, else all."""
     others = {key: value for key, value in message.items() if key not in ENVELOPE}
     if len(others) == 1:
         return next(iter(others.items()))
-    if topic.name in others:
-        return topic.name, others[topic.name]
+    name = "device" if topic.name == "devices" and "devices" not in others else topic.name
+    if name in others:
+        return name, others[name]
     return "", others or None
 
 
@@ -179,7 +201,3 @@ def event_key(message: Mapping[str, Any], entity: JSON) -> str:
 
 def _operation(word: str) -> str:
     return OPERATIONS.get(word.upper(), word)
-
-
-def _text(value: JSON) -> str:
-    return value if isinstance(value, str) else ""

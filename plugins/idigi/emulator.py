@@ -4,30 +4,37 @@
         event = await emulator.publish("DataPoint/test", "DataPoint", {"streamId": "test", "data": 1})
         await emulator.books.until(lambda: event in emulator.books.acked)
 
-Nothing here knows the client of this plugin. It holds everything in memory and survives whatever its clients do.
+    emulator.py ─┬─ emulator_rest.py ─▶ emulator_old_api.py, emulator_v1.py ─┐
+                 └─ emulator_push.py ─▶ emulator_session.py ─────────────────┴▶ emulator_account.py, emulator_monitor.py
+
+Four things to turn while it runs: ``account`` is what it knows, ``modes`` what nobody knows of the real service,
+``faults`` how it misbehaves, ``books`` what it did. Nothing here knows the client of this plugin. It holds everything
+in memory and survives whatever its clients do.
 """
 
 from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
 from random import Random
 from typing import Any
-from uuid import UUID
 
 import trio
-from attrs import define, frozen
+from attrs import frozen
 
 from bridge.api import Emulation, EmulatorContext, serve_http
-from bridge_plugins.idigi.emulator_account import CUSTOMER, Account, Books, Occurrence
+from bridge_plugins.idigi.emulator_account import FIRST_MONITOR, Account
+from bridge_plugins.idigi.emulator_books import Books
+from bridge_plugins.idigi.emulator_demo import live
 from bridge_plugins.idigi.emulator_faults import Faults
+from bridge_plugins.idigi.emulator_modes import Modes
+from bridge_plugins.idigi.emulator_monitor import End
 from bridge_plugins.idigi.emulator_push import serve_push
 from bridge_plugins.idigi.emulator_rest import answer_call
-
-TICK = 0.01  # seconds between two rounds of events: many at once cost less than a timer each
+from bridge_plugins.idigi.emulator_topics import Occurrence
 
 
 @frozen
@@ -38,11 +45,18 @@ class Emulator:
     push_port: int
     account: Account
     faults: Faults
+    plain_push_port: int | None = None
+    """Port in clear text beside the one with TLS, if asked for."""
 
     @property
     def books(self) -> Books:
         """What was sent and acknowledged."""
         return self.account.books
+
+    @property
+    def modes(self) -> Modes:
+        """What it does where nobody knows what the service does."""
+        return self.account.modes
 
     async def publish(
         self, topic: str, entity_key: str, entity: Any, *, operation: str = "UPDATE", group: str = "*"
@@ -57,6 +71,20 @@ class Emulator:
         await trio.lowlevel.checkpoint()
         return ids
 
+    async def play(self, script: Iterable[tuple[float, Occurrence]]) -> list[int]:
+        """Let things happen, each after so many seconds of pause; gives their ids."""
+        ids = []
+        for pause, occurrence in script:
+            await trio.sleep(pause)
+            ids += await self.inject([occurrence])
+        return ids
+
+    def end_sessions(self, how: End = "close") -> None:
+        """End every session at once: as a restart of the service does, or ``how`` says."""
+        for monitor in self.account.monitors.values():
+            for attachment in list(monitor.attachments):
+                attachment.end(how)
+
 
 @asynccontextmanager
 async def open_emulator(
@@ -66,20 +94,31 @@ async def open_emulator(
     tls: ssl.SSLContext | None = None,
     rest_port: int = 0,
     push_port: int = 0,
+    plain_push_port: int | None = None,
+    first_monitor: int = FIRST_MONITOR,
+    seed: int = 0,
     now: Callable[[], datetime] | None = None,
 ) -> AsyncIterator[Emulator]:
     """Bring the stand-in up on 127.0.0.1.
 
     :param tls: certificate and key of the server, for both ports; None serves both in clear text.
+    :param plain_push_port: a second push port, in clear text beside TLS as the service has; 0 is any free port.
+    :param first_monitor: id of the first monitor that is created.
+    :param seed: of the ids that the stand-in makes up.
     :param now: the service's wall clock, UTC; None is the real one.
     """
-    account = Account(username, password, now or partial(datetime.now, UTC))
+    random = Random(seed)  # noqa: S311  # ids of a stand-in
+    account = Account(username, password, now or partial(datetime.now, UTC), random, first_monitor)
     faults = Faults()
-    async with (
-        serve_http(partial(answer_call, account, faults), port=rest_port, tls=tls) as rest_url,
-        serve_push(account, faults, port=push_port, tls=tls) as bound,
-    ):
-        yield Emulator(rest_url, bound, account, faults)
+    async with AsyncExitStack() as stack:
+        rest_url = await stack.enter_async_context(
+            serve_http(partial(answer_call, account, faults), port=rest_port, tls=tls)
+        )
+        bound = await stack.enter_async_context(serve_push(account, faults, port=push_port, tls=tls))
+        plain = None
+        if plain_push_port is not None:
+            plain = await stack.enter_async_context(serve_push(account, faults, port=plain_push_port))
+        yield Emulator(rest_url, bound, account, faults, plain)
 
 
 @asynccontextmanager
@@ -96,71 +135,16 @@ async def open_emulation(context: EmulatorContext) -> AsyncIterator[Emulation]:
             "password": password,
             "push_port": str(emulator.push_port),
             "ca_file": str(context.ca_file),
-            "topics": "DataPoint, DeviceCore",
+            "topics": "DataPoint, DeviceCore, AlarmStatus",
             "batch_duration": "1s",
         }
         yield Emulation("source:gateways", settings, partial(produce, emulator, context.random))
 
 
-@define
-class _Signal:
-    """A value that moves slowly."""
-
-    device: str
-    path: str
-    unit: str
-    value: float
-    step: float
-    least: float
-    most: float
-
-    def moved(self, random: Random) -> float:
-        self.value = min(max(self.value + random.uniform(-self.step, self.step), self.least), self.most)
-        return round(self.value, 2)
-
-
-def signals() -> list[_Signal]:
-    """Give what the gateways of the demo measure."""
-    found = []
-    for number in range(1, 5):
-        device = f"00000000-00000000-00409DFF-FF{number:06X}"
-        found += [
-            _Signal(device, "metrics/room/temperature", "°C", 20.0 + number / 2, 0.05, 16.0, 28.0),
-            _Signal(device, "metrics/room/humidity", "%", 40.0 + number, 0.2, 25.0, 70.0),
-            _Signal(device, "metrics/tank/level", "m", 1.0 + number / 4, 0.01, 0.0, 3.0),
-        ]
-    return found
-
-
 async def produce(emulator: Emulator, random: Random, rate: float) -> None:
-    """Publish about ``rate`` data points a second until cancelled."""
-    sources = signals()
-    began = trio.current_time()
-    produced = 0
-    while True:
-        await trio.sleep(max(TICK, (produced + 1) / rate - (trio.current_time() - began)))
-        due = int((trio.current_time() - began) * rate) - produced
-        await emulator.inject(
-            data_point(sources[number % len(sources)], random, emulator.account.now())
-            for number in range(produced, produced + due)
-        )
-        produced += due
+    """Publish about ``rate`` data points a second until cancelled; gateways connect and alarms come beside them.
 
-
-def data_point(signal: _Signal, random: Random, time: datetime) -> Occurrence:
-    """Measure a signal."""
-    milliseconds = int(time.timestamp() * 1000)
-    stream = f"{signal.device}/{signal.path}"
-    entity = {
-        "cstId": int(CUSTOMER),
-        "id": str(UUID(int=random.getrandbits(128), version=1)),
-        "streamId": stream,
-        "streamType": "DOUBLE",
-        "streamUnits": signal.unit,
-        "data": signal.moved(random),
-        "timestamp": milliseconds,
-        "serverTimestamp": milliseconds,
-        "quality": 0,
-        "description": "",
-    }
-    return Occurrence(f"DataPoint/{stream}", "DataPoint", entity, "INSERTION")
+    It begins with the first session: what happens before has no listener.
+    """
+    await emulator.books.until(lambda: any(monitor.attachments for monitor in emulator.account.monitors.values()))
+    await live(emulator.inject, emulator.account.now, random, rate)

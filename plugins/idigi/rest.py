@@ -1,107 +1,152 @@
-"""The REST calls on monitors, ``/ws/Monitor``: one attempt each, and what its failure means.
+"""The REST calls on monitors: ``/ws/Monitor``, and the history of one.
+
+    call ── answer ──▶ answers.py ──▶ what was asked for, or a verdict
+      ▲        │
+      └── 429 ─┘  at most five times, after a short pause
 
 The verdicts are those of sinks: ``Retry`` if another attempt may succeed, ``Pause`` if a person must act. Requests go
-out as XML; lists are asked for as JSON; created and refused are answered as XML that declares ISO-8859-1; gateways in
-front of the service answer with HTML (vendor documentation, recorded traffic).
+out as XML, lists are asked for as JSON. Pauses that the server asks for and that are long are the caller's.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from typing import Any
 from xml.sax.saxutils import escape  # writes, does not parse
 
 import httpx
 import trio
 from attrs import frozen
 
-from bridge.api import JSON, Pause, Retry, parse_json
+from bridge.api import JSON, Pause, Retry
+from bridge_plugins.idigi.answers import (
+    Reply,
+    classify,
+    error_text,
+    names_no_monitor,
+    read_listing,
+    retry_after,
+    shortened,
+    xml_text,
+)
+from bridge_plugins.idigi.json_documents import parse_exactly
 from bridge_plugins.idigi.settings import Settings
 from bridge_plugins.idigi.tls import certificate_failure, client_context
-from bridge_plugins.idigi.xml import parse_xml
 
 PATH = "/ws/Monitor"
+HISTORY_PATH = "/ws/v1/monitors/history"
 PAGE = 1000  # monitors in one answer, as the vendor's clients ask for
-LONGEST_RETRY_AFTER = 3600.0  # a longer one is a mistake of the server; asking once an hour harms nobody
 
-_NO_SUCH_MONITOR = "Error reading Monitor entity"
+# Seconds between the five tries of a throttled call: 1 s, growing by half, never above 10 s (the vendor's own client).
+PAUSES = (1.0, 1.5, 2.25, 3.375)
+LONGEST_PAUSE = 10.0
 
-
-@frozen
-class _Reply:
-    status: int
-    headers: httpx.Headers
-    body: bytes
+_ASK_JSON = {"Accept": "application/json"}
+_SEND_XML = {"Content-Type": "application/xml"}
 
 
 @frozen
 class MonitorApi:
-    """The account's monitors. A monitor is a mapping of element names, such as ``monTopic``, to texts."""
+    """The account's monitors. A monitor is a mapping of element names, such as ``monTopic``, to texts.
+
+    Every call raises ``Retry`` when another attempt may succeed and ``Pause`` when a person must act.
+    """
 
     client: httpx.AsyncClient
     timeout: float
+    """Seconds, for one answer."""
     answer_limit: int
+    """Bytes of the largest answer."""
+    credentials: str = "username and password"
+    """Names of the settings that the login comes from."""
 
     async def create(self, elements: Mapping[str, str]) -> int:
-        """Create a monitor and give its id."""
-        fields = "".join(f"<{name}>{escape(value)}</{name}>" for name, value in elements.items())
-        reply = await self._call("POST", PATH, content=f"<Monitor>{fields}</Monitor>".encode())
-        location = reply.headers.get("location") or _xml_text(reply.body, "location") or ""
-        number = location.rpartition("/")[2]
+        """Create a monitor and give its id. :raises MonitorLimit: when the account has no room for it."""
+        reply = await self._call("POST", PATH, content=_monitor_xml(elements), accept=(200, 201))
+        self._refuse_errors("POST", PATH, reply)
+        location = reply.headers.get("location") or xml_text(reply.body, "location") or ""
+        number = location.strip().rpartition("/")[2]
         if not (number.isascii() and number.isdigit()):
             raise Retry("the server created a monitor, but did not tell its id")
         return int(number)
 
+    async def update(self, monitor_id: int, elements: Mapping[str, str]) -> None:
+        """Set all elements of a monitor. That resets it: never call it for one that is attached."""
+        path = f"{PATH}/{monitor_id}"
+        reply = await self._call("PUT", path, content=_monitor_xml(elements), accept=(200,))
+        self._refuse_errors("PUT", path, reply)
+
+    async def delete(self, monitor_id: int) -> bool:
+        """Delete a monitor, and with it what it recorded; False if the account has none of this id."""
+        path = f"{PATH}/{monitor_id}"
+        reply = await self._call("DELETE", path, accept=(200, 204, 400, 404))
+        if names_no_monitor(reply):
+            return False
+        self._refuse_errors("DELETE", path, reply, accept=(200, 204))
+        return True
+
     async def read(self, monitor_id: int) -> dict[str, str] | None:
         """Give one monitor, or None if the account has none of this id."""
-        items = _monitors(await self._page(f"{PATH}/{monitor_id}", {}, accept=(200, 400, 404)))
-        return items[0] if items else None
+        path = f"{PATH}/{monitor_id}"
+        reply = await self._call("GET", path, accept=(200, 400, 404))
+        if names_no_monitor(reply):
+            return None
+        self._refuse_errors("GET", path, reply)
+        monitors = read_listing(reply.body).monitors
+        return monitors[0] if monitors else None
 
     async def list_tcp(self) -> list[dict[str, str]]:
         """Give all monitors of transport TCP."""
-        found: list[dict[str, str]] = []
+        found: dict[str, dict[str, str]] = {}
+        start = 0
         while True:
-            query = {"start": str(len(found)), "size": str(PAGE), "condition": "monTransportType='tcp'"}
-            page = await self._page(PATH, query, accept=(200,))
-            items = _monitors(page)
-            found += items
-            remaining = str(page.get("remainingSize", "0"))
-            if not items or not remaining.isdigit() or int(remaining) == 0:
-                return found
+            query = {"start": str(start), "size": str(PAGE), "condition": "monTransportType='tcp'"}
+            reply = await self._call("GET", PATH, query=query, accept=(200,))
+            self._refuse_errors("GET", PATH, reply)
+            page = read_listing(reply.body)
+            known = len(found)
+            found |= {monitor.get("monId", ""): monitor for monitor in page.monitors}
+            start += page.rows
+            # A server that does not look at start would give its first page for ever.
+            if page.remaining == 0 or len(found) == known:
+                return list(found.values())
 
-    async def _page(self, path: str, query: Mapping[str, str], *, accept: tuple[int, ...]) -> dict[str, Any]:
-        """Get a list. An unknown id is an empty one.
-
-        The text that says so is from recorded traffic; the status that comes with it is not known.
-        """
-        reply = await self._call("GET", path, query=query, accept=accept)
-        error = error_text(reply.body)
-        if error is not None and _NO_SUCH_MONITOR in error:
-            return {}
-        if reply.status != 200 or error is not None:
-            raise classify("GET", reply.status, reply.headers, reply.body)
+    async def read_history(self, path: str, query: Mapping[str, str]) -> JSON:
+        """Give one page of a history, as it is, its integers exact."""
+        reply = await self._call("GET", path, query=query, accept=(200,))
+        self._refuse_errors("GET", path, reply)
         try:
-            page = parse_json(reply.body)
+            return parse_exactly(reply.body)
         except ValueError as exc:
-            raise Retry(f"the server's list of monitors is not JSON: {exc}") from exc
-        if not isinstance(page, dict):
-            raise Retry("the server's list of monitors has no items")
-        return page
+            raise Retry(f"the server's history is not JSON: {exc}") from exc
+
+    def _refuse_errors(self, method: str, path: str, reply: Reply, *, accept: tuple[int, ...] = (200, 201)) -> None:
+        """Raise if an answer is an error after all: some have status 200."""
+        if reply.status not in accept or error_text(reply.body) is not None:
+            raise classify(f"{method} {path}", reply, self.credentials)
 
     async def _call(
         self,
         method: str,
         path: str,
         *,
+        accept: tuple[int, ...],
         query: Mapping[str, str] | None = None,
         content: bytes | None = None,
-        accept: tuple[int, ...] = (200, 201),
-    ) -> _Reply:
-        headers = {"Accept": "application/json"} if content is None else {"Content-Type": "application/xml"}
+    ) -> Reply:
+        reply = await self._attempt(method, path, query, content)
+        for pause in PAUSES:
+            asked = retry_after(reply.headers.get("retry-after"))
+            if reply.status != httpx.codes.TOO_MANY_REQUESTS or (asked or 0.0) > LONGEST_PAUSE:
+                break
+            await trio.sleep(pause if asked is None else asked)
+            reply = await self._attempt(method, path, query, content)
+        if reply.status not in accept:
+            raise classify(f"{method} {path}", reply, self.credentials)
+        return reply
+
+    async def _attempt(self, method: str, path: str, query: Mapping[str, str] | None, content: bytes | None) -> Reply:
+        headers = _ASK_JSON if content is None else _SEND_XML
         body = bytearray()
         try:
             with trio.fail_after(self.timeout), trio.CancelScope() as reading:
@@ -120,10 +165,12 @@ class MonitorApi:
             raise Retry(f"the REST API cannot be reached: {shortened(str(exc) or type(exc).__name__)}") from exc
         if len(body) > self.answer_limit:
             raise Retry(f"an answer of the REST API is larger than {self.answer_limit} (answer_limit)")
-        reply = _Reply(response.status_code, response.headers, bytes(body))
-        if reply.status not in accept:
-            raise classify(method, reply.status, reply.headers, reply.body)
-        return reply
+        return Reply(response.status_code, response.headers, bytes(body))
+
+
+def _monitor_xml(elements: Mapping[str, str]) -> bytes:
+    fields = "".join(f"<{name}>{escape(value)}</{name}>" for name, value in elements.items())
+    return f"<Monitor>{fields}</Monitor>".encode()
 
 
 @asynccontextmanager
@@ -132,84 +179,18 @@ async def open_api(settings: Settings) -> AsyncIterator[MonitorApi]:
 
     :raises OSError: if ``ca_file`` cannot be read.
     """
+    login: httpx.BasicAuth | None = httpx.BasicAuth(settings.username, settings.password.reveal())
+    headers = {"Accept-Encoding": "identity"}  # the limit of the answer then counts what arrives
+    credentials = "username and password"
+    if settings.api_key_id is not None and settings.api_key_secret is not None:
+        login, credentials = None, "api_key_id and api_key_secret"
+        headers |= {"X-API-KEY-ID": settings.api_key_id, "X-API-KEY-SECRET": settings.api_key_secret.reveal()}
     async with httpx.AsyncClient(
         base_url=settings.url,
-        auth=httpx.BasicAuth(settings.username, settings.password.reveal()),
-        headers={"Accept-Encoding": "identity"},  # the limit of the answer then counts what arrives
+        auth=login,
+        headers=headers,
         verify=client_context(settings.ca_file),
         timeout=None,  # noqa: S113  # each call has one deadline for everything
         trust_env=False,  # the push session takes no proxy either
     ) as client:
-        yield MonitorApi(client, settings.timeout, settings.answer_limit)
-
-
-def classify(method: str, status: int, headers: Mapping[str, str], body: bytes) -> Retry | Pause:
-    """Tell what a refusal means. The texts that are looked for are from recorded traffic."""
-    if status in (401, 403):
-        return Pause(f"the server refuses the login ({status}); correct username and password")
-    if status == 429:
-        return Retry("the account makes too many REST calls (429)", after=retry_after(headers.get("retry-after")))
-    if status >= 500 or status == 408:
-        # Often a gateway's HTML: nothing in it is for the reader of our log.
-        return Retry(f"the REST API is not available ({status})", after=retry_after(headers.get("retry-after")))
-    text = error_text(body)
-    said = f": {shortened(text)}" if text else ""
-    if text and "Invalid monTopic" in text:
-        return Pause(f"the server refuses the topics ({status}{said}); correct topics")
-    if text and "monitors" in text.lower() and "limit" in text.lower():
-        return Pause(f"the account has no room for another monitor ({status}{said}); delete one that nobody uses")
-    return Pause(f"the server refuses {method} {PATH} ({status}{said}); check url and the rights of the user")
-
-
-def retry_after(value: str | None) -> float | None:
-    """Read a ``Retry-After`` header as seconds; None if it is absent or makes no sense."""
-    if value is None:
-        return None
-    if re.fullmatch(r"\d{1,9}", value.strip(), re.ASCII):
-        return min(float(value), LONGEST_RETRY_AFTER)
-    try:
-        wait = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
-    except (ValueError, TypeError):
-        return None
-    return min(max(wait, 0.0), LONGEST_RETRY_AFTER)
-
-
-def error_text(body: bytes) -> str | None:
-    """Find the error in an answer: ``<result><error>`` or ``{"error": [...]}``; None if it holds none."""
-    if body.lstrip()[:1] != b"{":
-        return _xml_text(body, "error")
-    try:
-        answer = parse_json(body)
-    except ValueError:
-        return None
-    error = answer.get("error")
-    if isinstance(error, list):
-        return "; ".join(str(part) for part in error)
-    return None if error is None else str(error)
-
-
-def _xml_text(body: bytes, name: str) -> str | None:
-    try:
-        return parse_xml(body).findtext(name)
-    except ValueError:
-        return None
-
-
-def _monitors(page: Mapping[str, JSON]) -> list[dict[str, str]]:
-    items = page.get("items")
-    if not isinstance(items, list):
-        return []
-    return [{name: _plain(value) for name, value in item.items()} for item in items if isinstance(item, dict)]
-
-
-def _plain(value: JSON) -> str:
-    """Give a value as the old API writes it: every one is a text."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value)
-
-
-def shortened(text: str) -> str:
-    """Make foreign text fit for a log: one line, no control characters, not long."""
-    line = "".join(char if char.isprintable() else " " for char in text).strip()
-    return line if len(line) <= 200 else line[:199] + "…"
+        yield MonitorApi(client, settings.timeout, settings.answer_limit, credentials)

@@ -40,6 +40,7 @@ READ = 65536  # bytes asked of the socket at once
 IN_THREAD = 256 << 10  # a block above this is decoded in a thread: it would hold up everything else
 COMPRESSED_IN_THREAD = 32 << 10  # the same for a compressed one, which grows
 CLOSE_TIMEOUT = 1.0  # seconds for the goodbye of TLS, which nobody waits for
+PATIENCE = 30.0  # seconds after which a block that waits to be stored is a matter for a person
 
 # Seconds without traffic before a probe, between probes, and probes that may fail: a dead path shows in two minutes.
 KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
@@ -61,17 +62,18 @@ async def attend(
 ) -> None:
     """Hold one session. Ends only by being cancelled, or by an exception.
 
-    :param attached: called once, when the server has accepted the login.
+    :param attached: called when the server has accepted the login, and again when a hold-up is over.
     :param still_attached: asks the server, after a long silence, whether it still sees us.
     :raises Retry: when the connection is over or the spool refuses; :class:`UnknownMonitor` for status 400.
-    :raises Pause: when the login or the certificate is refused.
+    :raises Pause: when the login or the certificate is refused; for a block that cannot be read, if the settings
+        say so.
     """
     try:
         async with open_stream(settings) as stream:
             reader = Reader(settings.frame_limit)
             await _log_in(stream, reader, settings, context, monitor)
             attached()
-            await _receive_blocks(stream, reader, settings, context, still_attached)
+            await _receive_blocks(stream, reader, settings, context, attached, still_attached)
     except trio.BrokenResourceError as exc:
         raise Retry("the connection to the push port broke") from exc
     except ProtocolError as exc:
@@ -182,9 +184,20 @@ async def _receive_blocks(
     reader: Reader,
     settings: Settings,
     context: SourceContext,
+    attached: Callable[[], None],
     still_attached: Callable[[], Awaitable[bool]],
 ) -> None:
     unknown: set[int] = set()
+    slow: list[int] = []
+
+    def say_slow(block: Block) -> None:
+        slow.append(block.id)
+        context.report(
+            f"a block of {len(block.body)} bytes has waited {PATIENCE:g} s to be stored; nothing more is read until it "
+            "is; look at the spool",
+            problem=True,
+        )
+
     while True:
         frame: Frame | None = None
         with trio.move_on_after(settings.silence):
@@ -193,7 +206,11 @@ async def _receive_blocks(
             if not await still_attached():
                 raise Retry(f"silence for {settings.silence}, and the server does not see us as attached")
         elif isinstance(frame, Block):
-            await finish(partial(_handle, stream, frame, settings, context), settings.stop_timeout)
+            handle = partial(_handle, stream, frame, settings, context)
+            await finish(handle, settings.stop_timeout, patience=PATIENCE, when_slow=partial(say_slow, frame))
+            if slow:
+                slow.clear()
+                attached()
         elif isinstance(frame, Skipped) and frame.type not in unknown and len(unknown) < 16:  # bounds the log
             unknown.add(frame.type)
             log.warning("%s: skipping frames of type %d, which is not known", context.name, frame.type)
@@ -201,10 +218,18 @@ async def _receive_blocks(
 
 async def _handle(stream: trio.abc.Stream, block: Block, settings: Settings, context: SourceContext) -> None:
     """Store the events of a block, then acknowledge it."""
-    read = partial(decode, block, context.now(), inflate_limit=settings.inflate_limit)
+    read = partial(
+        decode,
+        block,
+        context.now(),
+        inflate_limit=settings.inflate_limit,
+        templated=settings.template is not None,
+        file_limit=settings.file_limit,
+        ignore_service_alerts=settings.ignore_service_alerts,
+    )
     in_thread = len(block.body) > (COMPRESSED_IN_THREAD if block.compressed else IN_THREAD)
     decoded = await trio.to_thread.run_sync(read) if in_thread else read()
-    await _store(block, decoded, context)
+    await _store(block, decoded, settings, context)
     try:
         with trio.fail_after(settings.timeout):
             await stream.send_all(encode_ack(block.id))
@@ -212,7 +237,8 @@ async def _handle(stream: trio.abc.Stream, block: Block, settings: Settings, con
         raise Retry(f"the server did not take an ack within {settings.timeout} (timeout)") from exc
 
 
-async def _store(block: Block, decoded: Decoded, context: SourceContext) -> None:
+async def _store(block: Block, decoded: Decoded, settings: Settings, context: SourceContext) -> None:
+    _check(decoded, settings)
     for remark in decoded.remarks:
         log.warning("%s: block %d: %s", context.name, block.id, remark)
     if not decoded.events:
@@ -222,7 +248,14 @@ async def _store(block: Block, decoded: Decoded, context: SourceContext) -> None
             await context.outlet.emit(*decoded.events)
         except ValueError as exc:
             kept = keep_block(block, f"it cannot be stored as events: {exc}", context.now())
+            _check(kept, settings)
             log.warning("%s: block %d: %s", context.name, block.id, kept.remarks[0])
             await context.outlet.emit(*kept.events)
     except Refused as exc:
         raise Retry(f"a block was not acknowledged, it cannot be stored: {exc.reason}", after=exc.retry_after) from exc
+
+
+def _check(decoded: Decoded, settings: Settings) -> None:
+    """Refuse a block that cannot be read, if the settings say ``undecodable = stop``: the server keeps it then."""
+    if decoded.poison is not None and settings.undecodable == "stop":
+        raise Pause(f"a block was not acknowledged, it cannot be read: {decoded.poison} (undecodable)")

@@ -17,7 +17,7 @@ import trio
 from attrs import define
 
 from bridge.api import Pause, Refused, Retry, SourceContext
-from bridge_plugins.idigi.monitors import ensure_monitor
+from bridge_plugins.idigi.monitors import delete_own, ensure_monitor, is_live
 from bridge_plugins.idigi.rest import MonitorApi, open_api
 from bridge_plugins.idigi.session import UnknownMonitor, attend
 from bridge_plugins.idigi.settings import Settings
@@ -46,25 +46,40 @@ async def run(settings: Settings, context: SourceContext, *, task_status: trio.T
     """
     progress = _Progress()
     async with open_api(settings) as api:
-        while True:
-            try:
-                await _attempt(api, settings, context, progress, task_status)
-            except (Retry, Pause) as exc:
-                failure: Retry | Pause = exc
-            except Refused as exc:
-                failure = Retry(f"the monitor's id cannot be remembered: {exc.reason}", after=exc.retry_after)
-            stable = progress.attached_at is not None and trio.current_time() - progress.attached_at >= STABLE
-            if stable:
-                progress.failures = 0
-            progress.attached_at = None
-            if isinstance(failure, Pause):
-                context.report(f"{failure.why}; trying again every {settings.pause_probe}", problem=True)
-            else:
-                # A connection that ends after a good session is the service's daily life, not a problem.
-                context.report(f"{failure.why}; trying again until it succeeds", problem=not stable)
-            pause = pause_after(failure, progress.failures, settings, context.random())
-            progress.failures += 1
-            await trio.sleep(pause)
+        try:
+            await _keep_attached(api, settings, context, progress, task_status)
+        except trio.Cancelled:
+            if settings.delete_on_exit and progress.monitor is not None:
+                await _delete_at_stop(api, settings, context, progress.monitor)
+            raise
+
+
+async def _keep_attached(
+    api: MonitorApi,
+    settings: Settings,
+    context: SourceContext,
+    progress: _Progress,
+    task_status: trio.TaskStatus[None],
+) -> None:
+    while True:
+        try:
+            await _attempt(api, settings, context, progress, task_status)
+        except (Retry, Pause) as exc:
+            failure: Retry | Pause = exc
+        except Refused as exc:
+            failure = Retry(f"the monitor's id cannot be remembered: {exc.reason}", after=exc.retry_after)
+        stable = progress.attached_at is not None and trio.current_time() - progress.attached_at >= STABLE
+        if stable:
+            progress.failures = 0
+        progress.attached_at = None
+        if isinstance(failure, Pause):
+            context.report(f"{failure.why}; trying again every {settings.pause_probe}", problem=True)
+        else:
+            # A connection that ends after a good session is the service's daily life, not a problem.
+            context.report(f"{failure.why}; trying again until it succeeds", problem=not stable)
+        pause = pause_after(failure, progress.failures, settings, context.random())
+        progress.failures += 1
+        await trio.sleep(pause)
 
 
 async def _attempt(
@@ -79,12 +94,10 @@ async def _attempt(
     monitor = progress.monitor
 
     def attached() -> None:
-        progress.attached_at = trio.current_time()
+        if progress.attached_at is None:
+            progress.attached_at = trio.current_time()
         where = f"attached to monitor {monitor} at {settings.host}:{settings.port}"
-        if settings.insecure:
-            context.report(f"{where}, INSECURE: password and readings travel in clear text", problem=True)
-        else:
-            context.report(where)
+        context.report(", ".join([where, *settings.dangers]), problem=bool(settings.dangers))
         if not progress.started:
             progress.started = True
             task_status.started()
@@ -95,10 +108,15 @@ async def _attempt(
     try:
         await attend(settings, context, monitor, attached=attached, still_attached=still_attached)
     except UnknownMonitor as exc:
-        if await api.read(monitor) is not None:
-            raise Pause(f"{exc.why}, although the account has it; look at it in the vendor's account") from exc
-        progress.monitor = None
-        raise Retry(f"monitor {monitor} is gone, and with it what was recorded for it") from exc
+        found = await api.read(monitor)
+        if found is None:
+            progress.monitor = None
+            raise Retry(f"monitor {monitor} is gone, and with it what was recorded for it") from exc
+        if found.get("monStatus", "").upper() == "ACTIVE":
+            raise Retry(
+                f"{exc.why}, because a session is attached; if it is not an earlier one of ours, stop it"
+            ) from exc
+        raise Pause(f"{exc.why}, although the account has it; look at it in the vendor's account") from exc
 
 
 async def _still_attached(api: MonitorApi, monitor: int, context: SourceContext) -> bool:
@@ -108,7 +126,17 @@ async def _still_attached(api: MonitorApi, monitor: int, context: SourceContext)
     except (Retry, Pause) as exc:
         log.info("%s: silence, and REST cannot be asked about it: %s", context.name, exc)
         return True
-    return found is not None and found.get("monStatus", "ACTIVE").upper() == "ACTIVE"
+    return found is not None and is_live(found)
+
+
+async def _delete_at_stop(api: MonitorApi, settings: Settings, context: SourceContext, monitor: int) -> None:
+    with trio.move_on_after(settings.stop_timeout, shield=True) as deadline:
+        try:
+            await delete_own(api, settings, context, monitor)
+        except (Retry, Pause, Refused) as exc:
+            log.warning("%s: monitor %d is not deleted: %s", context.name, monitor, exc)
+    if deadline.cancelled_caught:
+        log.warning("%s: monitor %d is not deleted within %s", context.name, monitor, settings.stop_timeout)
 
 
 def pause_after(failure: Retry | Pause, failures: int, settings: Settings, jitter: float) -> float:

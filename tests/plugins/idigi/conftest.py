@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import signal
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
+import httpx
 import pytest
 import trio
 import trustme
 
 from bridge.api import JSON, Duration, Event, Secret, SourceContext, Url, encode
+from bridge.testing.fakes import FakeAnswering, FakeRecover
 from bridge_plugins.idigi.emulator import Emulator, open_emulator
+from bridge_plugins.idigi.rest import MonitorApi
 from bridge_plugins.idigi.settings import Settings
 from bridge_plugins.idigi.source import run
 
@@ -77,7 +81,10 @@ class FakeState:
         await trio.lowlevel.checkpoint()
         if self.failures:
             raise self.failures.pop(0)
-        self.values[key] = value
+        if value is None:
+            self.values.pop(key, None)
+        else:
+            self.values[key] = value
 
 
 class FakeReport(Watched):
@@ -104,6 +111,7 @@ class Core:
         self.outlet = FakeOutlet()
         self.state = FakeState()
         self.report = FakeReport()
+        self.recover = FakeRecover()
 
     @property
     def context(self) -> SourceContext:
@@ -118,6 +126,8 @@ class Core:
             report=self.report,
             now=lambda: NOW,
             random=lambda: 0.5,
+            answer=FakeAnswering(),
+            recover=self.recover,
         )
 
     @asynccontextmanager
@@ -133,6 +143,68 @@ class Core:
 
     async def _run(self, settings: Settings, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         await run(settings, self.context, task_status=task_status)
+
+
+class Service:
+    """The account's monitors behind REST, without sockets: what is attached to what is for the test to say."""
+
+    def __init__(self) -> None:
+        self.monitors: dict[int, dict[str, str]] = {}
+        self.calls: list[str] = []
+        self.queries: list[dict[str, str]] = []
+        self.room = 100
+        self.answers: list[httpx.Response] = []
+        """Given to the next calls instead of the real answer."""
+        self.next_id = 1
+        client = httpx.AsyncClient(transport=httpx.MockTransport(self._answer), base_url="https://api.example")
+        self.api = MonitorApi(client, 30.0, 1 << 20)
+
+    def add(self, elements: Mapping[str, str], status: str = "SUSPENDED") -> int:
+        monitor, self.next_id = self.next_id, self.next_id + 1
+        self.monitors[monitor] = {**elements, "monId": str(monitor), "monStatus": status}
+        return monitor
+
+    @property
+    def changes(self) -> list[str]:
+        """The calls that change something."""
+        return [call for call in self.calls if not call.startswith("GET")]
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        self.calls.append(f"{request.method} {request.url.path.removeprefix('/ws/')}")
+        self.queries.append(dict(request.url.params))
+        if self.answers:
+            return self.answers.pop(0)
+        if request.method == "POST":
+            if len(self.monitors) >= self.room:
+                return self._error("POST Monitor error. The limit of monitors is reached")
+            monitor = self.add(self._elements(request), "INACTIVE")
+            return httpx.Response(201, headers={"Location": f"Monitor/{monitor}"})
+        if request.url.path == "/ws/Monitor":
+            return self._rows(list(self.monitors.values()))
+        monitor = int(request.url.path.rpartition("/")[2])
+        if monitor not in self.monitors:
+            return self._error(f"{request.method} Monitor error. Error reading Monitor entity id='{monitor}'")
+        if request.method == "PUT":
+            self.monitors[monitor] |= self._elements(request)
+            return httpx.Response(200, content=b"<result/>")
+        if request.method == "DELETE":
+            del self.monitors[monitor]
+            return httpx.Response(200, content=b"<result><message>1 items deleted</message></result>")
+        return self._rows([self.monitors[monitor]])
+
+    def _elements(self, request: httpx.Request) -> dict[str, str]:
+        return {element.tag: element.text or "" for element in ElementTree.fromstring(request.content)}
+
+    def _error(self, text: str) -> httpx.Response:
+        return httpx.Response(400, text=f"<result><error>{text}</error></result>")
+
+    def _rows(self, rows: list[dict[str, str]]) -> httpx.Response:
+        return httpx.Response(200, json={"resultSize": str(len(rows)), "remainingSize": "0", "items": rows})
+
+
+@pytest.fixture
+def service() -> Service:
+    return Service()
 
 
 @pytest.fixture(autouse=True)

@@ -1,22 +1,36 @@
 from __future__ import annotations
 
+import gzip
 import json
 import struct
 import zlib
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.api import Event, encode
+from bridge.api import Event, Pause, Secret, Size, Url, encode
 from bridge.api import decode as decode_stored
-from bridge_plugins.idigi.documents import Decoded, decode
-from bridge_plugins.idigi.protocol import Block
+from bridge_plugins.idigi.documents import Decoded, decode, event_of
+from bridge_plugins.idigi.json_documents import parse_exactly
+from bridge_plugins.idigi.protocol import (
+    PROTOCOL_VERSION,
+    Block,
+    ConnectResponse,
+    Reader,
+    encode_ack,
+    encode_connect_request,
+    unpack,
+)
+from bridge_plugins.idigi.session import attend
+from bridge_plugins.idigi.settings import Settings
 
 NOW = datetime(2024, 5, 2, 12, tzinfo=UTC)
 DEVICE = "00000000-00000000-00409DFF-FF000001"
@@ -46,6 +60,63 @@ def point(topic: str = f"7603/DataPoint/{DEVICE}/metrics/level", **fields: Any) 
         "group": "*",
         "DataPoint": {"streamId": f"{DEVICE}/metrics/level", "data": 1.5, "timestamp": 1434307047694, **fields},
     }
+
+
+@pytest.mark.parametrize("name", ["V4", "V5"])
+def test_a_golden_block_decodes_to_exactly_what_is_written_about_it(name: str) -> None:
+    frame, told = bytes.fromhex(GOLDEN[name]["hex"]), GOLDEN[name]["decoded"]
+    kind, size, block_id = struct.unpack_from(">HIH", frame)
+    block = Block(block_id, frame[6:])
+    content = unpack(block, 1 << 20)
+    assert parse_exactly(content.document) == told["payload"]
+    assert {
+        "type": kind,
+        "size": size,
+        "data_block_id": block.id,
+        "count": content.count,
+        "compression": int(block.compressed),
+        "format": content.format,
+        "payload_size": len(frame) - 16,
+        "payload_length_inflated": len(content.document),
+        "payload_text": content.document.decode(),
+        "payload": told["payload"],
+    } == told
+    assert block.frame == frame
+    messages = told["payload"]["Document"]["Msg"]
+    decoded = decode(block, NOW, inflate_limit=1 << 20)
+    assert [event.data for event in decoded.events] == (messages if isinstance(messages, list) else [messages])
+    assert (decoded.remarks, decoded.poison) == ((), None)
+
+
+@pytest.mark.parametrize("name", [name for name in GOLDEN if name not in ("V4", "V5")])
+def test_every_other_golden_frame_is_what_is_written_about_it(name: str) -> None:
+    frame, told = bytes.fromhex(GOLDEN[name]["hex"]), GOLDEN[name]["decoded"]
+    if told["type"] == 1:
+        assert encode_connect_request(told["user_name"], told["password"], told["monitor_id"]) == frame
+        assert told == {
+            "type": 1,
+            "size": len(frame) - 6,
+            "protocol_version": PROTOCOL_VERSION,
+            "user_name_len": len(told["user_name"]),
+            "user_name": told["user_name"],
+            "password_len": len(told["password"]),
+            "password": told["password"],
+            "monitor_id": told["monitor_id"],
+        }
+    elif told["type"] == 2:
+        reader = Reader(1024)
+        reader.feed(frame)
+        assert reader.next_frame() == ConnectResponse(told["status"], told["protocol_version"])
+        assert told["size"] == len(frame) - 6
+    else:
+        assert (told["type"], told["status"]) == (4, 200)
+        written = encode_ack(told["data_block_id"])
+        assert (written == frame) == told.get("well_formed", True)
+        assert len(written) == 10
+
+
+def test_the_golden_frames_are_all_there() -> None:
+    assert list(GOLDEN) == ["V1", "V2", "V3a", "V3b", "V4", "V5", "V7a", "V7b", "V8"]
 
 
 def test_the_documented_blocks_give_their_data_points() -> None:
@@ -137,12 +208,15 @@ def test_a_data_point_knows_its_device_and_its_signal(
         ("-9007199254740993", "LONG", -9007199254740993),
         (9007199254740993, "LONG", 9007199254740993),
         ("99999999999999999999", "LONG", "99999999999999999999"),
-        ("9999999999999999999", "LONG", "9999999999999999999"),
+        ("18446744073709551615", "LONG", 18446744073709551615),
+        ("18446744073709551616", "LONG", "18446744073709551616"),
+        (" 21\n", "integer", 21),
         ("0.4117", "FLOAT", 0.4117),
-        ("21", "DOUBLE", 21.0),
+        ("21", "DOUBLE", 21),
+        ("99999999999999999999", "DOUBLE", 1e20),
         ("1e3", "DOUBLE", 1000.0),
         ("1e999", "DOUBLE", "1e999"),
-        ("0.12345678901234567890123", "DOUBLE", "0.12345678901234567890123"),
+        ("0.12345678901234567890123", "DOUBLE", 0.12345678901234568),
         ("NaN", "FLOAT", "NaN"),
         ("21", ["INTEGER"], "21"),
     ],
@@ -196,14 +270,8 @@ def test_the_time_of_an_event_is_read(text: Any, time: datetime) -> None:
 @pytest.mark.parametrize(
     ("topic", "entity_key", "entity", "kind", "device"),
     [
-        (
-            "DeviceCore/7201/0",
-            "DeviceCore",
-            {"devConnectwareId": DEVICE, "dpConnectionStatus": 1},
-            "DeviceCore",
-            DEVICE,
-        ),
-        ("DeviceCore/7201/0", "DeviceCore", {"dpConnectionStatus": 1}, "DeviceCore", "7603/DeviceCore/7201/0"),
+        ("DeviceCore/7201/0", "DeviceCore", {"devConnectwareId": DEVICE}, "DeviceCore", DEVICE),
+        ("DeviceCore/7201/0", "DeviceCore", {"devMac": "00:40:9D"}, "DeviceCore", "7603/DeviceCore/7201/0"),
         ("AlarmStatus/4711", "AlarmStatus", {"devConnectwareId": DEVICE, "id": {"almId": 1}}, "AlarmStatus", DEVICE),
         ("AlarmStatus/4711", "AlarmStatus", {"id": {"almsSourceEntityId": f"{DEVICE}/x"}}, "AlarmStatus", DEVICE),
         ("alert_status/1", "alert_status", {"id": 1, "device_name": DEVICE}, "alert_status", DEVICE),
@@ -299,12 +367,6 @@ def test_a_block_that_cannot_be_read_is_kept_as_it_is(document: bytes, words: st
     assert decode_stored(encode(event)) == event
 
 
-def test_a_block_in_xml_is_kept_as_it_is() -> None:
-    decoded = read(b"<Document/>", format_=0)
-    assert [event.kind for event in decoded.events] == ["undecodable"]
-    assert "format 0" in decoded.remarks[0]
-
-
 def test_the_same_unreadable_content_in_another_block_is_known() -> None:
     assert read(b"{", block_id=1).events[0].key == read(b"{", block_id=2).events[0].key
     assert read(b"{", block_id=1).events[0].key != read(b"[", block_id=1).events[0].key
@@ -314,7 +376,8 @@ def test_an_event_that_is_not_an_object_is_kept_and_the_others_are_delivered() -
     decoded = read({"Document": {"Msg": [MESSAGE, 17, "text", MESSAGE]}}, count=4)
     assert [event.kind for event in decoded.events] == ["DataPoint", "undecodable", "undecodable", "DataPoint"]
     assert b64decode(decoded.events[1].data["base64"]) == b"17"
-    assert len(decoded.remarks) == 2
+    assert decoded.remarks == ("events of the block that are no objects, kept as they are: 2",)
+    assert decoded.poison is None
 
 
 JSON_VALUES = st.recursive(
@@ -349,9 +412,214 @@ def test_any_block_gives_events_that_can_be_stored(body: bytes) -> None:
         encode(event)
 
 
+@given(
+    compression=st.sampled_from([0, 1, 2]),
+    format_=st.sampled_from([0, 1, 2]),
+    document=st.binary(max_size=60) | JSON_VALUES.map(orjson.dumps),
+    templated=st.booleans(),
+)
+def test_any_well_framed_block_gives_events_that_can_be_stored(
+    compression: int, format_: int, document: bytes, templated: bool
+) -> None:
+    payload = zlib.compress(document) if compression == 1 else document
+    body = struct.pack(">HHBBI", 1, 1, compression, format_, len(payload)) + payload
+    for event in decode(Block(1, body), NOW, inflate_limit=1000, templated=templated).events:
+        assert decode_stored(encode(event)) == event
+
+
 def test_a_bomb_is_kept_as_it_came() -> None:
     payload = zlib.compress(bytes(3 << 20))
     body = struct.pack(">HHBBI", 1, 1, 1, 1, len(payload)) + payload
     (event,) = decode(Block(1, body), NOW, inflate_limit=1 << 20).events
     assert event.kind == "undecodable"
     assert b64decode(event.data["base64"])[6:] == body
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (struct.pack(">HHBBI", 1, 1, 1, 1, 8) + b"\x78\x9c\xff\xff\xff\xff\xff\xff", "cannot be decompressed"),
+        (struct.pack(">HHBBI", 1, 1, 1, 1, 4) + zlib.compress(b"{}")[:4], "cut off"),
+        (struct.pack(">HHBBI", 1, 1, 1, 1, 13) + zlib.compress(b"{}") + b"xyz", "followed by 3 other bytes"),
+        (struct.pack(">HHBBI", 1, 1, 1, 1, 4) + zlib.compress(b"{}", wbits=-15), "cannot be decompressed"),
+        (struct.pack(">HHBBI", 1, 1, 2, 1, 2) + b"{}", "compression 2"),
+        (struct.pack(">HHBBI", 1, 1, 0, 2, 2) + b"{}", "format 2"),
+        (struct.pack(">HHBBI", 1, 1, 0, 1, 3) + b"{}", "3 bytes, but it has 2"),
+        (b"\0\1\0", "has 3 bytes"),
+    ],
+)
+def test_every_broken_block_is_kept_with_the_reason(body: bytes, words: str) -> None:
+    for templated in (False, True):
+        decoded = decode(Block(1, body), NOW, inflate_limit=1 << 20, templated=templated)
+        (event,) = decoded.events
+        assert (event.kind, decoded.poison) == ("undecodable", event.labels["reason"])
+        assert words in event.labels["reason"]
+        assert b64decode(event.data["base64"])[6:] == body
+
+
+def test_a_gzip_container_is_tolerated() -> None:
+    payload = gzip.compress(orjson.dumps({"Document": {"Msg": MESSAGE}}))
+    body = struct.pack(">HHBBI", 1, 1, 1, 1, len(payload)) + payload
+    assert decode(Block(1, body), NOW, inflate_limit=1 << 20).events == read({"Document": {"Msg": MESSAGE}}).events
+
+
+def test_a_payload_that_looks_like_base64_is_not_decoded() -> None:
+    (event,) = read(b64encode(orjson.dumps({"Document": {"Msg": MESSAGE}}))).events
+    assert event.kind == "undecodable"
+
+
+def test_the_block_id_is_no_part_of_an_event() -> None:
+    document = {"Document": {"Msg": MESSAGE}}
+    assert read(document, block_id=0).events == read(document, block_id=0xFFFF).events
+
+
+def test_an_escaped_slash_is_a_slash() -> None:
+    text = orjson.dumps({"Document": {"Msg": MESSAGE}}).replace(b"/", b"\\/")
+    assert read(text).events == read({"Document": {"Msg": MESSAGE}}).events
+
+
+def test_a_message_read_from_elsewhere_is_the_event_that_was_pushed() -> None:
+    assert event_of(MESSAGE, NOW) == one(MESSAGE)
+    assert event_of(MESSAGE | {"replay": True}, NOW).key == one(MESSAGE).key
+    assert event_of("strange", NOW) == read([MESSAGE, "strange"], count=2).events[1]
+
+
+def templated(document: bytes, *, block_id: int = 7, format_: int = 1) -> Event:
+    body = struct.pack(">HHBBI", block_id, 3, 0, format_, len(document)) + document
+    decoded = decode(Block(block_id, body), NOW, inflate_limit=1 << 20, templated=True)
+    assert (decoded.remarks, decoded.poison) == ((), None)
+    (event,) = decoded.events
+    assert decode_stored(encode(event)) == event
+    return event
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        [{"id": DEVICE, "status": "connected"}, {"end": 1}],
+        {"Document": {"Msg": [MESSAGE, MESSAGE]}},
+        {"Document": None},
+        "text",
+        18446744073709551615,
+    ],
+)
+def test_a_templated_document_is_one_event_with_what_was_printed(document: Any) -> None:
+    event = templated(orjson.dumps(document))
+    assert (event.kind, event.device, event.time, event.readings) == ("templated", "unknown", NOW, ())
+    assert event.data == document
+    assert event.labels == {"block": "7", "count": "3", "format": "json"}
+
+
+@pytest.mark.parametrize("document", [b'[{"id":1},]', b"", b"<Document/>", b"a;b;c\n1;2;3\n", b"\xff\0", b"[" * 9999])
+def test_a_templated_document_that_is_not_json_is_kept_byte_for_byte(document: bytes) -> None:
+    event = templated(document, format_=0)
+    assert event.kind == "templated"
+    assert b64decode(event.data["base64"]) == document
+    assert event.labels["format"] == "xml"
+
+
+def test_equal_templated_documents_are_different_events_even_in_the_same_block() -> None:
+    events = [templated(b"[1]", block_id=block_id) for block_id in (1, 2, 2)]
+    assert len({event.key for event in events}) == 3
+
+
+class Port:
+    """A push port that accepts every login, then sends one block; keeps the acks."""
+
+    def __init__(self, document: bytes, format_: int) -> None:
+        body = struct.pack(">HHBBI", 3, 1, 0, format_, len(document)) + document
+        self.frame = struct.pack(">HI", 3, len(body)) + body
+        self.sent = 0
+        self.acks: list[bytes] = []
+        self.acknowledged = trio.Event()
+
+    async def serve(self, stream: trio.SocketStream) -> None:
+        await stream.receive_some()
+        await stream.send_all(bytes.fromhex(GOLDEN["V3a"]["hex"]) + self.frame)
+        self.sent += 1
+        if ack := await stream.receive_some():
+            self.acks.append(bytes(ack))
+            self.acknowledged.set()
+            await trio.sleep_forever()
+
+
+async def attend_port(core: Any, port: Port, **changes: Any) -> Pause:
+    """Attend until the session asks for a person."""
+
+    async def still_attached() -> bool:
+        return True
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(trio.serve_tcp, port.serve, 0)
+        settings = Settings(
+            url=Url("http://127.0.0.1"),
+            username="user",
+            password=Secret("pass"),
+            insecure=True,
+            push_host="127.0.0.1",
+            push_port=listeners[0].socket.getsockname()[1],
+            **changes,
+        )
+        try:
+            await attend(settings, core.context, 178008, attached=lambda: None, still_attached=still_attached)
+        except Pause as exc:
+            verdict = exc
+        nursery.cancel_scope.cancel()
+    return verdict
+
+
+async def emitted(core: Any, port: Port, **changes: Any) -> list[Event]:
+    """Attend until the block is acknowledged, and give what was stored."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(attend_port, core, port, **changes))
+        await port.acknowledged.wait()
+        nursery.cancel_scope.cancel()
+    return list(core.outlet.events)
+
+
+async def test_a_session_reads_xml_although_the_setting_says_json(core: Any) -> None:
+    port = Port(b'<Msg topic="7603/Job/1"><Job>x</Job></Msg>', 0)
+    assert [event.kind for event in await emitted(core, port, format="json")] == ["Job"]
+    assert port.acks == [bytes.fromhex("000400000004000300c8")]
+
+
+async def test_a_session_of_a_templated_monitor_keeps_what_was_printed(core: Any) -> None:
+    port = Port(b'[{"id":1},]', 1)
+    (event,) = await emitted(core, port, template="[{{#eachFiltered}}...{{/eachFiltered}}]")
+    assert (event.kind, b64decode(event.data["base64"])) == ("templated", b'[{"id":1},]')
+
+
+async def test_a_session_obeys_the_settings_on_files_and_alerts(core: Any) -> None:
+    document = [
+        {"topic": "7603/FileData/a", "FileData": {"fdData": "aGVsbG8sIGlEaWdpCg=="}},
+        {"topic": "7603/alert_status/1", "alert_status": {"source": "Monitor: 1", "status": "fired"}},
+    ]
+    port = Port(orjson.dumps(document), 1)
+    file, alert = await emitted(core, port, file_limit=Size(1), ignore_service_alerts=True)
+    assert file.data["FileData"] == {}
+    assert alert.readings == ()
+
+
+async def test_by_default_an_unreadable_block_is_stored_and_acknowledged(core: Any) -> None:
+    port = Port(b"{", 1)
+    assert [event.kind for event in await emitted(core, port)] == ["undecodable"]
+
+
+async def test_an_unreadable_block_can_be_left_at_the_vendor(core: Any) -> None:
+    port = Port(b"{", 1)
+    verdict = await attend_port(core, port, undecodable="stop")
+    assert "not acknowledged, it cannot be read: the document is not JSON" in verdict.why
+    assert (port.sent, port.acks, core.outlet.events) == (1, [], [])
+
+
+async def test_a_block_that_the_spool_cannot_hold_can_be_left_at_the_vendor(core: Any) -> None:
+    port = Port(orjson.dumps(MESSAGE), 1)
+    core.outlet.failures = [ValueError("event too strange")]
+    verdict = await attend_port(core, port, undecodable="stop")
+    assert "event too strange" in verdict.why
+    assert (port.acks, core.outlet.events) == ([], [])
+
+
+async def test_an_event_that_is_not_an_object_stops_nothing(core: Any) -> None:
+    port = Port(b'["strange"]', 1)
+    assert [event.kind for event in await emitted(core, port, undecodable="stop")] == ["undecodable"]

@@ -1,41 +1,27 @@
+"""Which monitor is used, created, replaced, changed and deleted."""
+
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 from typing import Any
 from xml.etree import ElementTree
 
+import httpx
 import pytest
+import trio
+from hypothesis import given
+from hypothesis import settings as trials
+from hypothesis import strategies as st
 
-from bridge.api import Answer, HangUp, Pause, Request, Retry, Secret, Size, Url, serve_http
+from bridge.api import Duration, Pause, Refused, Retry, Secret
 from bridge_plugins.idigi.emulator import Emulator, open_emulator
-from bridge_plugins.idigi.emulator_faults import gateway_error, throttled
-from bridge_plugins.idigi.monitors import differences, ensure_monitor, wanted_monitor
-from bridge_plugins.idigi.rest import MonitorApi, open_api, retry_after, shortened
+from bridge_plugins.idigi.monitors import delete_own, differences, ensure_monitor, known_monitor, wanted_monitor
+from bridge_plugins.idigi.rest import open_api
 from bridge_plugins.idigi.settings import Settings
-from bridge_plugins.idigi.xml import parse_xml
 
 
 async def ensure(core: Any, settings: Settings) -> int:
     async with open_api(settings) as api:
         return await ensure_monitor(api, settings, core.context)
-
-
-@asynccontextmanager
-async def answering(answer: Callable[[Request], Answer]) -> AsyncIterator[MonitorApi]:
-    """The API against a server that answers as a test says."""
-
-    async def handle(request: Request) -> Answer:
-        return answer(request)
-
-    async with serve_http(handle) as url:
-        settings = Settings(
-            url=Url(url), insecure=True, username="user", password=Secret("pass"), answer_limit=Size(4096)
-        )
-        async with open_api(settings) as api:
-            yield api
 
 
 async def test_a_new_monitor_asks_for_explicit_acks_and_replay_and_for_every_setting(
@@ -188,131 +174,233 @@ async def test_the_limit_of_monitors_is_told_apart(core: Any, emulator: Emulator
         await ensure(core, settings_for(emulator))
 
 
-async def test_throttling_is_waited_for_as_long_as_the_server_asks(
-    core: Any, emulator: Emulator, settings_for: Any
+async def test_a_listed_monitor_whose_id_is_no_number_is_not_used(core: Any, service: Any) -> None:
+    service.answers = [httpx.Response(200, json={"items": [{"monId": True}, 5]})]
+    with pytest.raises(Pause, match="the id 'true', expected a number"):
+        await ensure_monitor(service.api, made(monitor_id=5), core.context)
+
+
+def made(**changes: Any) -> Settings:
+    return Settings(**({"username": "user", "password": Secret("pass")} | changes))
+
+
+def remember(core: Any, settings: Settings, **memory: Any) -> None:
+    core.state.values["monitor"] = {"url": str(settings.url), "username": settings.username, **memory}
+
+
+async def test_every_setting_reaches_the_monitor(core: Any, service: Any) -> None:
+    settings = made(
+        topics=("[group=a,b]devices", "DeviceCore[U]", "FileData/*.*"),
+        format="xml",
+        compression="gzip",
+        batch_size=7,
+        batch_duration=Duration(3),
+        template="{{#each events}}<{{id}}>{{/each}}",
+        ack_mode="off",
+        replay=False,
+        description="ours & only ours",
+    )
+    assert service.monitors[await ensure_monitor(service.api, settings, core.context)] == {
+        "monId": "1",
+        "monStatus": "INACTIVE",
+        "monTopic": "[group=a,b]devices,DeviceCore[U],FileData/*.*",
+        "monTransportType": "tcp",
+        "monFormatType": "xml",
+        "monCompression": "zlib",
+        "monBatchSize": "7",
+        "monBatchDuration": "3",
+        "monAckOption": "off",
+        "monAutoReplayOnConnect": "false",
+        "monDescription": "ours & only ours",
+        "monSchemaType": "handlebars",
+        "monSchemaData": "{{#each events}}<{{id}}>{{/each}}",
+    }
+    assert await ensure_monitor(service.api, settings, core.context) == 1
+
+
+def test_a_monitor_of_another_template_differs_whatever_its_line_ends() -> None:
+    wanted = wanted_monitor(made(template="{{a}}\r\n{{b}}"), "gateways")
+    assert differences(wanted, wanted | {"monSchemaData": "{{a}}\n{{b}}\n"}) == []
+    assert differences(wanted, wanted | {"monSchemaData": "{{A}}\n{{b}}"}) == ["monSchemaData is another template"]
+
+
+async def test_a_monitor_that_differs_is_replaced_first_and_deleted_then(core: Any, service: Any) -> None:
+    settings = made(on_difference="recreate")
+    remember(core, settings, id=service.add(wanted_monitor(made(batch_size=9), "gateways")))
+    assert await ensure_monitor(service.api, settings, core.context) == 2
+    assert service.changes == ["POST Monitor", "DELETE Monitor/1"]
+    assert list(service.monitors) == [2]
+    assert core.state.values["monitor"]["id"] == 2
+    assert "replaces" not in core.state.values["monitor"]
+    (said,) = core.report.said
+    assert said == (
+        "monitor 1 was replaced by 2, and what it had recorded is gone; "
+        "what happened since the last event may be lost for good",
+        True,
+    )
+
+
+async def test_a_monitor_that_differs_is_updated_with_every_element(core: Any, service: Any) -> None:
+    settings = made(on_difference="update")
+    number = service.add(wanted_monitor(made(batch_size=9), "gateways"))
+    assert await ensure_monitor(service.api, settings, core.context) == number
+    assert service.changes == ["PUT Monitor/1"]
+    assert wanted_monitor(settings, "gateways").items() <= service.monitors[1].items()
+    assert "monitor 1 was changed as configured, and what it had recorded is gone" in core.report.said[0][0]
+
+
+@pytest.mark.parametrize("choice", ["recreate", "update"])
+@pytest.mark.parametrize("status", ["ACTIVE", "active", None])
+async def test_a_live_monitor_is_never_changed_replaced_or_deleted(
+    choice: Any, status: str | None, core: Any, service: Any
 ) -> None:
-    emulator.faults.rest = [throttled("17"), throttled()]
-    with pytest.raises(Retry, match="too many REST calls") as caught:
-        await ensure(core, settings_for(emulator))
-    assert caught.value.after == 17
-    with pytest.raises(Retry) as caught:
-        await ensure(core, settings_for(emulator))
-    assert caught.value.after is None
+    service.add(wanted_monitor(made(batch_size=9), "gateways"), status or "")
+    if status is None:
+        del service.monitors[1]["monStatus"]
+    with pytest.raises(Retry, match="left alone while somebody is attached"):
+        await ensure_monitor(service.api, made(on_difference=choice), core.context)
+    assert service.changes == []
 
 
-async def test_the_html_of_a_gateway_is_an_outage_and_is_not_shown(
-    core: Any, emulator: Emulator, settings_for: Any
+async def test_a_monitor_that_fits_is_used_without_a_change_whatever_on_difference_says(
+    core: Any, service: Any
 ) -> None:
-    emulator.faults.rest = [gateway_error()]
-    with pytest.raises(Retry) as caught:
-        await ensure(core, settings_for(emulator))
-    assert caught.value.why == "the REST API is not available (503)"
+    service.add(wanted_monitor(made(), "gateways"))
+    for choice in ("stop", "recreate", "update"):
+        assert await ensure_monitor(service.api, made(on_difference=choice), core.context) == 1
+    assert service.changes == []
 
 
-@pytest.mark.parametrize(
-    ("answer", "verdict", "words"),
-    [
-        (Answer(302, b"", (("Location", "https://elsewhere/"),)), Pause, "check url"),
-        (Answer(404, b"<html>no such page</html>"), Pause, "check url"),
-        (Answer(400, b"<result><error>Odd &amp; new</error></result>"), Pause, "(400: Odd & new); check url"),
-        (Answer(200, b'{"error":["GET Monitor error. Something else"]}'), Pause, "Something else"),
-        (Answer(200, b'{"error":"one text"}'), Pause, "one text"),
-        (Answer(200, b"<html>welcome</html>"), Retry, "not JSON"),
-        (Answer(200, b'{"items":'), Retry, "not JSON"),
-        (Answer(200, b"[]"), Retry, "no items"),
-        (Answer(200, b" " * 5000), Retry, "larger than 4KiB (answer_limit)"),
-        (Answer(408, b""), Retry, "not available (408)"),
-    ],
-)
-async def test_an_answer_that_is_no_list_is_never_taken_for_an_empty_one(
-    answer: Answer, verdict: type[Pause | Retry], words: str
+async def test_a_named_monitor_that_differs_may_be_updated(core: Any, service: Any) -> None:
+    number = service.add(wanted_monitor(made(batch_size=9), "another"))
+    settings = made(on_difference="update", monitor_id=number)
+    assert await ensure_monitor(service.api, settings, core.context) == number
+    assert service.changes == ["PUT Monitor/1"]
+
+
+async def test_a_replacement_that_could_not_be_remembered_is_not_made_twice(core: Any, service: Any) -> None:
+    settings = made(on_difference="recreate")
+    remember(core, settings, id=service.add(wanted_monitor(made(batch_size=9), "gateways")))
+    core.state.failures = [Refused("the disk is full")]
+    with pytest.raises(Refused):
+        await ensure_monitor(service.api, settings, core.context)
+    assert await ensure_monitor(service.api, settings, core.context) == 2
+    assert list(service.monitors) == [2]
+
+
+async def test_a_replaced_monitor_that_could_not_be_deleted_is_deleted_later_unless_it_is_live(
+    core: Any, service: Any
 ) -> None:
-    async with answering(lambda _request: answer) as api:
-        with pytest.raises(verdict) as caught:
-            await api.list_tcp()
-    assert words in caught.value.why
+    settings = made(on_difference="recreate")
+    remember(core, settings, id=service.add(wanted_monitor(made(batch_size=9), "gateways")))
+    core.state.values["monitor"]["replaces"] = service.add(wanted_monitor(made(batch_size=8), "gateways"), "ACTIVE")
+    core.state.values["monitor"]["id"] = service.add(wanted_monitor(settings, "gateways"))
+    assert await ensure_monitor(service.api, settings, core.context) == 3
+    assert service.changes == []
+    service.monitors[2]["monStatus"] = "SUSPENDED"
+    assert await ensure_monitor(service.api, settings, core.context) == 3
+    assert service.changes == ["DELETE Monitor/2"]
+    assert core.state.values["monitor"] == {"url": str(settings.url), "username": "user", "id": 3}
 
 
-@pytest.mark.parametrize(
-    ("headers", "body"),
-    [
-        ((("Location", "Monitor/5"),), b""),
-        ((), b'<?xml version="1.0" encoding="ISO-8859-1"?>\n<result>\n <location>Monitor/5</location></result>'),
-    ],
-)
-async def test_the_id_of_a_new_monitor_is_read_from_header_or_body(headers: Any, body: bytes) -> None:
-    async with answering(lambda _request: Answer(201, body, headers)) as api:
-        assert await api.create({"monTopic": "DataPoint"}) == 5
+async def test_a_replaced_monitor_that_somebody_deleted_is_forgotten(core: Any, service: Any) -> None:
+    settings = made()
+    remember(core, settings, id=service.add(wanted_monitor(settings, "gateways")), replaces=77)
+    assert await ensure_monitor(service.api, settings, core.context) == 1
+    assert "replaces" not in core.state.values["monitor"]
 
 
-async def test_a_new_monitor_without_an_id_is_said_to_be_so() -> None:
-    async with answering(lambda _request: Answer(201, b"<result/>")) as api:
-        with pytest.raises(Retry, match="did not tell its id"):
-            await api.create({"monTopic": "DataPoint"})
+async def test_a_lost_monitor_is_said_with_what_it_means(core: Any, service: Any) -> None:
+    settings = made()
+    remember(core, settings, id=77)
+    assert await ensure_monitor(service.api, settings, core.context) == 1
+    assert core.report.said == [
+        (
+            "monitor 77 was gone, and with it what it had recorded; "
+            "what happened since the last event may be lost for good",
+            True,
+        )
+    ]
+    assert core.recover.asked == []
 
 
-async def test_an_api_that_hangs_up_is_an_outage() -> None:
-    def hang_up(_request: Request) -> Answer:
-        raise HangUp
-
-    async with answering(hang_up) as api:
-        with pytest.raises(Retry, match="cannot be reached"):
-            await api.read(5)
-
-
-async def test_an_api_that_does_not_answer_is_an_outage(autojump_clock: Any) -> None:
-    class Silent:
-        def stream(self, *_args: Any, **_more: Any) -> Any:
-            return self
-
-        async def __aenter__(self) -> None:
-            import trio
-
-            await trio.sleep_forever()
-
-        async def __aexit__(self, *_args: Any) -> None:
-            pass
-
-    with pytest.raises(Retry, match=r"no answer of the REST API within 30 s \(timeout\)"):
-        await MonitorApi(Silent(), 30.0, 1000).read(5)  # type: ignore[arg-type]
+async def test_a_lost_monitor_has_the_streams_read_back(core: Any, service: Any) -> None:
+    settings = made(streams=("a/b", "c"), stream_history_path="/streams/{stream}")
+    remember(core, settings, id=77)
+    await ensure_monitor(service.api, settings, core.context)
+    assert core.recover.asked == [("monitor 77 was gone, and with it what it had recorded", None)]
+    assert "the data points of 2 streams can be read back" in core.report.said[0][0]
 
 
-async def test_a_listed_monitor_whose_id_is_no_number_is_not_used(core: Any, settings_for: Any) -> None:
-    async with answering(lambda _request: Answer(200, b'{"items":[{"monId":true}, 5]}')) as api:
-        settings = Settings(username="user", password=Secret("pass"), monitor_id=5)
-        with pytest.raises(Pause, match="the id 'true', expected a number"):
-            await ensure_monitor(api, settings, core.context)
+async def test_a_first_monitor_is_no_loss(core: Any, service: Any) -> None:
+    await ensure_monitor(service.api, made(), core.context)
+    assert core.report.said == core.recover.asked == []
 
 
-def test_retry_after_is_read_as_seconds_or_as_a_date() -> None:
-    soon = format_datetime(datetime.now(UTC) + timedelta(seconds=100), usegmt=True)
-    assert 90 < (retry_after(soon) or 0) <= 100
-    assert retry_after(format_datetime(datetime(2001, 1, 1, tzinfo=UTC), usegmt=True)) == 0
-    assert retry_after(" 5 ") == 5
-    assert retry_after("999999999") == 3600
-    assert retry_after("soon") is None
-    assert retry_after("-5") is None
+async def test_the_limit_of_monitors_deletes_nothing_by_default(core: Any, service: Any) -> None:
+    service.add(wanted_monitor(made(topics=("DataPoint",)), "gateways"))
+    service.room = 1
+    with pytest.raises(Pause, match=r"no room for another monitor .*; delete one that is unused"):
+        await ensure_monitor(service.api, made(topics=("DeviceCore",)), core.context)
+    assert service.changes == ["POST Monitor"]
 
 
-@pytest.mark.parametrize(
-    "document",
-    [
-        b'<!DOCTYPE r [<!ENTITY a "b">]><r>&a;</r>',
-        '<?xml version="1.0" encoding="UTF-16"?><!DOCTYPE r><r/>'.encode("utf-16"),
-        b"<r>",
-        b"",
-        b'<?xml version="1.0" encoding="nonsense"?><r/>',
-    ],
-)
-def test_xml_with_a_doctype_or_broken_is_refused(document: bytes) -> None:
-    with pytest.raises(ValueError):
-        parse_xml(document)
+async def test_the_limit_of_monitors_may_delete_idle_ones_of_ours_and_no_others(core: Any, service: Any) -> None:
+    settings = made(topics=("DeviceCore",), delete_idle=True)
+    other_topics = made(topics=("DataPoint",))
+    idle = service.add(wanted_monitor(other_topics, "gateways"), "INACTIVE")
+    live = service.add(wanted_monitor(other_topics, "gateways"), "ACTIVE")
+    theirs = service.add(wanted_monitor(other_topics, "another"), "INACTIVE")
+    service.room = 3
+    created = await ensure_monitor(service.api, settings, core.context)
+    assert set(service.monitors) == {live, theirs, created}
+    assert idle not in service.monitors
 
 
-def test_xml_is_read_in_the_encoding_that_it_declares() -> None:
-    assert parse_xml('<?xml version="1.0" encoding="ISO-8859-1"?><r>ü</r>'.encode("latin-1")).text == "ü"
+async def test_the_limit_of_monitors_is_reported_if_none_of_ours_is_idle(core: Any, service: Any) -> None:
+    service.add(wanted_monitor(made(topics=("DataPoint",)), "gateways"), "ACTIVE")
+    service.add(wanted_monitor(made(), "another"))
+    service.room = 2
+    with pytest.raises(Pause, match="none that is idle has our description"):
+        await ensure_monitor(service.api, made(topics=("DeviceCore",), delete_idle=True), core.context)
+    assert service.changes == ["POST Monitor"]
 
 
-def test_foreign_text_is_fit_for_a_log() -> None:
-    assert shortened("a\x1b[31m\nb\u202e") == "a [31m b"
-    assert len(shortened("x" * 1000)) == 200
+async def test_our_monitor_is_deleted_when_the_server_has_noticed_the_end_of_the_session(
+    core: Any, service: Any, autojump_clock: Any, nursery: trio.Nursery
+) -> None:
+    settings = made()
+    remember(core, settings, id=service.add(wanted_monitor(settings, "gateways"), "ACTIVE"))
+
+    async def notice() -> None:
+        await trio.sleep(1.2)
+        service.monitors[1]["monStatus"] = "SUSPENDED"
+
+    nursery.start_soon(notice)
+    await delete_own(service.api, settings, core.context, 1)
+    assert service.monitors == {}
+    assert "monitor" not in core.state.values
+
+
+async def test_a_monitor_with_another_description_is_not_deleted(core: Any, service: Any) -> None:
+    service.add(wanted_monitor(made(), "another"))
+    await delete_own(service.api, made(monitor_id=1), core.context, 1)
+    assert service.changes == []
+
+
+async def test_a_monitor_that_is_gone_already_is_forgotten(core: Any, service: Any) -> None:
+    remember(core, made(), id=5)
+    await delete_own(service.api, made(), core.context, 5)
+    assert "monitor" not in core.state.values
+
+
+@trials(deadline=None)
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists) | st.dictionaries(
+    st.sampled_from(["url", "username", "id", "replaces"]), st.integers() | st.text() | st.booleans()))  # fmt: skip
+def test_whatever_was_remembered_gives_a_number_or_nothing(remembered: Any) -> None:
+    assert isinstance(known_monitor(made(), remembered), int | None)
+
+
+def test_a_named_monitor_is_known_without_being_remembered() -> None:
+    assert known_monitor(made(monitor_id=5), None) == 5
+    assert known_monitor(made(), None) is None

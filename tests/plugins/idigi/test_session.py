@@ -14,11 +14,13 @@ import pytest
 import trio
 import trio.testing
 
-from bridge.api import Duration, Refused, Secret, Size
+from bridge.api import Answer, Duration, Pause, Refused, Retry, Secret, Size
 from bridge_plugins.idigi.emulator import Emulator, open_emulator
 from bridge_plugins.idigi.emulator_account import Occurrence
 from bridge_plugins.idigi.emulator_faults import gateway_error
-from bridge_plugins.idigi.session import keep_alive
+from bridge_plugins.idigi.monitors import wanted_monitor
+from bridge_plugins.idigi.session import attend, keep_alive
+from bridge_plugins.idigi.settings import Settings
 
 Point = Callable[..., tuple[str, str, dict[str, Any]]]
 
@@ -109,6 +111,31 @@ async def test_every_compression_setting_works(
         pass
     assert core.outlet.values == [1]
     assert len(emulator.account.monitors) == 1
+
+
+async def test_documents_in_xml_work(core: Any, emulator: Emulator, settings_for: Any, point: Point) -> None:
+    async with core.running(settings_for(emulator, format="xml")):
+        event = await emulator.publish(*point(1.5, streamType="DOUBLE"))
+        await emulator.books.until(lambda: event in emulator.books.acked)
+    async with core.running(settings_for(emulator, format="xml")):
+        pass
+    assert core.outlet.values == [1.5]
+    assert monitor_of(emulator).elements["monFormatType"] == "xml"
+
+
+@pytest.mark.parametrize(("choice", "number"), [("recreate", 178009), ("update", 178008)])
+async def test_a_monitor_can_be_made_to_fit_when_the_settings_change(
+    choice: Any, number: int, core: Any, emulator: Emulator, settings_for: Any, point: Point
+) -> None:
+    async with core.running(settings_for(emulator)):
+        pass
+    await emulator.books.until(lambda: monitor_of(emulator).status == "SUSPENDED")
+    async with core.running(settings_for(emulator, topics=("DataPoint",), batch_size=7, on_difference=choice)):
+        event = await emulator.publish(*point(1))
+        await emulator.books.until(lambda: event in emulator.books.acked)
+    monitor = monitor_of(emulator)
+    assert (monitor.id, monitor.elements["monTopic"], monitor.elements["monBatchSize"]) == (number, "DataPoint", "7")
+    assert any("what it had recorded is gone" in text for text, problem in core.report.said if problem)
 
 
 async def test_the_gzip_container_is_tolerated(core: Any, emulator: Emulator, settings_for: Any, point: Point) -> None:
@@ -616,3 +643,262 @@ async def test_five_thousand_events_at_once_travel_in_full_blocks_and_in_order(
         await emulator.books.until(lambda: len(emulator.books.acked) == len(ids))
     assert core.outlet.values == list(range(5000))
     assert emulator.books.blocks == 50
+
+
+ATTACHED = bytes.fromhex("0002 00000004 00c8 0001")
+
+
+def block(number: int, document: bytes, *, format_: int = 1) -> bytes:
+    body = number.to_bytes(2, "big") + bytes((0, 1, 0, format_)) + len(document).to_bytes(4, "big") + document
+    return b"\0\3" + len(body).to_bytes(4, "big") + body
+
+
+def point_document(value: int) -> bytes:
+    return b'{"Document":{"Msg":{"topic":"7603/DataPoint/test","DataPoint":{"streamId":"test","data":%d}}}}' % value
+
+
+@pytest.fixture
+async def peer(monkeypatch: pytest.MonkeyPatch) -> trio.StapledStream:
+    """The server's end of a connection in memory, so that the clock may jump."""
+    ours, theirs = trio.testing.memory_stream_pair()
+
+    @asynccontextmanager
+    async def open_in_memory(_settings: Settings) -> AsyncIterator[trio.StapledStream]:
+        async with ours:
+            yield ours
+
+    monkeypatch.setattr("bridge_plugins.idigi.session.open_stream", open_in_memory)
+    theirs.of_client = ours  # type: ignore[attr-defined]
+    return theirs
+
+
+async def attending(core: Any, **changes: Any) -> Retry | Pause:
+    """Holds one session and gives what ended it."""
+
+    async def still_attached() -> bool:
+        return True
+
+    settings = Settings(username="user", password=Secret("pass"), **changes)
+    with pytest.raises((Retry, Pause)) as caught:
+        await attend(settings, core.context, 5, attached=lambda: core.report("attached"), still_attached=still_attached)
+    return caught.value
+
+
+@pytest.mark.parametrize(("wait", "words"), [(59, "closed the connection"), (61, "not answered within 1m")])
+async def test_an_answer_to_the_login_that_takes_most_of_a_minute_is_borne(
+    wait: float, words: str, core: Any, peer: Any, nursery: trio.Nursery, autojump_clock: Any
+) -> None:
+    async def answer() -> None:
+        await trio.sleep(wait)
+        await peer.send_all(ATTACHED)
+        await peer.aclose()
+
+    nursery.start_soon(answer)
+    assert words in (await attending(core)).why
+
+
+async def test_a_block_that_waits_long_to_be_stored_is_a_problem_that_passes_and_nothing_more_is_read(
+    core: Any, peer: Any, nursery: trio.Nursery, autojump_clock: Any
+) -> None:
+    core.outlet.gate = trio.Event()
+
+    async def speak() -> None:
+        await peer.send_all(ATTACHED + block(0, point_document(0)) + block(1, point_document(1)))
+        await trio.sleep(29)
+        assert core.report.said == [("attached", False)]
+        await trio.sleep(2)
+        text, problem = core.report.said[-1]
+        assert text.endswith("bytes has waited 30 s to be stored; nothing more is read until it is; look at the spool")
+        assert problem
+        assert core.outlet.attempts == 1
+        core.outlet.gate.set()
+        await core.outlet.until(lambda: core.outlet.values == [0, 1])
+        await peer.send_eof()
+
+    nursery.start_soon(speak)
+    await attending(core)
+    assert [text for text, _ in core.report.said[2:]] == ["attached"]
+    sent = bytes(await peer.receive_some(1000))
+    assert sent[-20:] == bytes.fromhex("0004 00000004 0000 00c8  0004 00000004 0001 00c8")
+
+
+async def test_an_ack_that_the_server_does_not_take_ends_the_connection(
+    core: Any, peer: Any, nursery: trio.Nursery, autojump_clock: Any
+) -> None:
+    await peer.send_all(ATTACHED + block(7, point_document(1)) + block(8, point_document(2)))
+    sends = []
+
+    async def stuck() -> None:
+        sends.append("ack")
+        if len(sends) > 1:  # the first is the login
+            await trio.sleep_forever()
+
+    peer.of_client.send_stream.send_all_hook = stuck
+    verdict = await attending(core)
+    assert verdict.why == "the server did not take an ack within 30s (timeout)"
+    assert len(sends) == 2  # nothing follows an ack of which a part may have gone
+    assert core.outlet.values == [1]
+
+
+@pytest.mark.parametrize("number", [0, 0xFFFF])
+async def test_every_block_id_is_acknowledged_with_ten_bytes(
+    number: int, core: Any, peer: Any, nursery: trio.Nursery
+) -> None:
+    await peer.send_all(ATTACHED + block(number, point_document(1)))
+    await peer.send_eof()
+    await attending(core)
+    assert bytes(await peer.receive_some(1000))[-10:] == b"\0\4\0\0\0\4" + number.to_bytes(2, "big") + b"\0\xc8"
+
+
+async def test_the_document_of_a_template_is_kept_as_it_is(core: Any, peer: Any) -> None:
+    await peer.send_all(ATTACHED + block(0, b'[{"id":"a"},]') + block(1, b'[{"end":1}]'))
+    await peer.send_eof()
+    await attending(core, template="{{#each events}}...{{/each}}")
+    assert [event.kind for event in core.outlet.events] == ["templated", "templated"]
+    assert b64decode(core.outlet.events[0].data["base64"]) == b'[{"id":"a"},]'
+    assert core.outlet.events[1].data == [{"end": 1}]
+
+
+async def test_without_explicit_acks_and_replay_a_session_is_a_problem_that_says_so(
+    core: Any, emulator: Emulator, settings_for: Any, point: Point
+) -> None:
+    async with core.running(settings_for(emulator, ack_mode="off", replay=False)):
+        await emulator.publish(*point(1))
+        await emulator.books.until(lambda: emulator.books.full_acks == 1)
+    text, problem = core.report.said[0]
+    assert problem
+    assert "NOT ACKNOWLEDGED (ack_mode = off): what is under way when a connection breaks is lost" in text
+    assert "NOT RECORDED (replay = no): what happens while the bridge is away is lost" in text
+    assert monitor_of(emulator).elements["monAckOption"] == "off"
+
+
+async def test_a_monitor_without_explicit_acks_that_was_there_before_is_not_used_silently(
+    core: Any, emulator: Emulator, settings_for: Any
+) -> None:
+    settings = settings_for(emulator)
+    emulator.account.create(wanted_monitor(settings, "gateways") | {"monAckOption": "off"})
+    async with core.running(settings, attached=False):
+        await core.report.until_problem("monAckOption is 'off', expected 'explicit'")
+    assert emulator.books.logins == 0
+
+
+async def test_a_lost_monitor_has_its_streams_read_back(core: Any, emulator: Emulator, settings_for: Any) -> None:
+    settings = settings_for(emulator, streams=("test",), stream_history_path="/streams/{stream}")
+    async with core.running(settings):
+        assert core.recover.asked == []
+        await emulator.account.monitors.pop(178008).cut_off()
+        await emulator.books.until(lambda: 178009 in emulator.account.monitors)
+        await emulator.books.until(lambda: emulator.books.logins == 3)
+    assert core.recover.asked == [("monitor 178008 was gone, and with it what it had recorded", None)]
+
+
+async def test_a_monitor_is_deleted_at_a_stop_if_that_was_asked_for(
+    core: Any, emulator: Emulator, settings_for: Any
+) -> None:
+    async with core.running(settings_for(emulator, delete_on_exit=True)):
+        assert 178008 in emulator.account.monitors
+    assert emulator.account.monitors == {}
+    assert "monitor" not in core.state.values
+
+
+async def test_a_stop_does_not_wait_for_ever_for_the_deletion(
+    core: Any, emulator: Emulator, settings_for: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    live = b'{"items":[{"monId":"178008","monStatus":"ACTIVE","monDescription":"bridge/gateways"}]}'
+    async with core.running(settings_for(emulator, delete_on_exit=True, stop_timeout=Duration(0.05))):
+        emulator.faults.rest = [Answer(200, live)] * 100  # the server never notices that the session is over
+    assert "gateways: monitor 178008 is not deleted within 50ms" in caplog.text
+    assert 178008 in emulator.account.monitors
+
+
+async def test_a_deletion_that_fails_at_a_stop_is_logged(
+    core: Any, emulator: Emulator, settings_for: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with core.running(settings_for(emulator, delete_on_exit=True)):
+        emulator.faults.rest = [gateway_error()]
+    assert "gateways: monitor 178008 is not deleted: the REST API is not available (503)" in caplog.text
+    assert 178008 in emulator.account.monitors
+
+
+async def test_sessions_that_end_at_once_come_ever_more_slowly(
+    core: Any, emulator: Emulator, settings_for: Any, mock_clock: trio.testing.MockClock
+) -> None:
+    def said(words: str) -> int:
+        return sum(words in text for text, _ in core.report.said)
+
+    async with core.running(settings_for(emulator, retry_base=Duration(1), retry_cap=Duration(60))):
+        for number, pause in enumerate([0.5, 1.0, 2.0, 4.0], start=1):
+            await monitor_of(emulator).cut_off()
+            await core.report.until(lambda number=number: said("trying again") == number)
+            await trio.testing.wait_all_tasks_blocked(0.02)
+            mock_clock.jump(pause * 0.9)
+            await trio.testing.wait_all_tasks_blocked(0.02)
+            assert emulator.books.logins == number
+            mock_clock.jump(pause * 0.2)
+            await core.report.until(lambda number=number: said("attached to") == number + 1)
+
+
+@pytest.mark.parametrize("mode", ["replace", "refuse", "both"])
+async def test_two_sessions_on_one_monitor_lose_nothing_whatever_the_server_makes_of_it(
+    mode: Any, core: Any, emulator: Emulator, settings_for: Any, point: Point
+) -> None:
+    emulator.modes.second_session = mode
+    pauses = {"retry_base": Duration(0.05), "retry_cap": Duration(0.5)}  # long enough for a block and its ack
+    async with core.running(settings_for(emulator, **pauses)):
+        async with core.running(settings_for(emulator, monitor_id=178008, **pauses), attached=False):
+            await emulator.books.until(lambda: emulator.books.logins >= 2)
+            first = await emulator.publish(*point(1))
+            await emulator.books.until(lambda: first in emulator.books.acked)
+        second = await emulator.publish(*point(2))
+        await emulator.books.until(lambda: second in emulator.books.acked)
+    assert set(core.outlet.values) == {1, 2}
+    assert not any("DELETE" in call or "PUT" in call for call in emulator.books.calls)
+
+
+async def test_a_monitor_that_is_refused_because_of_another_session_is_tried_again_soon(
+    core: Any, emulator: Emulator, settings_for: Any
+) -> None:
+    emulator.modes.second_session = "refuse"
+    async with core.running(settings_for(emulator)) as scope:
+        async with core.running(settings_for(emulator, monitor_id=178008), attached=False):
+            text = await core.report.until_problem("refuses monitor 178008 (400), because a session is attached")
+            assert text.endswith("; trying again until it succeeds")
+            logins = emulator.books.logins
+            await emulator.books.until(lambda: emulator.books.logins > logins)
+        scope.cancel()
+
+
+async def test_a_server_that_sends_again_what_was_not_acknowledged_in_time_is_acknowledged(
+    core: Any, emulator: Emulator, settings_for: Any, point: Point
+) -> None:
+    emulator.modes.unacked, emulator.modes.unacked_after = "resend", 0.02
+    core.outlet.gate = trio.Event()
+    async with core.running(settings_for(emulator)):
+        event = await emulator.publish(*point(1))
+        await emulator.books.until(lambda: emulator.books.blocks >= 2)
+        core.outlet.gate.set()
+        await emulator.books.until(lambda: event in emulator.books.acked)
+    assert len({event.key for event in core.outlet.events}) == 1
+    assert emulator.books.logins == 1
+
+
+async def test_a_restart_of_the_service_is_survived(
+    core: Any, emulator: Emulator, settings_for: Any, point: Point
+) -> None:
+    async with core.running(settings_for(emulator)):
+        emulator.end_sessions("reset")
+        event = await emulator.publish(*point(1))
+        await emulator.books.until(lambda: event in emulator.books.acked)
+    assert emulator.books.lost == set()
+
+
+async def test_an_api_key_is_for_rest_only(core: Any, emulator: Emulator, settings_for: Any, point: Point) -> None:
+    emulator.account.api_keys["key-1"] = "sesame-sesame"
+    settings = settings_for(emulator, api_key_id="key-1", api_key_secret=Secret("sesame-sesame"))
+    async with core.running(settings):
+        event = await emulator.publish(*point(1))
+        await emulator.books.until(lambda: event in emulator.books.acked)
+    wrong = settings_for(emulator, api_key_id="key-1", api_key_secret=Secret("wrong"))
+    async with core.running(wrong, attached=False):
+        await core.report.until_problem("correct api_key_id and api_key_secret")
+    assert "sesame" not in repr(core.report.said)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import trio
 import trio.testing
@@ -90,3 +92,16 @@ async def test_what_work_raises_comes_out_as_it_is() -> None:
 
     with pytest.raises(Retry, match="as it is"):
         await finish(work, 1)
+
+
+async def test_work_that_is_slow_is_noticed_once(autojump_clock: trio.testing.MockClock) -> None:
+    noticed = []
+    began = trio.current_time()
+    await finish(partial(trio.sleep, 100), 1, patience=30, when_slow=lambda: noticed.append(trio.current_time()))
+    assert noticed == [began + 30]
+
+
+async def test_work_that_is_quick_is_not_remarked_upon(autojump_clock: trio.testing.MockClock) -> None:
+    noticed: list[str] = []
+    await finish(partial(trio.sleep, 29), 1, patience=30, when_slow=lambda: noticed.append("slow"))
+    assert noticed == []

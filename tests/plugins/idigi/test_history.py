@@ -1,0 +1,363 @@
+"""Reading back what the service has saved."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import settings as trials
+from hypothesis import strategies as st
+
+from bridge.api import Answer, Event, History, Pause, Reject, Request, Retry, Secret, Url, encode, serve_http
+from bridge_plugins.idigi import bridge_source_kinds, lacks_for_history
+from bridge_plugins.idigi.documents import decode
+from bridge_plugins.idigi.emulator import Emulator
+from bridge_plugins.idigi.history import _History, messages_in, open_history, point_key, read_answer
+from bridge_plugins.idigi.monitors import wanted_monitor
+from bridge_plugins.idigi.protocol import Block
+from bridge_plugins.idigi.settings import Settings
+
+START = datetime(2024, 5, 2, 10, tzinfo=UTC)
+END = START + timedelta(hours=1)
+NOW = datetime(2024, 5, 2, 12, tzinfo=UTC)
+
+EVENT = {
+    "timestamp": "2024-05-02T10:11:12.345Z",
+    "topic": "7603/DataPoint/test",
+    "operation": "INSERTION",
+    "group": "*",
+    "DataPoint": {"streamId": "test", "streamType": "LONG", "data": 9007199254740993, "timestamp": 1434307047694},
+}
+POINT = {"id": "684572e0", "streamId": "test", "data": 0.5, "timestamp": 1434307047694, "quality": 0}
+
+
+def made(**changes: Any) -> Settings:
+    return Settings(**({"username": "user", "password": Secret("pass")} | changes))
+
+
+STREAMS = {"streams": ("dia/ch 1/x", "c"), "stream_history_path": "/ws/v1/streams/{stream}/points"}
+
+
+def remember(core: Any, settings: Settings, monitor: int) -> None:
+    core.state.values["monitor"] = {"url": str(settings.url), "username": "user", "id": monitor}
+
+
+def history_of(core: Any, service: Any, settings: Settings, *answers: Any) -> History:
+    service.answers = [
+        answer if isinstance(answer, httpx.Response) else httpx.Response(200, json=answer) for answer in answers
+    ]
+    return _History(service.api, settings, core.context)
+
+
+async def read(history: History, part: str, around: datetime = START) -> list[Event]:
+    """Reads all pages, as the core does."""
+    hour = timedelta(hours=1)
+    events: list[Event] = []
+    cursor = None
+    for _ in range(20):
+        page = await history.page(part, around - hour, around + hour, cursor)
+        events += page.events
+        cursor = page.cursor
+        if cursor is None:
+            return events
+    raise AssertionError("the pages have no end")
+
+
+async def test_the_parts_are_the_remembered_monitor_and_the_streams(core: Any, service: Any) -> None:
+    settings = made(**STREAMS)
+    remember(core, settings, 5)
+    assert await history_of(core, service, settings).parts() == ["monitor 5", "stream dia/ch 1/x", "stream c"]
+    assert await history_of(core, service, made(monitor_id=7)).parts() == ["monitor 7"]
+
+
+async def test_a_monitor_that_records_nothing_is_no_part(core: Any, service: Any) -> None:
+    settings = made(replay=False, **STREAMS)
+    remember(core, settings, 5)
+    assert await history_of(core, service, settings).parts() == ["stream dia/ch 1/x", "stream c"]
+
+
+async def test_without_a_monitor_the_streams_are_read_and_without_streams_a_person_hears_of_it(
+    core: Any, service: Any
+) -> None:
+    assert await history_of(core, service, made(**STREAMS)).parts() == ["stream dia/ch 1/x", "stream c"]
+    with pytest.raises(Pause, match="there is no monitor yet whose history could be read; start the bridge"):
+        await history_of(core, service, made()).parts()
+
+
+async def test_the_call_names_monitor_range_and_size(core: Any, service: Any) -> None:
+    history = history_of(core, service, made(), {"list": []})
+    east = timezone(timedelta(hours=2))
+    start = datetime(2024, 5, 2, 12, 0, 0, 1, tzinfo=east)
+    await history.page("monitor 5", start, start + timedelta(hours=1), None)
+    assert service.calls == ["GET v1/monitors/history/5"]
+    assert service.queries == [
+        {"start_time": "2024-05-02T10:00:00.000Z", "end_time": "2024-05-02T11:00:00.001Z", "size": "1000"}
+    ]
+
+
+async def test_pages_are_read_by_cursor_until_there_is_none(core: Any, service: Any) -> None:
+    later = EVENT | {"timestamp": "2024-05-02T10:12:00Z"}
+    history = history_of(core, service, made(), {"list": [EVENT], "cursor": "c1"}, {"list": [later], "cursor": ""})
+    assert [event.time.minute for event in await read(history, "monitor 5")] == [11, 12]
+    assert [query.get("cursor") for query in service.queries] == [None, "c1"]
+
+
+async def test_an_empty_page_ends_the_reading_although_it_has_a_cursor(core: Any, service: Any) -> None:
+    history = history_of(core, service, made(), {"list": [EVENT], "cursor": 17}, {"list": [], "cursor": "c2"})
+    assert len(await read(history, "monitor 5")) == 1
+    assert len(service.calls) == 2
+
+
+@pytest.mark.parametrize("cursors", [["a", "a"], ["a", "b", "a"], ["a", "b", "c", "b"]])
+async def test_a_cursor_that_repeats_ends_the_reading(cursors: list[str], core: Any, service: Any) -> None:
+    pages = [{"list": [EVENT], "cursor": cursor} for cursor in cursors]
+    await read(history_of(core, service, made(), *pages), "monitor 5")
+    assert len(service.calls) == len(cursors)
+
+
+async def test_a_page_that_is_read_again_still_leads_to_the_next(core: Any, service: Any) -> None:
+    first, second = {"list": [EVENT], "cursor": "a"}, {"list": [EVENT], "cursor": "b"}
+    history = history_of(core, service, made(), first, second, second, first, second)
+    for cursor, following in ((None, "a"), ("a", "b"), ("a", "b"), (None, "a"), ("a", "b")):
+        assert (await history.page("monitor 5", START, END, cursor)).cursor == following
+
+
+async def test_the_cursors_of_one_part_say_nothing_about_another(core: Any, service: Any) -> None:
+    page = {"list": [EVENT], "cursor": "a"}
+    history = history_of(core, service, made(), page, page)
+    assert (await history.page("monitor 5", START, END, None)).cursor == "a"
+    assert (await history.page("monitor 6", START, END, None)).cursor == "a"
+
+
+@pytest.mark.parametrize(
+    "item",
+    [EVENT, {"event": EVENT}, {"Document": {"Msg": EVENT}}, {"id": 1, "saved": {"Msg": [EVENT]}}, [EVENT]],
+)
+async def test_an_event_read_back_has_the_key_of_the_pushed_one_however_it_is_wrapped(
+    item: Any, core: Any, service: Any
+) -> None:
+    text = json.dumps({"Document": {"Msg": EVENT | {"replay": True}}}).encode()
+    body = b"\0\0" + (1).to_bytes(2, "big") + b"\0\1" + len(text).to_bytes(4, "big") + text
+    (pushed,) = decode(Block(0, body), NOW, inflate_limit=1 << 20).events
+    (recovered,) = await read(history_of(core, service, made(), {"list": [item]}), "monitor 5")
+    assert recovered.key == pushed.key
+    assert (recovered.device, recovered.kind, recovered.readings) == (pushed.device, pushed.kind, pushed.readings)
+
+
+async def test_an_item_that_is_no_event_is_kept_all_the_same(core: Any, service: Any) -> None:
+    events = await read(history_of(core, service, made(), {"list": [17, {"odd": 1}, None]}), "monitor 5")
+    assert len(events) == 3
+    for event in events:
+        encode(event)
+
+
+async def test_the_path_of_a_stream_is_the_setting_with_the_stream_percent_encoded(core: Any, service: Any) -> None:
+    seen = []
+
+    async def handle(request: Request) -> Answer:
+        seen.append(request)
+        return Answer(200, b'{"list":[]}')
+
+    async with serve_http(handle) as url:
+        settings = made(url=Url(url), insecure=True, **STREAMS)
+        async with open_history(settings, core.context) as history:
+            await history.page("stream dia/ch 1/x", START, END, "a&b")
+    (request,) = seen
+    assert request.path == "/ws/v1/streams/dia%2Fch%201%2Fx/points"
+    assert dict(httpx.QueryParams(request.query)) == {
+        "start_time": "2024-05-02T10:00:00.000Z",
+        "end_time": "2024-05-02T11:00:00.000Z",
+        "size": "1000",
+        "cursor": "a&b",
+    }
+
+
+async def test_a_data_point_of_a_stream_becomes_a_reading(core: Any, service: Any) -> None:
+    (event,) = await read(history_of(core, service, made(**STREAMS), {"list": [POINT], "cursor": None}), "stream c")
+    assert (event.kind, event.device, event.time.year) == ("DataPoint", "test", 2015)
+    (reading,) = event.readings
+    assert (reading.signal, reading.value, reading.time) == ("test", 0.5, event.time)
+    assert event.data == {"DataPoint": POINT}
+
+
+@pytest.mark.parametrize("item", [POINT, {"DataPoint": POINT}, POINT | {"timestamp": "2015-06-14T18:37:27.694Z"}])
+async def test_a_data_point_may_be_wrapped_and_its_time_may_be_text(item: Any, core: Any, service: Any) -> None:
+    (event,) = await read(history_of(core, service, made(**STREAMS), {"list": [item]}), "stream c")
+    assert event.time == datetime(2015, 6, 14, 18, 37, 27, 694000, tzinfo=UTC)
+    assert event.readings[0].time == event.time
+
+
+async def test_a_data_point_without_its_stream_belongs_to_the_stream_asked_for(core: Any, service: Any) -> None:
+    (event,) = await read(
+        history_of(core, service, made(**STREAMS), {"list": [{"data": 1, "timestamp": 5}]}), "stream c"
+    )
+    assert event.labels["stream"] == "c"
+
+
+async def test_a_data_point_read_twice_is_known_once_and_another_is_not(core: Any, service: Any) -> None:
+    points = [
+        POINT,
+        POINT | {"id": "other"},
+        POINT | {"data": 0.6},
+        POINT | {"timestamp": 1},
+        POINT | {"streamId": "d"},
+    ]
+    events = await read(history_of(core, service, made(**STREAMS), {"list": points}), "stream c")
+    assert len({event.key for event in events}) == 4
+    assert events[0].key == events[1].key == point_key(POINT)
+
+
+async def test_an_event_in_the_history_of_a_stream_has_the_key_of_the_pushed_one(core: Any, service: Any) -> None:
+    page = {"list": [EVENT]}
+    (of_stream,) = await read(history_of(core, service, made(**STREAMS), page), "stream c")
+    (of_monitor,) = await read(history_of(core, service, made(), page), "monitor 5")
+    assert of_stream == of_monitor
+
+
+@pytest.mark.parametrize("status", [200, 400, 404])
+async def test_a_part_that_cannot_be_read_is_rejected_by_itself(status: int, core: Any, service: Any) -> None:
+    answer = httpx.Response(status, json={"error": ["Monitor 5 is not persistent"]})
+    history = history_of(core, service, made(), answer)
+    with pytest.raises(Reject, match=f"the history of monitor 5 cannot be read: .*{status}: Monitor 5 is not persist"):
+        await history.page("monitor 5", START, END, None)
+
+
+@pytest.mark.parametrize(
+    ("answer", "verdict"),
+    [
+        (httpx.Response(401), Pause),
+        (httpx.Response(403), Pause),
+        (httpx.Response(302, headers={"Location": "https://elsewhere"}), Pause),
+        (httpx.Response(503, text="<html/>"), Retry),
+        (httpx.Response(429, headers={"Retry-After": "60"}), Retry),
+        (httpx.Response(200, text="no json"), Retry),
+    ],
+)
+async def test_a_failure_that_concerns_every_part_is_not_the_parts(
+    answer: httpx.Response, verdict: Any, core: Any, service: Any
+) -> None:
+    with pytest.raises(verdict):
+        await history_of(core, service, made(), answer).page("monitor 5", START, END, None)
+
+
+@pytest.mark.parametrize("part", ["stream c", "monitor x", "monitor ", "nonsense", "monitor ²"])
+async def test_a_part_that_the_settings_no_longer_know_is_rejected(part: str, core: Any, service: Any) -> None:
+    with pytest.raises(Reject, match="there is no history of"):
+        await history_of(core, service, made()).page(part, START, END, None)
+
+
+@asynccontextmanager
+async def opened(core: Any, settings: Settings) -> AsyncIterator[History]:
+    (kind,) = bridge_source_kinds()
+    assert kind.recovery is not None
+    async with kind.recovery.open(settings, core.context) as history:
+        yield history
+
+
+async def test_the_kind_opens_its_history(core: Any) -> None:
+    settings = made(**STREAMS)
+    async with opened(core, settings) as history:
+        assert len(await history.parts()) == 2
+
+
+def test_reading_back_waits_for_a_person_and_begins_an_hour_before_the_gap() -> None:
+    (kind,) = bridge_source_kinds()
+    recovery = kind.recovery
+    assert recovery is not None
+    assert (recovery.automatic, recovery.after, recovery.overlap) == (False, 3600, 3600)
+    assert recovery.parts == "monitors and streams"
+
+
+def test_without_replay_and_streams_there_is_nothing_to_read_back() -> None:
+    assert lacks_for_history(made()) is None
+    assert lacks_for_history(made(replay=False, **STREAMS)) is None
+    assert "replay is off" in (lacks_for_history(made(replay=False)) or "")
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["list", "cursor", "topic", "operation", "Msg", "DataPoint"]), inner, max_size=3
+        )
+    ),
+    max_leaves=10,
+)
+
+
+@trials(deadline=None)
+@given(JSON_VALUES)
+def test_whatever_an_answer_is_its_items_are_a_list_and_its_cursor_a_text(answer: Any) -> None:
+    items, cursor = read_answer(answer)
+    assert isinstance(items, list)
+    assert cursor is None or (isinstance(cursor, str) and cursor)
+
+
+@trials(deadline=None)
+@given(JSON_VALUES)
+def test_whatever_an_item_is_its_messages_are_objects_with_a_topic(item: Any) -> None:
+    assert all("topic" in message for message in messages_in(item))
+
+
+@pytest.mark.parametrize("items", ["event", "wrapped"])
+@pytest.mark.parametrize("last_cursor", ["absent", "repeats", "empty-page"])
+async def test_what_was_pushed_is_read_back_page_by_page_under_the_same_keys(
+    items: Any, last_cursor: Any, core: Any, emulator: Emulator, settings_for: Any, point: Any
+) -> None:
+    emulator.modes.history_items, emulator.modes.last_cursor, emulator.modes.page_limit = items, last_cursor, 3
+    settings = settings_for(emulator)
+    async with core.running(settings):
+        ids = [await emulator.publish(*point(number)) for number in range(7)]
+        await emulator.books.until(lambda: set(ids) <= emulator.books.acked)
+    pushed = [event.key for event in core.outlet.events]
+    async with opened(core, settings) as history:
+        (part,) = await history.parts()
+        assert [event.key for event in await read(history, part, datetime.now(UTC))] == pushed
+
+
+async def test_the_data_points_of_a_stream_are_read_back_from_the_configured_path(
+    core: Any, emulator: Emulator, settings_for: Any, point: Any
+) -> None:
+    settings = settings_for(emulator, streams=("test",), stream_history_path="/ws/v1/streams/history/{stream}")
+    for number in range(5):
+        await emulator.publish(*point(number, timestamp=int(NOW.timestamp() * 1000) + number))
+    async with opened(core, settings) as history:
+        assert await history.parts() == ["stream test"]
+        events = await read(history, "stream test", NOW)
+    assert [reading.value for event in events for reading in event.readings] == list(range(5))
+
+
+@pytest.mark.parametrize("status", [200, 400, 404])
+async def test_the_history_of_a_monitor_that_is_gone_is_rejected(
+    status: int, core: Any, emulator: Emulator, settings_for: Any
+) -> None:
+    emulator.faults.unknown_monitor_status = status
+    async with opened(core, settings_for(emulator, monitor_id=5)) as history:
+        with pytest.raises(Reject, match="Error reading Monitor entity"):
+            await history.page("monitor 5", START, END, None)
+
+
+async def test_the_history_of_a_monitor_that_does_not_record_is_rejected(
+    core: Any, emulator: Emulator, settings_for: Any
+) -> None:
+    settings = settings_for(emulator, replay=False)
+    monitor = emulator.account.create(wanted_monitor(settings, "gateways"))
+    async with opened(core, settings_for(emulator, monitor_id=monitor.id)) as history:
+        (part,) = await history.parts()
+        with pytest.raises(Reject, match="not persistent"):
+            await history.page(part, START, END, None)
+
+
+def test_a_wrapper_that_is_too_deep_is_kept_as_it_is() -> None:
+    item: Any = EVENT
+    for _ in range(4):
+        item = {"inner": item}
+    assert messages_in(item) == [EVENT]
+    assert messages_in({"inner": item}) == []
