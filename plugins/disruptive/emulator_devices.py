@@ -17,8 +17,8 @@ import trio
 from attrs import frozen
 
 from bridge.api import Emulation, EmulatorContext
-from bridge_plugins.disruptive.emulator import Connector, Delivery, open_emulator
-from bridge_plugins.disruptive.emulator_requests import rfc3339
+from bridge_plugins.disruptive.emulator import Connector, Delivery, open_cloud
+from bridge_plugins.disruptive.emulator_events import rfc3339
 
 _PATH = "/disruptive"
 _MOST_PENDING = 1000  # events that wait for a slow or absent bridge; then they come first
@@ -120,18 +120,34 @@ def _devices() -> list[_Device]:
 
 @asynccontextmanager
 async def open_devices(context: EmulatorContext) -> AsyncIterator[Emulation]:
-    """Open a connector that pushes to the bridge of the demo."""
+    """Open a cloud whose connector pushes to the bridge of the demo, and whose history the bridge may read."""
     secret = f"{context.random.getrandbits(256):064x}"
     trusted = ssl.create_default_context(cafile=context.ca_file)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(context.certificate, context.key)
     # A person watches the demo, perhaps while restarting the bridge: try again soon.
     delivery = Delivery(spacing=0.5)
-    url = context.bridge_url + _PATH
-    async with open_emulator(url, secret, verify=trusted, delivery=delivery, random=context.random) as connector:
+    async with open_cloud(asymmetric=False, delivery=delivery, tls=tls, verify=trusted, random=context.random) as cloud:
+        project = cloud.add_project()
+        connector = cloud.add_connector(project, context.bridge_url + _PATH, secret, labels=("name",))
 
         async def run(rate: float) -> None:
             await publish_forever(connector, rate, context.random)
 
-        settings = {"plugin": "disruptive", "listener": context.listener, "path": _PATH, "secret": secret}
+        [account] = cloud.accounts
+        settings = {
+            "plugin": "disruptive",
+            "listener": context.listener,
+            "path": _PATH,
+            "secret": secret,
+            "url": cloud.rest_url,
+            "token_url": cloud.token_url,
+            "ca_file": str(context.ca_file),
+            "project": project.id,
+            "service_account_key": account.key,
+            "service_account_secret": account.secret,
+            "service_account_email": account.email,
+        }
         yield Emulation("source:sensors", settings, run)
 
 

@@ -114,6 +114,14 @@ def test_a_push_and_the_same_event_in_the_history_are_known_once(sample_lines):
     assert decode_event(push, received=RECEIVED).key == decode_event(push["event"], received=RECEIVED).key
 
 
+def test_an_event_of_the_history_in_the_shape_of_a_push_is_the_push(sample_lines):
+    push = sample_lines[1]["body"]
+    made = {"event": push["event"], "labels": dict(push["labels"]), "metadata": dict(push["metadata"])}
+    assert decode_event(made, received=RECEIVED) == decode_event(push, received=RECEIVED)
+    other = {"event": push["event"], "labels": {"name": "renamed since"}, "metadata": {}}
+    assert decode_event(other, received=RECEIVED).key == decode_event(push, received=RECEIVED).key
+
+
 # Devices
 
 
@@ -160,6 +168,11 @@ def test_labels_of_people_win():
         "metadata.productNumber": "100011",
         "deviceType": "a fridge",
     }
+
+
+def test_labels_are_not_looked_for_inside_the_event():
+    plain = {"eventId": "a", "eventType": "touch", "labels": {"name": "x"}}
+    assert decode_event({"event": plain}, received=RECEIVED).labels == {}
 
 
 @pytest.mark.parametrize("labels", [None, [], "name", 3])
@@ -234,6 +247,46 @@ def test_a_missing_time_is_taken_from_the_next_best(timestamp, update, event_tim
     assert (event.time, event.readings[0].time) == (day(event_time), day(reading_time))
 
 
+@pytest.mark.parametrize(
+    ("text", "microsecond", "hour"),
+    [
+        ("2024-05-29T10:34:03Z", 0, 10),
+        ("2024-05-29T10:34:03.971Z", 971000, 10),
+        ("2024-05-29T10:34:03.970415Z", 970415, 10),
+        ("2024-05-29T10:34:03.970415999Z", 970415, 10),
+        ("2024-05-29T10:34:03.970415+00:00", 970415, 10),
+        ("2024-05-29T08:34:03.970415-02:00", 970415, 10),
+    ],
+)
+def test_a_time_may_have_any_number_of_digits(text, microsecond, hour):
+    event = event_of("touch", {"updateTime": text}, timestamp=text)
+    assert event.time == event.readings[0].time == datetime(2024, 5, 29, hour, 34, 3, microsecond, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("text", ["", "-", "2024-05-29", "2024-05-29T10:34:60Z", "2024-05-29T10:34:03+00:00Z"])
+def test_what_is_no_time_is_as_if_it_were_missing(text):
+    assert event_of("touch", {"updateTime": text}, timestamp=text).readings[0].time == RECEIVED
+
+
+def test_an_old_event_is_as_good_as_a_new_one():
+    event = event_of("touch", {"updateTime": "1970-01-01T00:00:00Z"}, timestamp="1970-01-01T00:00:00Z")
+    assert (event.time.year, values_of(event)) == (1970, [("touch", 1)])
+
+
+@pytest.mark.parametrize("event_type", ["temperature", "humidity"])
+def test_values_that_a_sensor_stored_while_it_was_offline_are_marked(event_type):
+    inner = {"value": 21, "temperature": 21, "isBackfilled": True, "updateTime": "2024-05-28T10:34:00Z"}
+    event = event_of(event_type, inner)
+    assert event.labels["event.isBackfilled"] == "true"
+    assert event.readings[0].time.isoformat() == "2024-05-28T10:34:00+00:00"
+
+
+def test_a_heartbeat_of_thirty_samples_is_thirty_readings():
+    samples = [{"value": n, "sampleTime": f"2024-05-29T10:{n:02}:00Z"} for n in reversed(range(30))]
+    event = event_of("temperature", {"value": 29, "updateTime": "2024-05-29T10:29:00Z", "samples": samples})
+    assert [reading.value for reading in event.readings] == list(range(30))
+
+
 # States
 
 
@@ -294,6 +347,33 @@ def test_what_is_not_known_gives_no_reading_and_stays_in_the_data(event_type, in
 
 def test_a_network_status_of_2020_has_no_rssi():
     assert values_of(event_of("networkStatus", {"signalStrength": 45})) == [("signalStrength", 45)]
+
+
+def test_the_humidity_is_not_its_temperature():
+    assert values_of(event_of("humidity", {"temperature": 22, "relativeHumidity": 40})) == [
+        ("relativeHumidity", 40),
+        ("temperature", 22),
+    ]
+
+
+def test_a_change_of_labels_has_no_reading_and_is_kept_whole():
+    changes = {"added": {"a": "b"}, "modified": {"c": "d"}, "removed": ["e"]}
+    plain = {"eventId": "a", "eventType": "labelsChanged", "data": changes, "timestamp": "2024-05-29T10:34:03Z"}
+    event = decode_event({"event": plain}, received=RECEIVED)
+    assert (event.readings, event.labels) == ((), {})
+    assert event.time == datetime(2024, 5, 29, 10, 34, 3, tzinfo=UTC)
+    assert event.data["event"]["data"] == changes
+
+
+def test_a_battery_status_with_new_fields_is_still_a_percentage():
+    inner = {"percentage": 12, "state": "LOW", "estimatedRemainingYears": 0.5}
+    assert values_of(event_of("batteryStatus", inner)) == [("batteryStatus", 12)]
+
+
+def test_the_samples_have_every_event_type_that_dt_has(sample_lines):
+    bodies = [line["body"] for line in sample_lines]
+    types = {body.get("event", body)["eventType"] for body in bodies}
+    assert len(types - {"unknownEvent"}) == 19
 
 
 # What is no event

@@ -4,22 +4,28 @@ import ssl
 from base64 import b64decode
 from collections import defaultdict
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from random import Random
 
 import httpx
 import pytest
 import trio
 import trustme
+from attrs import evolve, fields
 
-from bridge.api import Answer, EmulatorContext, HangUp, Refusal, Secret, serve_http
+from bridge.api import Answer, EmulatorContext, HangUp, Refusal, Secret, Url, serve_http
+from bridge.testing.fakes import fake_source_context
 from bridge_plugins.disruptive.emulator import Delivery, open_emulator
 from bridge_plugins.disruptive.emulator_devices import open_devices
 from bridge_plugins.disruptive.emulator_requests import Faults
-from bridge_plugins.disruptive.webhook import Settings, make_receive
+from bridge_plugins.disruptive.history import open_history
+from bridge_plugins.disruptive.settings import Settings
+from bridge_plugins.disruptive.webhook import make_receive
 
 SECRET = "test-secret"
 SOON = Delivery(spacing=0.01, jitter=0)
+BRIEF = Delivery(spacing=0.01, jitter=0, keep=timedelta(milliseconds=50))
 
 
 class Network(httpx.AsyncHTTPTransport):
@@ -68,7 +74,7 @@ class Receiver:
 
 @asynccontextmanager
 async def pushing_to(handler, **settings):
-    settings = {"delivery": SOON, "random": Random(1), **settings}
+    settings = {"delivery": SOON, "random": Random(1), "verify": False, **settings}
     async with serve_http(handler) as url, open_emulator(f"{url}/dt", SECRET, **settings) as connector:
         with trio.fail_after(20):
             yield connector
@@ -211,24 +217,106 @@ async def test_a_bridge_that_comes_and_goes_loses_nothing():
     assert receiver.event_ids == published == set(connector.acknowledged)
 
 
-async def test_the_demo_pushes_readings_of_all_its_devices_over_tls(tmp_path):
-    authority = trustme.CA()
+@pytest.fixture(scope="session")
+def authority():
+    return trustme.CA()
+
+
+@pytest.fixture(scope="session")
+def server_tls(authority):
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost", "127.0.0.1").configure_cert(tls)
+    return tls
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+async def test_a_body_that_ends_too_soon_is_not_taken_for_an_event(authority, server_tls, encrypted):
+    receiver = Receiver()
+    trusted = ssl.create_default_context()
+    authority.configure_trust(trusted)
+    settings = {"delivery": SOON, "random": Random(1), "verify": trusted, "faults": Faults(half_closed=1)}
+    with trio.fail_after(20):
+        async with (
+            serve_http(receiver, tls=server_tls if encrypted else None) as url,
+            open_emulator(f"{url}/dt", SECRET, **settings) as connector,
+        ):
+            published = publish_some(connector)
+            await connector.drained()
+    assert connector.outcomes == {"half-closed, no answer": 6, "200": 6}
+    assert (receiver.event_ids, receiver.times_received) == (published, 6)
+
+
+async def test_a_certificate_that_nobody_trusts_is_a_failure(server_tls):
+    receiver = Receiver()
+    with trio.fail_after(20):
+        async with (
+            serve_http(receiver, tls=server_tls) as url,
+            open_emulator(f"{url}/dt", SECRET, delivery=BRIEF) as connector,
+        ):
+            event_id = connector.publish("touch", "d")
+            await connector.drained()
+    assert (connector.lost, set(connector.outcomes)) == ({event_id}, {"ConnectError"})
+    assert receiver.events == {}
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", "400"),
+        (b"nonsense\r\n", "half-closed, no answer"),
+    ],
+)
+async def test_a_half_closed_connection_still_hears_an_answer(answer, outcome):
+    async def refuse(stream):
+        received = b""
+        while some := await stream.receive_some(4096):
+            received += some
+        await stream.send_all(answer)
+        assert b"\r\n\r\n{" in received
+        await stream.aclose()
+
+    async with trio.open_nursery() as nursery:
+        [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        nursery.start_soon(trio.serve_listeners, refuse, [listener])
+        url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}/dt"
+        with trio.fail_after(20):
+            faults = Faults(half_closed=1, attempts=1000)
+            async with open_emulator(url, SECRET, delivery=BRIEF, faults=faults) as connector:
+                connector.publish("touch", "d")
+                await connector.drained()
+        nursery.cancel_scope.cancel()
+    assert set(connector.outcomes) == {outcome}
+
+
+@pytest.mark.parametrize("fault", ["half_closed", "cut_before_answer"])
+async def test_a_bridge_that_is_away_is_a_failure_like_others(fault):
+    async with serve_http(Receiver()) as url:
+        pass
+    faults = Faults(**{fault: 1})
+    with trio.fail_after(20):
+        async with open_emulator(url, SECRET, delivery=BRIEF, faults=faults) as connector:
+            event_id = connector.publish("touch", "d")
+            await connector.drained()
+    assert connector.lost == {event_id}
+    assert set(connector.outcomes) <= {"OSError", "ConnectionRefusedError", "ConnectError"}
+
+
+async def test_the_demo_pushes_readings_of_all_its_devices_over_tls(tmp_path, authority, server_tls):
     certificate = authority.issue_cert("localhost", "127.0.0.1")
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
-    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    certificate.configure_cert(tls)
+    certificate.private_key_and_cert_chain_pem.write_to_path(tmp_path / "both.pem")
     receivers = []
 
     async def receive(request):
         return await receivers[0](request)
 
-    async with serve_http(receive, tls=tls) as url:
+    async with serve_http(receive, tls=server_tls) as url:
         context = EmulatorContext(
             bridge_url=url,
             listener="public",
             ca_file=tmp_path / "ca.pem",
-            certificate=tmp_path / "unused.pem",
-            key=tmp_path / "unused.pem",
+            certificate=tmp_path / "both.pem",
+            key=tmp_path / "both.pem",
             random=Random(1),
             arrived=lambda *_: None,
         )
@@ -236,14 +324,27 @@ async def test_the_demo_pushes_readings_of_all_its_devices_over_tls(tmp_path):
             assert emulation.section == "source:sensors"
             assert emulation.settings["plugin"] == "disruptive"
             assert emulation.settings["listener"] == "public"
-            receivers.append(Receiver(path=emulation.settings["path"], secret=Secret(emulation.settings["secret"])))
+            settings = settings_of(emulation)
+            receivers.append(Receiver(path=settings.path, secret=settings.secret))
             with trio.fail_after(20):
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(emulation.run, 500.0)
                     await receivers[0].enough.wait()
                     nursery.cancel_scope.cancel()
+                # The bridge of the demo may read back, too.
+                reading = evolve(fake_source_context("sensors"), now=lambda: datetime.now(UTC))
+                async with open_history(settings, reading) as history:
+                    assert len(await history.parts()) == 6
     events = receivers[0].events.values()
     assert len({event.device for event in events}) == 6
     assert all(event.labels["name"] for event in events)
     assert all(event.readings for event in events)
     assert receivers[0].reasons == []
+
+
+def settings_of(emulation):
+    """Read the demo's settings as a bridge does."""
+    made = {"secret": Secret, "service_account_secret": Secret, "ca_file": Path, "url": Url, "token_url": Url}
+    texts = {name: text for name, text in emulation.settings.items() if name not in ("plugin", "listener")}
+    assert texts.keys() <= {field.name for field in fields(Settings)}
+    return Settings(**{name: made.get(name, str)(text) for name, text in texts.items()})

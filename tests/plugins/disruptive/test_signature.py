@@ -62,19 +62,54 @@ def test_golden_requests_are_accepted_or_refused_by_their_hashes(sample_lines, r
     assert seen == set(expected)
 
 
-def test_a_captured_request_is_refused_years_later(signed_requests, request_with):
-    real = signed_requests[0]
-    receive = make_receive(Settings(secret=Secret(real["secret"])), lambda: datetime.now(UTC))
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_captured_request_is_refused_years_later(signed_requests, request_with, number):
+    real = signed_requests[number]
+    settings = Settings(secret=Secret(real["secret"]), legacy_sha1=True)
+    receive = make_receive(settings, lambda: datetime.now(UTC))
     assert "expired" in refused(receive, request_with(real["body"].encode(), real["token"]))
 
 
-def test_any_changed_byte_of_the_body_is_refused(signed_requests, request_with, receive_at):
-    real = signed_requests[0]
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_real_request_is_accepted_for_an_hour_and_no_second_longer(signed_requests, request_with, receive_at, number):
+    real = signed_requests[number]
+    issued, expires = real["payload"]["iat"], real["payload"]["exp"]
+    assert expires - issued == 3600
+    request = request_with(real["body"].encode(), real["token"])
+    for now in (issued, expires - 1):
+        assert receive_at(now, leeway=NO_LEEWAY, legacy_sha1=True)(request).events
+    assert "not valid yet" in refused(receive_at(issued - 1, leeway=NO_LEEWAY, legacy_sha1=True), request)
+    assert "expired" in refused(receive_at(expires, leeway=NO_LEEWAY, legacy_sha1=True), request)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_any_changed_byte_of_the_body_is_refused(signed_requests, request_with, receive_at, number):
+    real = signed_requests[number]
     body = real["body"].encode()
-    receive = receive_at(real["payload"]["iat"])
+    receive = receive_at(real["payload"]["iat"], legacy_sha1=True)
     for place in range(len(body)):
         changed = body[:place] + bytes([body[place] ^ 1]) + body[place + 1 :]
         assert "does not match" in refused(receive, request_with(changed, real["token"]))
+
+
+def test_a_body_that_says_the_same_in_other_bytes_is_refused(signed_requests, request_with, receive_at):
+    real = signed_requests[0]
+    same = json.dumps(json.loads(real["body"])).encode()
+    assert "does not match" in refused(receive_at(real["payload"]["iat"]), request_with(same, real["token"]))
+
+
+def test_every_sample_is_accepted_when_it_is_signed(sample_lines, request_with, receive_at, sign, claims_for):
+    for line in sample_lines:
+        body = json.dumps(line["body"]).encode()
+        [event] = receive_at()(request_with(body, sign(claims_for(body)))).events
+        assert event.data == line["body"]
+
+
+def test_a_token_that_is_seen_twice_is_no_error(signed_requests, request_with, receive_at):
+    real = signed_requests[0]
+    receive = receive_at(real["payload"]["iat"])
+    first, second = (receive(request_with(real["body"].encode(), real["token"])).events for _ in range(2))
+    assert first[0].key == second[0].key
 
 
 @given(data=st.data())

@@ -1,44 +1,24 @@
 """The source: settings, answers, and what is kept."""
 
 from base64 import b64decode
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from hashlib import sha256
 
 import pytest
 import trio
-from attrs import define, field
 from hypothesis import given
 from hypothesis import strategies as st
 
 import bridge_plugins.disruptive
-from bridge.api import Duration, Refusal, Secret, SettingError, SourceContext
-from bridge_plugins.disruptive.webhook import Settings, make_receive, run
+from bridge.api import Duration, NetworkAddress, Refusal, Secret, SettingError
+from bridge.config.schema import ListenerSettings
+from bridge.http.messages import RequestReader
+from bridge.testing.fakes import FakeMount, FakeReport, FixedClock, fake_source_context
+from bridge_plugins.disruptive.settings import Settings
+from bridge_plugins.disruptive.webhook import make_receive, run
 
 NOW = datetime(2024, 5, 29, 10, 34, 4, tzinfo=UTC)
 BODY = b'{"event":{"eventId":"a","eventType":"touch","targetName":"projects/p/devices/d","data":{"touch":{}}}}'
-
-
-@define
-class Host:
-    """What the core gives to a source, written down."""
-
-    routes: dict = field(factory=dict)
-    reports: list = field(factory=list)
-
-    @contextmanager
-    def mount(self, path, receive, *, methods=("POST",)):
-        self.routes[path] = receive
-        try:
-            yield
-        finally:
-            del self.routes[path]
-
-    def report(self, text, *, problem=False):
-        self.reports.append((text, problem))
-
-    def context(self):
-        return SourceContext("sensors", None, self.mount, None, self.report, lambda: NOW, lambda: 0.5)
 
 
 def open_settings(**settings):
@@ -58,6 +38,7 @@ def open_settings(**settings):
         ({"secret": Secret("s"), "header_name": "X-Key"}, "header_value"),
         ({"secret": Secret("s"), "header_value": Secret("v")}, "header_name"),
         ({"secret": Secret("s"), "header_value": Secret("v"), "header_name": "X-DT-Signature"}, "header_name"),
+        ({"secret": Secret("s"), "header_value": Secret("v"), "header_name": "DT-Asymmetric-Signature"}, "header_name"),
         ({"secret": Secret("s"), "header_value": Secret(" v"), "header_name": "X-Key"}, "header_value"),
     ],
 )
@@ -103,20 +84,21 @@ def test_the_plugin_offers_one_source_and_one_emulator():
 
 
 async def reports_of(settings, *requests):
-    """Run the source, hand it requests, and give what it reported."""
-    host = Host()
+    """Run the source, hand it requests, and give what it reported, with whether it is a problem."""
+    mount, report = FakeMount(), FakeReport()
+    context = fake_source_context("sensors", mount=mount, report=report, clock=FixedClock(NOW))
     async with trio.open_nursery() as nursery:
 
         async def started(task_status):
-            await run(settings, host.context(), task_status=task_status)
+            await run(settings, context, task_status=task_status)
 
         await nursery.start(started)
-        assert list(host.routes) == [settings.path]
+        assert list(mount.routes) == [settings.path]
         for request in requests:
-            host.routes[settings.path](request)
+            mount.routes[settings.path](request)
         nursery.cancel_scope.cancel()
-    assert host.routes == {}
-    return host.reports
+    assert mount.routes == {}
+    return [(text, text in report.problems) for text in report.texts]
 
 
 async def test_the_route_is_mounted_while_the_source_runs():
@@ -203,6 +185,15 @@ def test_a_forged_body_is_not_even_parsed(request_with, receive_at):
     with pytest.raises(Refusal) as caught:
         receive_at()(request_with(b"no JSON", "e30.e30.e30"))
     assert caught.value.status == 401
+
+
+@pytest.mark.parametrize("name", [b"X-Dt-Signature", b"x-dt-signature", b"X-DT-SIGNATURE"])
+def test_a_signature_is_found_in_whatever_case_its_name_is_sent(receive_at, sign, claims_for, name):
+    reader = RequestReader(ListenerSettings(address=NetworkAddress("127.0.0.1", 0)))
+    head = b"POST /disruptive HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n%s: %s\r\n\r\n"
+    reader.receive_data(head % (name, sign(claims_for(BODY)).encode()) + b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY))
+    request = reader.next_event()
+    assert receive_at()(request).events[0].kind == "touch"
 
 
 # The static header
