@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hmac
 from base64 import b64decode
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from bridge.api import Refusal, Request
@@ -22,10 +22,14 @@ Authenticate: TypeAlias = Callable[[Request], None]
 def make_authenticate(settings: Settings) -> Authenticate:
     """Make the function that checks the credentials these settings ask for."""
     checks: list[Authenticate] = []
+    pairs = list(settings.callers.items())
     if settings.username is not None and settings.basic_password is not None:
-        checks.append(_basic(f"{settings.username}:{settings.basic_password.reveal()}".encode()))
+        pairs.append((settings.username, settings.basic_password))
+    if pairs:
+        checks.append(_basic([f"{name}:{password.reveal()}".encode() for name, password in pairs]))
     if settings.bearer_token is not None:
-        checks.append(_bearer(settings.bearer_token.reveal().encode()))
+        tokens = (settings.bearer_token, *settings.previous_bearer_token)
+        checks.append(_bearer([token.reveal().encode() for token in tokens]))
     if settings.api_key_header is not None and settings.api_key is not None:
         checks.append(_api_key(settings.api_key_header.lower(), settings.api_key.reveal().encode()))
 
@@ -36,7 +40,7 @@ def make_authenticate(settings: Settings) -> Authenticate:
     return authenticate
 
 
-def _basic(expected: bytes) -> Authenticate:
+def _basic(expected: Sequence[bytes]) -> Authenticate:
     challenge = (("WWW-Authenticate", 'Basic realm="bridge", charset="UTF-8"'),)
 
     def check(request: Request) -> None:
@@ -46,16 +50,19 @@ def _basic(expected: bytes) -> Authenticate:
             given = b""
         except Refusal as refusal:
             raise Refusal(401, refusal.reason, headers=challenge) from None
-        if not hmac.compare_digest(given, expected):
-            raise Refusal(401, "user name and password are not the configured ones", headers=challenge)
+        matches = [hmac.compare_digest(given, pair) for pair in expected]
+        if not any(matches):
+            raise Refusal(401, "user name and password are not configured ones", headers=challenge)
 
     return check
 
 
-def _bearer(expected: bytes) -> Authenticate:
+def _bearer(expected: Sequence[bytes]) -> Authenticate:
     def check(request: Request) -> None:
-        if not same_text(_authorization(request, "bearer"), expected):
-            raise Refusal(401, "the bearer token is not the configured one")
+        given = _authorization(request, "bearer")
+        matches = [same_text(given, token) for token in expected]
+        if not any(matches):
+            raise Refusal(401, "the bearer token is not a configured one")
 
     return check
 

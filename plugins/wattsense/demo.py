@@ -1,8 +1,12 @@
-"""Towers for the demo: a few buildings whose values move slowly, sent by the stand-in for the Wattsense cloud."""
+"""Towers for the demo: a few buildings whose values move slowly, sent by the stand-in for the Wattsense cloud.
+
+The stand-in for the REST API beside it has the same values, so that the bridge can read back what it missed.
+"""
 
 from __future__ import annotations
 
 import random
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -11,7 +15,9 @@ import trio
 from attrs import define, frozen
 
 from bridge.api import Emulation, EmulatorContext
-from bridge_plugins.wattsense.emulator import Emulator, Sending, open_emulator
+from bridge_plugins.wattsense.emulator import Emulator, open_emulator
+from bridge_plugins.wattsense.emulator_options import Sending
+from bridge_plugins.wattsense.emulator_rest import RestOptions, open_rest_service
 
 PATH = "/wattsense"
 HEADER = "X-Signature-SHA256"
@@ -50,6 +56,9 @@ class Point:
 async def open_emulation(context: EmulatorContext) -> AsyncIterator[Emulation]:
     """Open towers that call the demo's bridge."""
     secret = f"{context.random.getrandbits(128):032x}"
+    options = RestOptions(key="demo", secret=f"{context.random.getrandbits(128):032x}", page_size=100, sparse=True)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(context.certificate, context.key)
     settings = {
         "plugin": "wattsense",
         "listener": context.listener,
@@ -58,15 +67,20 @@ async def open_emulation(context: EmulatorContext) -> AsyncIterator[Emulation]:
         "signature": "bare-hex",
         "signature_header": HEADER,
     }
-    async with open_emulator(
-        context.bridge_url + PATH,
-        preset="bare-hex",
-        secret=secret,
-        header=HEADER,
-        sending=Sending(framing="array"),
-        rng=context.random,
-        ca_file=context.ca_file,
-    ) as emulator:
+    async with (
+        open_emulator(
+            context.bridge_url + PATH,
+            preset="bare-hex",
+            secret=secret,
+            header=HEADER,
+            sending=Sending(framing="array"),
+            rng=context.random,
+            ca_file=context.ca_file,
+        ) as emulator,
+        open_rest_service(emulator.store, options, tls=tls) as rest,
+    ):
+        settings |= {"url": rest.url, "rest_key": options.key, "rest_secret": options.secret}
+        settings["ca_file"] = str(context.ca_file)
         yield Emulation("source:towers", settings, partial(_publish_for_ever, emulator, context.random))
 
 

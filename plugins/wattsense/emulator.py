@@ -1,11 +1,12 @@
 """Stand-in for the Wattsense cloud: it calls a bridge's webhook, as well and as badly as one may.
 
 publish ─▶ lane (a share of the devices, in order) ─▶ requests, signed anew each time ─▶ bridge
-                                         ^── not 2xx, or no answer: after a pause ──┘
+   │                                     ^── not 2xx, or no answer: after a pause ──┘
+   └─▶ store, from which the stand-in for the REST API answers
 
 A value is known by (device, property, milliseconds since the epoch), which the bridge's events carry unchanged: what is
-in ``acknowledged`` and never reaches a destination was lost. Method, framing, retries and time-outs of the real cloud
-are not published, so each is an option here. Faults are requests beside the proper ones: none makes a value go missing.
+in ``acknowledged`` and never reaches a destination was lost. How the cloud calls, and what goes wrong, are options
+(``emulator_options.py``). Faults are requests beside the proper ones: none but ``lost`` makes a value go missing.
 """
 
 from __future__ import annotations
@@ -18,18 +19,27 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from math import inf
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 import httpx
 import orjson
 import trio
-from attrs import Factory, define, frozen
+from attrs import Factory, define
 
-from bridge_plugins.wattsense.emulator_messages import HOUR, Body, Item, framed, oversized, unwanted_items
+from bridge_plugins.wattsense.emulator_messages import (
+    HOUR,
+    Body,
+    Item,
+    framed,
+    opaque_messages,
+    oversized,
+    unwanted_items,
+)
+from bridge_plugins.wattsense.emulator_options import Faults, Sending
 from bridge_plugins.wattsense.emulator_signing import Headers, Message, Sign, signer
+from bridge_plugins.wattsense.emulator_store import Store
 
 ValueId: TypeAlias = tuple[str, str, int]
 """Device, property, milliseconds since the epoch."""
@@ -38,48 +48,6 @@ Channel: TypeAlias = trio.MemoryReceiveChannel[tuple[ValueId, Item]]
 
 WAITING = 1000  # values that a lane holds before publish waits
 WRONG_SECRET = "d3Jvbmc="  # noqa: S105  # "wrong" in base64, so that every preset can sign with it
-
-
-@frozen
-class Sending:
-    """How the cloud calls. The defaults are what is assumed of the real one."""
-
-    method: Literal["POST", "PUT"] = "POST"
-    framing: Literal["object", "array", "data"] = "object"
-    content_type: str = "application/json"
-    gzip: bool = False
-    chunked: bool = False
-    most_items: int = 50
-    """Most values in one request, where the framing allows several."""
-    lanes: int = 4
-    """Requests at one time; the values of a device stay in one lane, and so in order."""
-    timeout: float = 5.0
-    """Seconds to wait for an answer."""
-    retries: float = inf
-    """Attempts after the first; 0 for a cloud that tries once."""
-    pauses: Sequence[float] = (0.1,)
-    """Seconds before each retry; the last one is repeated."""
-
-
-@frozen
-class Faults:
-    """What goes wrong: the share, from 0 to 1, of the requests that it happens to."""
-
-    duplicates: float = 0.0
-    """A second connector delivers the same request once more."""
-    reordered: float = 0.0
-    """The values that wait are sent in any order."""
-    unwanted: float = 0.0
-    """An array of items that are no live numbers is sent before."""
-    bad_signature: float = 0.0
-    """The request is sent before, signed with another secret."""
-    stale: float = 0.0
-    """The request is sent before, signed as of an hour ago."""
-    malformed: float = 0.0
-    """Half of the body is sent before, properly signed."""
-    oversized: float = 0.0
-    """A body of ``oversized_bytes`` is sent before."""
-    oversized_bytes: int = 2 << 20
 
 
 @define(eq=False)
@@ -92,6 +60,8 @@ class Emulator:
     """What was never answered with success, within the retries."""
     answers: Counter[tuple[str, int]]
     """How often each cause of a request (a fault, a route) was answered with each status; 0 is no answer."""
+    store: Store
+    """Every value that was published."""
 
     _url: str
     _client: httpx.AsyncClient
@@ -119,9 +89,10 @@ class Emulator:
             timestamp = max(self._milliseconds(), self._newest.get((device, property_), 0) + 1)
             self._newest[device, property_] = timestamp
         known_as = (device, property_, timestamp)
-        item = {"deviceId": device, "property": property_, "timestamp": timestamp, "payload": value}
+        item = {"deviceId": device, "property": property_, "timestamp": timestamp, "payload": value} | members
+        self.store.add(item)
         self._under_way += 1
-        await self._lanes[zlib.crc32(device.encode()) % len(self._lanes)].send((known_as, item | members))
+        await self._lanes[zlib.crc32(device.encode()) % len(self._lanes)].send((known_as, item))
         return known_as
 
     async def drained(self) -> None:
@@ -150,7 +121,7 @@ class Emulator:
         :param signed_at: milliseconds since the epoch; default now.
         """
         content = gzip.compress(body, 1) if self._sending.gzip else body
-        url = f"{self._url}/{route}"
+        url = f"{self._url}/{route}" + (f"?{self._sending.query}" if self._sending.query else "")
         parts = urlsplit(url)
         message = Message(
             method=self._sending.method,
@@ -188,11 +159,13 @@ class Emulator:
                 await self._settle(waiting[start : start + size])
 
     async def _settle(self, values: Sequence[tuple[ValueId, Item]]) -> None:
-        body = orjson.dumps(framed(self._sending.framing, [item for _, item in values]))
+        items = [{**item, **self._sending.members} for _, item in values]
+        body = orjson.dumps(framed(self._sending.framing, items))
         await self._go_wrong(body)
-        settled = self.acknowledged if await self._insist(body) else self.given_up
+        lost = self._happens(self._faults.lost)
+        settled = self.acknowledged if not lost and await self._insist(body) else self.given_up
         settled.update(known_as for known_as, _ in values)
-        if self._happens(self._faults.duplicates):
+        if not lost and self._happens(self._faults.duplicates):
             await self.send_body("values", body, cause="duplicates")
         self._under_way -= len(values)
         async with self._settled:
@@ -221,6 +194,12 @@ class Emulator:
             await self.send_body("values", body[: len(body) // 2], cause="malformed")
         if self._happens(self._faults.oversized):
             await self.send_body("values", oversized(self._faults.oversized_bytes), cause="oversized")
+
+        if self._happens(self._faults.opaque):
+            for cause, document in opaque_messages(now).items():
+                route = "values" if cause == "unknown" else cause
+                await self.send_body(route, orjson.dumps(document), cause=cause)
+            await self.send_body("unknown", b"{}", cause="unknown-route")
 
     def _happens(self, share: float) -> bool:
         return self._rng.random() < share
@@ -274,6 +253,7 @@ async def open_emulator(
             acknowledged=set(),
             given_up=set(),
             answers=Counter(),
+            store=Store(),
             url=url.rstrip("/"),
             client=client,
             sign=signer(preset, secret, header=header, key_id=key_id),

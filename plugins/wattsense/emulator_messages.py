@@ -38,6 +38,31 @@ def unwanted_items(milliseconds: int) -> list[Any]:
     ]
 
 
+def payloads() -> list[Any]:
+    """Give a payload of each type that a value may have (property kinds of the REST configuration)."""
+    return [21, 21.5, -0.0, True, False, "21.5", "open", {"monday": [{"start": "08:00", "value": 1}]}, [1, 2], None]
+
+
+def opaque_messages(milliseconds: int) -> dict[str, Any]:
+    """Give an event, an alarm and a message of an unknown kind, by cause; made up, since no body is published.
+
+    :param milliseconds: now, since the epoch.
+    """
+    return {
+        "events": {"deviceId": "tower-1", "type": "DEVICE_STATUS", "status": "OFFLINE", "timestamp": milliseconds},
+        "alarms": [
+            {
+                "alertId": f"alert-{milliseconds}",
+                "deviceId": "tower-1",
+                "status": "open",
+                "severity": "critical",
+                "timestamp": milliseconds,
+            }
+        ],
+        "unknown": {"kind": "heartbeat", "timestamp": milliseconds},
+    }
+
+
 class Body(httpx.AsyncByteStream):
     """The body of one request, in three pieces, so that a chunked one has several chunks.
 

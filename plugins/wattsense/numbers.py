@@ -10,18 +10,28 @@ import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from bridge.api import JSON, Value
-from bridge_plugins.wattsense.settings import Settings
+
+if TYPE_CHECKING:
+    from bridge_plugins.wattsense.settings import Settings
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MILLISECOND = timedelta(milliseconds=1)
 LONGEST_NUMBER = 64  # characters; more digits than any number that a sensor means
 MICROSECONDS = {"s": 1_000_000, "ms": 1_000, "us": 1}
 
 
 class Dropped(Exception):
-    """A value that is kept and not forwarded; the text is the reason, one word."""
+    """A value that is kept and not forwarded."""
+
+    def __init__(self, reason: str, why: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        """One word, to count by."""
+        self.why = why
+        """A sentence for a person; empty where the word says it all."""
 
 
 def value_of(item: Mapping[str, JSON], settings: Settings) -> Value:
@@ -29,7 +39,7 @@ def value_of(item: Mapping[str, JSON], settings: Settings) -> Value:
     if settings.prefer == "scaled":
         scaled = item.get("scaledPayload")
         if isinstance(scaled, str):
-            scaled = _number_in(scaled)
+            scaled = number_in(scaled)
         if isinstance(scaled, int | float) and not isinstance(scaled, bool):
             return scaled
     return _payload(item.get("payload"), settings)
@@ -43,7 +53,7 @@ def _payload(payload: JSON, settings: Settings) -> Value:
     if isinstance(payload, int | float):
         return payload
     if isinstance(payload, str):
-        number = _number_in(payload) if settings.numeric_strings else None
+        number = number_in(payload) if settings.numeric_strings else None
         if number is not None:
             return number
         if settings.strings == "text":
@@ -54,7 +64,7 @@ def _payload(payload: JSON, settings: Settings) -> Value:
     raise Dropped("object" if isinstance(payload, dict) else "array")
 
 
-def _number_in(text: str) -> int | float | None:
+def number_in(text: str) -> int | float | None:
     """Read a decimal number; None if the text is anything else. Spelled as in JSON, a leading plus allowed."""
     text = text.strip()
     if len(text) > LONGEST_NUMBER or re.fullmatch(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?", text) is None:
@@ -78,6 +88,19 @@ def time_of(timestamp: JSON, unit: Literal["auto", "ms", "s"]) -> datetime:
         return EPOCH + timedelta(microseconds=timestamp * MICROSECONDS[_unit(timestamp) if unit == "auto" else unit])
     except OverflowError:
         raise ValueError("timestamp is beyond the year 9999") from None
+
+
+def moment_of(value: JSON, unit: Literal["auto", "ms", "s"]) -> datetime:
+    """Read a time since the epoch, or one in RFC 3339 with a zone. :raises ValueError: if it is neither."""
+    if not isinstance(value, str):
+        return time_of(value, unit)
+    time = datetime.fromisoformat(value)
+    if time.tzinfo is None:
+        raise ValueError("the time has no zone")
+    try:
+        return time.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("the time is outside of the years 1 to 9999") from None
 
 
 def _unit(timestamp: int) -> str:

@@ -8,6 +8,9 @@ API (vendor documentation; that the webhook could use it, and its tolerance, are
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
+
+from attrs import evolve
 
 from bridge_plugins.wattsense.signature import Scheme
 
@@ -46,3 +49,42 @@ PRESETS: Mapping[str, Scheme] = {
     ),
     "none": Scheme("none"),
 }
+
+SEPARATORS: Mapping[str, str] = {"comma": ",", "semicolon": ";", "blank": " "}
+
+OVERRIDES: Mapping[str, str] = {
+    "signature_hash": "hash",
+    "signature_encoding": "encoding",
+    "signature_prefix": "prefix",
+    "signature_template": "template",
+    "signature_omit_empty_lines": "omit_empty_lines",
+    "signature_list_separator": "list_separator",
+    "signature_list_key": "list_key",
+    "signature_timestamp_unit": "timestamp_unit",
+    "timestamp_header": "timestamp_header",
+    "timestamp_key": "timestamp_key",
+    "id_header": "id_header",
+    "key_id": "key_id",
+    "public_path_prefix": "public_path_prefix",
+    "signature_header": "header",
+    "token_parameter": "parameter",
+    "token_member": "member",
+    "signed_body": "body",
+}
+"""Settings that replace a field of the preset, and that field."""
+
+
+def overridden(preset: str, given: Mapping[str, Any], *, tolerance: float) -> Scheme:
+    """Give a preset in which some fields are replaced by values as they stand in the settings."""
+    fields = dict(given)
+    for name in ("header", "timestamp_header", "id_header"):
+        if name in fields:
+            fields[name] = fields[name].lower()
+    if "list_separator" in fields:
+        fields["list_separator"] = SEPARATORS[fields["list_separator"]]
+    # The two places of a timestamp exclude each other: naming one takes the preset's other away.
+    if "timestamp_header" in fields:
+        fields.setdefault("timestamp_key", "")
+    elif "timestamp_key" in fields:
+        fields["timestamp_header"] = ""
+    return evolve(PRESETS[preset], tolerance=tolerance, **fields)

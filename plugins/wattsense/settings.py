@@ -1,66 +1,40 @@
-"""The settings of ``[source:NAME]`` with ``plugin = wattsense``, and what of them belongs together.
-
-A configuration that would accept more than was meant is refused at start: a secret that nothing uses, a scheme without
-a header, a timestamp that the signature does not cover.
-"""
+"""The settings of ``[source:NAME]`` with ``plugin = wattsense``; ``checks.py`` says what of them belongs together."""
 
 from __future__ import annotations
 
-import re
-from base64 import b64decode
-from binascii import unhexlify
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal
 
-from attrs import evolve, frozen
+from attrs import frozen
 
-from bridge.api import Duration, Secret, SettingError, at_least, between, setting
-from bridge_plugins.wattsense.presets import PRESETS
-from bridge_plugins.wattsense.signature import Scheme, compile_template
-
-SEPARATORS: Mapping[str, str] = {"comma": ",", "semicolon": ";", "blank": " "}
-
-OVERRIDES: Mapping[str, str] = {
-    "signature_hash": "hash",
-    "signature_encoding": "encoding",
-    "signature_prefix": "prefix",
-    "signature_template": "template",
-    "signature_omit_empty_lines": "omit_empty_lines",
-    "signature_list_separator": "list_separator",
-    "signature_list_key": "list_key",
-    "signature_timestamp_unit": "timestamp_unit",
-    "timestamp_header": "timestamp_header",
-    "timestamp_key": "timestamp_key",
-    "id_header": "id_header",
-    "key_id": "key_id",
-    "public_path_prefix": "public_path_prefix",
-    "signature_header": "header",
-    "token_parameter": "parameter",
-    "signed_body": "body",
-}
-"""Settings that replace a field of the preset, and that field."""
-
-TOKEN_SETTINGS = frozenset({"secret", "previous_secret", "signature_header", "signature_prefix", "token_parameter"})
-"""What ``signature = token`` can use."""
-
-HEADER_SETTINGS = ("signature_header", "timestamp_header", "id_header", "api_key_header")
+from bridge.api import Duration, Secret, Size, Table, Url, at_least, between, setting, table
+from bridge_plugins.wattsense import checks
+from bridge_plugins.wattsense.mapping import MessageKind, MessageMapping, compile_mapping
+from bridge_plugins.wattsense.presets import OVERRIDES, overridden
+from bridge_plugins.wattsense.signature import Scheme
 
 
 @frozen
 class Settings:
-    """``[source:NAME]``: one receiver of values, events and alarms."""
+    """``[source:NAME]``: one receiver of values, events and alarms, and the history behind it."""
 
     signature: Literal[
         "github", "bare-hex", "shopify", "stripe", "standard-webhooks", "token", "wattsense-rest", "none"
     ] = setting(help="how requests are signed, a preset; none accepts unsigned requests", example="bare-hex")
     path: str = setting("/wattsense", help="values, events and alarms are received on PATH/values, /events and /alarms")
     secret: Secret | None = setting(None, help="the datastream's secret key", example="${credential:wattsense.secret}")
-    previous_secret: Secret | None = setting(None, help="accepted as well while the secret is being changed")
+    previous_secret: tuple[Secret, ...] = setting(
+        (), help="secrets that are accepted as well, while the secret is being changed"
+    )
     signature_header: str | None = setting(
         None, help="header of the signature or token; bare-hex and token need it", example="X-Signature-SHA256"
     )
     token_parameter: str | None = setting(
         None, help="signature = token: query parameter that carries the token instead of a header"
+    )
+    token_member: str | None = setting(
+        None, help="signature = token: JSON member that carries the token instead of a header; it is not stored"
     )
     signature_hash: Literal["sha1", "sha256", "sha384", "sha512"] | None = setting(
         None, help="hash of the HMAC; default from the preset, as for all settings up to key_id"
@@ -100,9 +74,22 @@ class Settings:
     )
     username: str | None = setting(None, help="HTTP Basic: user name of the caller")
     basic_password: Secret | None = setting(None, help="HTTP Basic: password of the caller")
+    callers: Mapping[str, Secret] = table(
+        help="HTTP Basic: more user names and their passwords, all of them accepted",
+        example="wattsense-new = ${credential:wattsense.new-password}",
+    )
     bearer_token: Secret | None = setting(None, help="token of the caller in 'Authorization: Bearer'")
+    previous_bearer_token: tuple[Secret, ...] = setting(
+        (), help="bearer tokens that are accepted as well, while the token is being changed"
+    )
     api_key_header: str | None = setting(None, help="header of an API key of the caller", example="X-Api-Key")
     api_key: Secret | None = setting(None, help="the API key of the caller")
+    discovery: int = setting(
+        0,
+        help="for set-up only: log the names of the headers and the length of the body of so many first requests, "
+        "refused ones too; never a value",
+        validator=between(0, 1000),
+    )
     prefer: Literal["scaled", "raw"] = setting(
         "scaled", help="value to read: scaledPayload if it is a number, or payload"
     )
@@ -121,112 +108,66 @@ class Settings:
     )
     probe: bool = setting(False, help="answer GET with 200, for callers that test the address")
 
+    alarm_signals: Table = table(
+        help="alarms: signal = JSON path to its value; none: alarms are kept and nothing of them is forwarded",
+        example="alarm-status = $.status",
+    )
+    alarm_numbers: Table = table(
+        help="alarms: text = number, or SIGNAL.text = number for one signal; other texts give no reading",
+        example="open = 1",
+    )
+    alarm_device: str | None = setting(
+        None, help="alarms: JSON path to the device id; none: the device is 'unknown'", example="$.deviceId"
+    )
+    alarm_time: str | None = setting(
+        None, help="alarms: JSON path to the time, as timestamp_unit or RFC 3339; none: the time of receipt"
+    )
+    event_signals: Table = table(help="events: as alarm_signals", example="online = $.status")
+    event_numbers: Table = table(help="events: as alarm_numbers", example="ONLINE = 1")
+    event_device: str | None = setting(None, help="events: as alarm_device", example="$.deviceId")
+    event_time: str | None = setting(None, help="events: as alarm_time")
+    rest_key: str | None = setting(None, help="key of the REST API; with it what was missed is read back")
+    rest_secret: Secret | None = setting(
+        None, help="secret of that key; a READ_ONLY key is enough", example="${credential:wattsense.rest-secret}"
+    )
+    rest_auth: Literal["hmac", "basic"] = setting(
+        "hmac", help="how REST requests are authenticated: each one signed, or key and secret sent as HTTP Basic"
+    )
+    url: Url = setting(Url("https://api.wattsense.com"), help="base URL of the REST API")
+    ca_file: Path | None = setting(None, help="REST: CA certificates, PEM, trusted besides those of the system")
+    timeout: Duration = setting(Duration(20), help="REST: longest wait for an answer", validator=at_least(0.1))
+    answer_limit: Size = setting(Size(8 << 20), help="REST: largest answer", validator=at_least(1024))
+    rest_devices: tuple[str, ...] = setting(
+        (), help="REST: ids of the devices to read back; default all of the account"
+    )
+    rest_parts: Literal["devices", "points"] = setting(
+        "devices", help="REST: read the history of a device at once, or each property by itself"
+    )
+    rest_page_size: int = setting(500, help="REST: values asked for in one request", validator=between(1, 2500))
+
     def __attrs_post_init__(self) -> None:
-        if re.fullmatch(r"/[!$-;=@-~]*", self.path, re.ASCII) is None:
-            raise SettingError("path", f"expected a path that begins with '/', got {self.path!r}")
-        self._check_header_names()
-        self._check_credentials()
-        self._check_scheme()
+        checks.check_receiver(self)
+        checks.check_credentials(self)
+        checks.check_scheme(self)
         self.secrets()
+        self.mapping("event")
+        self.mapping("alarm")
+        checks.check_rest(self)
 
     def scheme(self) -> Scheme:
         """Give the preset with what these settings replace in it."""
         given = {field: getattr(self, name) for name, field in OVERRIDES.items() if getattr(self, name) is not None}
-        for name in ("header", "timestamp_header", "id_header"):
-            if name in given:
-                given[name] = given[name].lower()
-        if "list_separator" in given:
-            given["list_separator"] = SEPARATORS[given["list_separator"]]
-        # The two places of a timestamp exclude each other: naming one takes the preset's other away.
-        if "timestamp_header" in given:
-            given.setdefault("timestamp_key", "")
-        elif "timestamp_key" in given:
-            given["timestamp_header"] = ""
-        return evolve(PRESETS[self.signature], tolerance=float(self.tolerance), **given)
+        return overridden(self.signature, given, tolerance=float(self.tolerance))
 
     def secrets(self) -> tuple[bytes, ...]:
         """Give the bytes of the secrets, the current one first."""
         encoding = self.secret_encoding or ("base64" if self.signature == "standard-webhooks" else "utf-8")
-        named = (("secret", self.secret), ("previous_secret", self.previous_secret))
-        return tuple(_secret_bytes(name, secret, encoding) for name, secret in named if secret is not None)
+        current = () if self.secret is None else (("secret", self.secret),)
+        named = (*current, *(("previous_secret", secret) for secret in self.previous_secret))
+        return tuple(checks.secret_bytes(name, secret, encoding) for name, secret in named)
 
-    def _check_header_names(self) -> None:
-        for name in HEADER_SETTINGS:
-            header = getattr(self, name)
-            if header is not None and re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", header) is None:
-                raise SettingError(name, f"expected the name of a header such as X-Signature, got {header!r}")
-
-    def _check_credentials(self) -> None:
-        for one, other in (("username", "basic_password"), ("api_key_header", "api_key")):
-            if (getattr(self, one) is None) != (getattr(self, other) is None):
-                missing = one if getattr(self, one) is None else other
-                raise SettingError(missing, f"missing; {one} and {other} belong together")
-        if self.username is not None and ":" in self.username:
-            raise SettingError("username", "expected a name without a colon, which HTTP Basic cannot carry")
-        if self.username is not None and self.bearer_token is not None:
-            raise SettingError("bearer_token", "expected either user name and password or a bearer token, got both")
-
-    def _check_scheme(self) -> None:
-        scheme = self.scheme()
-        for name in (*OVERRIDES, "secret", "previous_secret", "secret_encoding"):
-            if getattr(self, name) is not None and not _uses(scheme.kind, name):
-                raise SettingError(name, f"signature = {self.signature} does not use it; remove it, or choose another")
-        if scheme.kind == "none":
-            return
-        if self.secret is None:
-            raise SettingError("secret", f"missing; signature = {self.signature} needs it")
-        if bool(scheme.header) == bool(scheme.parameter):
-            expected = "the name of one header such as X-Signature-SHA256"
-            if scheme.kind == "token":
-                expected += ", or token_parameter instead"
-            raise SettingError(
-                "signature_header", f"expected {expected}; signature = {self.signature} has none of its own"
-            )
-        if scheme.kind == "hmac":
-            self._check_hmac(scheme)
-
-    def _check_hmac(self, scheme: Scheme) -> None:
-        try:
-            places = {part for line in compile_template(scheme.template) for part in line if isinstance(part, str)}
-        except ValueError as exc:
-            raise SettingError("signature_template", f"expected {exc}, got {scheme.template!r}") from None
-        if "body" not in places:
-            raise SettingError("signature_template", "expected {body} in it: what is not signed can be forged")
-        if scheme.timestamp_header and scheme.timestamp_key:
-            raise SettingError("timestamp_key", "expected either timestamp_header or timestamp_key, got both")
-        sources = {"timestamp": scheme.timestamp_header or scheme.timestamp_key, "id": scheme.id_header}
-        for place, source in sources.items():
-            if (place in places) != bool(source):
-                needs = f"{place}_header, because of {{{place}}}" if place in places else f"{{{place}}}"
-                raise SettingError("signature_template", f"expected {needs}: it must be sent, and signed")
-        if scheme.list_key and not scheme.list_separator:
-            raise SettingError(
-                "signature_list_key", "needs signature_list_separator; for one signature: signature_prefix"
-            )
-        if scheme.timestamp_key and not scheme.list_separator:
-            raise SettingError("timestamp_key", "needs signature_list_separator, which divides the signature's header")
-        if (self.signature == "wattsense-rest") != bool(scheme.key_id):
-            raise SettingError("key_id", "expected the API key with signature = wattsense-rest, and only there")
-
-
-def _uses(kind: str, name: str) -> bool:
-    if kind == "token":
-        return name in TOKEN_SETTINGS
-    return kind == "hmac" and name != "token_parameter"
-
-
-def _secret_bytes(name: str, secret: Secret, encoding: str) -> bytes:
-    text = secret.reveal()
-    try:
-        if encoding == "hex":
-            decoded = unhexlify(text)
-        elif encoding == "base64":
-            decoded = b64decode(text.removeprefix("whsec_"), validate=True)
-        else:
-            decoded = text.encode()
-    except ValueError:
-        decoded = b""
-    if not decoded:
-        # from outside the except block: the cause would carry the secret into a traceback
-        raise SettingError(name, f"expected a secret written in {encoding} (secret_encoding)")
-    return decoded
+    def mapping(self, kind: MessageKind) -> MessageMapping:
+        """Give how events or alarms are read."""
+        if kind == "event":
+            return compile_mapping(kind, self.event_signals, self.event_numbers, self.event_device, self.event_time)
+        return compile_mapping(kind, self.alarm_signals, self.alarm_numbers, self.alarm_device, self.alarm_time)

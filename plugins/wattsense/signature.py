@@ -46,6 +46,8 @@ class Scheme:
     """Header that carries the signature or the token."""
     parameter: str = ""
     """Query parameter that carries the token instead of a header."""
+    member: str = ""
+    """JSON member that carries the token instead; see ``token.py``."""
     hash: Literal["sha1", "sha256", "sha384", "sha512"] = "sha256"
     encoding: Literal["hex", "base64", "base64url"] = "hex"
     """Hexadecimal in either case; base64 with or without padding."""
@@ -78,7 +80,7 @@ def make_verify(scheme: Scheme, secrets: Sequence[bytes]) -> Verify:
     """Make the function that verifies requests. Any of the secrets is enough, so that they can be rotated."""
     if scheme.kind == "hmac":
         return partial(_verify_hmac, scheme, compile_template(scheme.template), tuple(secrets))
-    if scheme.kind == "token":
+    if scheme.kind == "token" and not scheme.member:
         return partial(_verify_token, scheme, tuple(secrets))
     return _accept_unsigned
 
@@ -125,7 +127,7 @@ def _compile_line(line: str) -> tuple[bytes | str, ...]:
 
 
 def _accept_unsigned(request: Request, now: datetime) -> None:
-    """Accept: ``signature = none`` was chosen."""
+    """Accept: ``signature = none`` was chosen, or the token is in the document and is looked for there."""
 
 
 def _verify_token(scheme: Scheme, secrets: tuple[bytes, ...], request: Request, now: datetime) -> None:

@@ -4,6 +4,8 @@ PATH/values ┐                                                                 
 PATH/events ┼▶ credentials ─▶ signature ─▶ Content-Encoding ─▶ JSON ─▶ events ─┼ 400, 401, 413, 415: not taken
 PATH/alarms ┘                                                                  └ not stored (the core): 503
 
+What it looks like is noted first (discovery.py), what was not forwarded last (standing.py).
+
 A value that is merely not wanted is success towards Wattsense: a sender that hears 4xx may repeat it for ever, or
 switch itself off. What it does is not published, and neither is its method: POST and PUT are accepted.
 """
@@ -16,12 +18,18 @@ from datetime import datetime
 from typing import Literal, TypeAlias
 
 import trio
+from attrs import frozen
 
 from bridge.api import Accepted, Answer, Event, Receive, Refusal, Request, SourceContext, parse_json
 from bridge_plugins.wattsense.credentials import make_authenticate
-from bridge_plugins.wattsense.events import items_of, opaque_event, unreadable_event, value_event
+from bridge_plugins.wattsense.discovery import Discovery
+from bridge_plugins.wattsense.events import items_of, unreadable_event, value_event
+from bridge_plugins.wattsense.mapping import MessageMapping
+from bridge_plugins.wattsense.opaque import Understood, opaque_events
 from bridge_plugins.wattsense.settings import Settings
 from bridge_plugins.wattsense.signature import make_verify
+from bridge_plugins.wattsense.standing import Standing
+from bridge_plugins.wattsense.token import TakeToken, make_take_token
 
 Route: TypeAlias = Literal["values", "events", "alarms"]
 ROUTES: tuple[Route, ...] = ("values", "events", "alarms")
@@ -30,12 +38,15 @@ ROUTES: tuple[Route, ...] = ("values", "events", "alarms")
 async def run(settings: Settings, context: SourceContext, *, task_status: trio.TaskStatus[None]) -> None:
     """Receive until cancelled."""
     methods = ("POST", "PUT", "GET") if settings.probe else ("POST", "PUT")
+    discovery = Discovery(context.name, settings.discovery)
+    standing = Standing(settings, f"{_base(settings)}/{'|'.join(ROUTES)}", context.report)
     with ExitStack() as mounted:
         for route, path in zip(ROUTES, paths(settings), strict=True):
-            receive = make_receive(settings, route, context.now)
+            receive = make_receive(
+                settings, route, context.now, look=discovery.look, took=standing.took, refused=standing.refuse
+            )
             mounted.enter_context(context.mount(path, receive, methods=methods))
-        text, problem = standing(settings)
-        context.report(text, problem=problem)
+        standing.begin()
         task_status.started()
         await trio.sleep_forever()
 
@@ -53,55 +64,92 @@ def _base(settings: Settings) -> str:
     return "".join("/" + part for part in settings.path.split("/") if part)
 
 
-def standing(settings: Settings) -> tuple[str, bool]:
-    """Say who may send, for the report: a sentence, and whether it is a problem."""
-    address = f"{_base(settings)}/{'|'.join(ROUTES)}"
-    if settings.signature != "none":
-        return f"receives on {address}, signature = {settings.signature}", False
-    if settings.username is None and settings.bearer_token is None and settings.api_key is None:
-        return (
-            f"receives on {address} from anybody, because signature = none; "
-            "choose the signature that the datastream uses, or credentials of the caller",
-            True,
-        )
-    return f"receives on {address} with credentials alone, because signature = none", False
+def make_receive(
+    settings: Settings,
+    route: Route,
+    now: Callable[[], datetime],
+    *,
+    look: Callable[[Route, Request], None] = lambda route, request: None,
+    took: Callable[[Sequence[Event], Sequence[str]], None] = lambda events, problems: None,
+    refused: Callable[[int], None] = lambda status: None,
+) -> Receive:
+    """Make the receive function of a route; it is pure but for the clock and what it tells.
 
-
-def make_receive(settings: Settings, route: Route, now: Callable[[], datetime]) -> Receive:
-    """Make the receive function of a route; it is pure but for the clock."""
+    :param look: told of every request, before anything is decided.
+    :param took: told of the events of a request that is accepted, and of what a person should look at.
+    :param refused: told of the status of one that is not.
+    """
+    scheme, secrets = settings.scheme(), settings.secrets()
     authenticate = make_authenticate(settings)
-    verify = make_verify(settings.scheme(), settings.secrets())
+    verify = make_verify(scheme, secrets)
+    decode = _Decoder(settings, route, make_take_token(scheme, secrets), _mapping(settings, route))
 
     def receive(request: Request) -> Accepted:
+        look(route, request)
         if request.method in ("GET", "HEAD"):
             return Accepted(answer=Answer(200))  # mounted only with probe = yes
         moment = now()
-        authenticate(request)
-        verify(request, moment)
-        events = _decode(settings, route, request, moment)
-        return Accepted(events, _answer(settings, events))
+        try:
+            authenticate(request)
+            verify(request, moment)
+            understood = decode(request, moment)
+        except Refusal as refusal:
+            refused(refusal.status)
+            raise
+        took(understood.events, understood.problems)
+        return Accepted(understood.events, _answer(settings, understood.events))
 
     return receive
 
 
-def _decode(settings: Settings, route: Route, request: Request, now: datetime) -> tuple[Event, ...]:
-    body = request.body
-    try:
-        body = request.content()
-        document = parse_json(body)
-        if route != "values":
-            return (opaque_event("event" if route == "events" else "alarm", body, document, now),)
-        items = items_of(document)
-    except (ValueError, Refusal) as exc:
+def _mapping(settings: Settings, route: Route) -> MessageMapping | None:
+    if route == "values":
+        return None
+    return settings.mapping("event" if route == "events" else "alarm")
+
+
+@frozen
+class _Decoder:
+    """From a request of a known sender to events."""
+
+    settings: Settings
+    route: Route
+    take_token: TakeToken | None
+    mapping: MessageMapping | None
+    """None on the route of values."""
+
+    def __call__(self, request: Request, now: datetime) -> Understood:
+        body = request.body
+        try:
+            body = request.content()
+            document = parse_json(body)
+            if self.take_token is not None:
+                document = self.take_token(document)
+            if self.mapping is not None:
+                understood = opaque_events(self.mapping, document, self.settings, now)
+                self._check_number(sum(len(event.readings) for event in understood.events))
+                return understood
+            items = items_of(document)
+        except (ValueError, Refusal) as exc:
+            return self._unreadable(body, exc, now)
+        self._check_number(len(items))
+        return Understood(tuple(value_event(item, self.settings, now) for item in items))
+
+    def _unreadable(self, body: bytes, exc: ValueError | Refusal, now: datetime) -> Understood:
+        """Refuse what is not one of the framings, or keep it, as the settings say."""
         if isinstance(exc, Refusal) and exc.status != 400:
-            raise
-        if settings.unreadable == "keep":
-            return (unreadable_event(body, now),)
+            raise exc
         reason = exc.reason if isinstance(exc, Refusal) else f"the body is not what was expected: {exc}"
+        if self.take_token is not None:
+            raise Refusal(401, f"no token was found, because {reason}") from exc
+        if self.settings.unreadable == "keep":
+            return Understood((unreadable_event(body, now),))
         raise Refusal(400, reason) from exc
-    if len(items) > settings.most_items:
-        raise Refusal(413, f"{len(items)} values in one request, at most {settings.most_items} are taken (most_items)")
-    return tuple(value_event(item, settings, now) for item in items)
+
+    def _check_number(self, number: int) -> None:
+        most = self.settings.most_items
+        if number > most:
+            raise Refusal(413, f"{number} values in one request, at most {most} are taken (most_items)")
 
 
 def _answer(settings: Settings, events: Sequence[Event]) -> Answer:

@@ -5,6 +5,7 @@ import ssl
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 
 import pytest
 import trio
@@ -12,12 +13,14 @@ import trustme
 from attrs import define, field
 
 from bridge.api import Answer, EmulatorContext, HangUp, Refusal, Secret, serve_http
-from bridge_plugins.wattsense import bridge_emulators
+from bridge.testing.fakes import fake_source_context
+from bridge_plugins.wattsense import bridge_emulators, bridge_source_kinds
 from bridge_plugins.wattsense.emulator import Faults, Sending, open_emulator
+from bridge_plugins.wattsense.emulator_messages import payloads
 from bridge_plugins.wattsense.emulator_signing import api_key, basic, bearer
 from bridge_plugins.wattsense.presets import PRESETS
 from bridge_plugins.wattsense.settings import Settings
-from bridge_plugins.wattsense.webhook import make_receive
+from bridge_plugins.wattsense.webhook import ROUTES, make_receive
 
 BODY_LIMIT = 1 << 20
 
@@ -44,6 +47,8 @@ class Bridge:
         if len(request.body) > BODY_LIMIT:
             return Answer(413)
         route = request.path.rpartition("/")[2]
+        if route not in ROUTES:
+            return Answer(404)
         try:
             accepted = make_receive(self.settings, route, utc_now)(request)
         except Refusal as refusal:
@@ -111,6 +116,54 @@ async def test_a_caller_may_authenticate_in_each_way(settings, credentials):
 
 
 @pytest.mark.parametrize(
+    ("place", "sending"),
+    [
+        ({"token_parameter": "key"}, Sending(query="key=k3y")),
+        ({"token_member": "key"}, Sending(members={"key": "k3y"})),
+        ({"token_member": "key"}, Sending(members={"key": "k3y"}, framing="array")),
+    ],
+)
+async def test_the_key_itself_may_be_sent_in_the_query_or_in_the_document(place, sending):
+    settings = Settings(signature="token", secret=Secret("k3y"), **place)
+    async with cloud_and_bridge(settings, sending=sending) as (cloud, bridge):
+        assert cloud.acknowledged >= set(await publish_some(cloud)) == set(bridge.values())
+    assert "k3y" not in str(bridge.stored)
+
+
+async def test_values_of_each_type_are_sent_and_none_is_lost():
+    async with cloud_and_bridge(Settings(signature="none")) as (cloud, bridge):
+        for number, payload in enumerate(payloads()):
+            await cloud.publish("tower-1", f"point-{number}", payload)
+        await cloud.drained()
+    assert [event.data["payload"] for event in sorted(bridge.stored.values(), key=lambda e: e.time)]
+    assert len(bridge.stored) == len(payloads()) == len(cloud.acknowledged)
+
+
+async def test_values_that_were_never_sent_are_in_the_store_of_the_cloud_alone():
+    async with cloud_and_bridge(Settings(signature="none"), faults=Faults(lost=0.5)) as (cloud, bridge):
+        known = await publish_some(cloud, 40)
+    assert set(bridge.values()) == cloud.acknowledged
+    assert cloud.given_up == set(known) - cloud.acknowledged
+    assert cloud.given_up
+    stored = [item for items in cloud.store.items.values() for item in items]
+    assert {(item["deviceId"], item["property"], item["timestamp"]) for item in stored} == set(known)
+
+
+async def test_a_cloud_does_not_wait_longer_than_its_patience():
+    async def never(_request):
+        await trio.sleep_forever()
+
+    async with (
+        serve_http(never) as url,
+        open_emulator(url, sending=Sending(retries=0, timeout=0.05)) as cloud,
+    ):
+        await cloud.publish("tower-1", "energy", 1)
+        with trio.fail_after(20):
+            await cloud.drained()
+    assert cloud.answers == {("values", 0): 1}
+
+
+@pytest.mark.parametrize(
     "sending",
     [
         Sending(method="PUT", content_type="text/plain"),
@@ -129,15 +182,16 @@ async def test_values_arrive_whatever_the_method_framing_and_encoding(sending):
 
 
 async def test_faults_of_the_cloud_neither_lose_nor_invent_a_value():
-    faults = Faults(duplicates=1, reordered=1, unwanted=1, bad_signature=1, stale=1, malformed=1, oversized=1)
-    settings = Settings(signature="stripe", secret=Secret("abc"), previous_secret=Secret("old"))
+    faults = Faults(duplicates=1, reordered=1, unwanted=1, bad_signature=1, stale=1, malformed=1, oversized=1, opaque=1)
+    settings = Settings(signature="stripe", secret=Secret("abc"), previous_secret=(Secret("old"),))
     how = {"preset": "stripe", "secret": "abc", "faults": faults, "sending": Sending(framing="array", most_items=4)}
     async with cloud_and_bridge(settings, **how) as (cloud, bridge):
         known = await publish_some(cloud, 60)
     assert sorted(bridge.values()) == sorted(known)
     assert set(cloud.answers) == {
         ("values", 200), ("duplicates", 200), ("unwanted", 200), ("bad_signature", 401), ("stale", 401),
-        ("malformed", 400), ("oversized", 413),
+        ("malformed", 400), ("oversized", 413), ("events", 200), ("alarms", 200), ("unknown", 200),
+        ("unknown-route", 404),
     }  # fmt: skip
 
 
@@ -204,7 +258,9 @@ async def test_opaque_events_and_alarms_can_be_sent():
 async def test_the_demo_publishes_values_that_its_settings_accept(tmp_path, nursery):
     authority, ca_file, tls = trustme.CA(), tmp_path / "ca.pem", ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.cert_pem.write_to_path(ca_file)
-    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    pair = authority.issue_cert("127.0.0.1")
+    pair.configure_cert(tls)
+    pair.private_key_and_cert_chain_pem.write_to_path(tmp_path / "pair.pem")
     enough = trio.Event()
     bridges = []
 
@@ -215,18 +271,27 @@ async def test_the_demo_publishes_values_that_its_settings_accept(tmp_path, nurs
         return answer
 
     async with serve_http(handler, tls=tls) as url:
-        context = EmulatorContext(url, "public", ca_file, ca_file, ca_file, random.Random(1), lambda *_: None)
+        context = EmulatorContext(
+            url, "public", ca_file, tmp_path / "pair.pem", tmp_path / "pair.pem", random.Random(1), lambda *_: None
+        )
         (kind,) = bridge_emulators()
         async with kind.open(context) as emulation:
             settings = dict(emulation.settings)
             assert (emulation.section, settings.pop("plugin"), settings.pop("listener")) == (
                 "source:towers", "wattsense", "public",
             )  # fmt: skip
-            bridges.append(Bridge(Settings(**settings | {"secret": Secret(settings["secret"])})))
+            secrets = {name: Secret(settings[name]) for name in ("secret", "rest_secret")}
+            settings = Settings(**settings | secrets | {"ca_file": Path(settings["ca_file"])})
+            bridges.append(Bridge(settings))
             nursery.start_soon(partial(emulation.run, 2000.0))
             with trio.fail_after(20):
                 await enough.wait()
             nursery.cancel_scope.cancel()
+            with trio.fail_after(20):
+                (source_kind,) = bridge_source_kinds()
+                context = fake_source_context("towers", clock=utc_now)
+                async with source_kind.recovery.open(settings, context) as history:
+                    assert set(await history.parts()) >= {device for device, _, _ in bridges[0].values()}
     events = list(bridges[0].stored.values())
     assert len({event.device for event in events}) > 1
     assert {"name", "unit", "tag.floor"} <= set(events[0].labels)

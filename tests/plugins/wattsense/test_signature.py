@@ -49,8 +49,8 @@ def test_a_request_signed_with_another_secret_is_refused(preset, make_settings, 
 
 @pytest.mark.parametrize("preset", SIGNED)
 def test_both_secrets_are_accepted_during_a_rotation(preset, make_settings, make_request, now):
-    settings = make_settings(preset, secret=Secret("bmV3"), previous_secret=Secret("b2xk"))
-    for secret in ("bmV3", "b2xk"):
+    settings = make_settings(preset, secret=Secret("bmV3"), previous_secret=(Secret("b2xk"), Secret("b2xk2xk=")))
+    for secret in ("bmV3", "b2xk", "b2xk2xk="):
         verify(settings, make_request(preset, BODY, secret=secret), now)
     refused(settings, make_request(preset, BODY, secret="b2xkZXI="), now)
 

@@ -2,7 +2,6 @@
 
 import base64
 import gzip
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 
@@ -12,7 +11,8 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.api import Accepted, Refusal, Request, Secret, SourceContext, encode
+from bridge.api import Accepted, Refusal, Request, Secret, encode
+from bridge.testing.fakes import FakeMount, FakeReport, FixedClock, fake_source_context
 from bridge_plugins.wattsense import bridge_emulators, bridge_source_kinds
 from bridge_plugins.wattsense.emulator_messages import unwanted_items
 from bridge_plugins.wattsense.emulator_signing import api_key, basic, bearer
@@ -102,13 +102,13 @@ def test_an_unknown_encoding_is_refused_however_unreadable_bodies_are_treated(un
 
 
 @pytest.mark.parametrize(("route", "kind"), [("events", "event"), ("alarms", "alarm")])
-@pytest.mark.parametrize(
-    ("body", "device"), [({"deviceId": "bx01", "status": 1}, "bx01"), ([1, 2], "unknown"), ({}, "unknown")]
-)
-def test_events_and_alarms_are_kept_whole_and_forward_nothing(route, kind, body, device):
-    (event,) = receive(body, route).events
-    assert (event.kind, event.device, event.readings, event.data) == (kind, device, (), body)
+@pytest.mark.parametrize("body", [{"deviceId": "bx01", "status": 1}, [1, 2], {}])
+def test_events_and_alarms_are_kept_whole_and_forward_nothing(route, kind, body):
+    accepted = receive(body, route)
+    (event,) = accepted.events
+    assert (event.kind, event.device, event.readings, event.data) == (kind, "unknown", (), body)
     assert event.time == NOW
+    assert (accepted.answer.status, accepted.answer.body) == (200, b'{"accepted":1,"dropped":0}')
 
 
 def test_an_alarm_is_no_duplicate_of_an_event_with_the_same_body():
@@ -130,7 +130,11 @@ def test_the_signature_covers_the_bytes_as_received(make_settings, make_request)
 
 CALLERS = [
     ({"username": "ü", "basic_password": Secret("pä:ss")}, basic("ü", "pä:ss"), basic("ü", "other")),
+    ({"callers": {"a": Secret("1"), "b": Secret("2")}}, basic("b", "2"), basic("b", "1")),
+    ({"username": "a", "basic_password": Secret("2"), "callers": {"a": Secret("1")}}, basic("a", "1"), basic("a", "0")),
+    ({"username": "a", "basic_password": Secret("2"), "callers": {"a": Secret("1")}}, basic("a", "2"), basic("", "")),
     ({"bearer_token": Secret("abc")}, bearer("abc"), bearer("abd")),
+    ({"bearer_token": Secret("abc"), "previous_bearer_token": (Secret("x"), Secret("y"))}, bearer("y"), bearer("z")),
     ({"api_key_header": "X-Api-Key", "api_key": Secret("abc")}, api_key("x-api-key", "abc"), api_key("x-api-key", "é")),
 ]
 
@@ -151,7 +155,7 @@ def test_a_caller_is_known_by_its_credentials(settings, right, wrong):
         refusal = refused(ITEM, settings=settings, headers=headers)
         assert refusal.status == 401
         challenged = any(name == "WWW-Authenticate" for name, _ in refusal.headers)
-        assert challenged == (settings.username is not None)
+        assert challenged == (settings.username is not None or bool(settings.callers))
 
 
 def test_credentials_do_not_replace_a_signature(make_settings, make_request):
@@ -186,44 +190,71 @@ def test_a_probe_is_answered_without_storing_anything(make_settings):
     assert (accepted.answer.status, accepted.events) == (200, ())
 
 
+# ---- a token in the document
+
+
+def by_member(**more):
+    return Settings(
+        signature="token", secret=Secret("k3y"), previous_secret=(Secret("old"),), token_member="key", **more
+    )
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        ITEM | {"key": "k3y"},
+        [ITEM | {"key": "old"}],
+        {"data": [ITEM], "key": "k3y"},
+    ],
+)
+def test_a_token_in_a_json_member_is_checked_and_stored_nowhere(body):
+    (event,) = receive(body, settings=by_member()).events
+    assert event.data == ITEM
+    (alarm,) = receive({"status": "open", "key": "k3y"}, "alarms", settings=by_member()).events
+    assert alarm.data == {"status": "open"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        ITEM,
+        ITEM | {"key": "other"},
+        ITEM | {"key": 7},
+        ITEM | {"key": "é"},
+        [ITEM | {"key": "k3y"}, ITEM],
+        {"data": [ITEM | {"key": "k3y"}]},
+        [],
+        b"not json",
+        b'"k3y"',
+        b"",
+    ],
+)
+@pytest.mark.parametrize("unreadable", ["refuse", "keep"])
+def test_a_document_without_the_right_token_is_refused(body, unreadable):
+    assert refused(body, settings=by_member(unreadable=unreadable)).status == 401
+
+
+def test_a_body_with_a_token_that_is_no_framing_is_refused_as_unknown():
+    assert refused(b"[1]", settings=by_member()).status == 401
+
+
 # ---- the source as the core sees it
 
 
-class FakeMount:
-    def __init__(self):
-        self.routes = {}
-        self.methods = set()
-
-    @contextmanager
-    def __call__(self, path, receive, *, methods=("POST",)):
-        self.routes[path] = receive
-        self.methods.add(methods)
-        yield
-        del self.routes[path]
-
-
 async def running(settings, nursery):
-    mount, reports = FakeMount(), []
-    context = SourceContext(
-        name="towers",
-        outlet=None,
-        mount=mount,
-        state=None,
-        report=lambda text, *, problem=False: reports.append((text, problem)),
-        now=lambda: NOW,
-        random=lambda: 0.5,
-    )
+    mount, report = FakeMount(), FakeReport()
     (kind,) = bridge_source_kinds()
     assert kind.run is run
+    context = fake_source_context("towers", mount=mount, report=report, clock=FixedClock(NOW))
     await nursery.start(partial(kind.run, settings, context))
-    return mount, reports
+    return mount, report
 
 
 async def test_every_path_that_is_mounted_was_named_before(nursery):
     settings = UNSIGNED()
     mount, _ = await running(settings, nursery)
     assert sorted(mount.routes) == sorted(paths(settings))
-    assert mount.methods == {("POST", "PUT")}
+    assert set(mount.methods.values()) == {("POST", "PUT")}
 
 
 async def test_each_route_gives_its_kind_of_event(nursery):
@@ -239,7 +270,7 @@ async def test_each_route_gives_its_kind_of_event(nursery):
 
 async def test_get_is_mounted_for_a_probe_only(nursery):
     mount, _ = await running(UNSIGNED(probe=True), nursery)
-    assert mount.methods == {("POST", "PUT", "GET")}
+    assert set(mount.methods.values()) == {("POST", "PUT", "GET")}
 
 
 @pytest.mark.parametrize(
@@ -258,10 +289,85 @@ def test_a_path_with_doubled_or_trailing_slashes_is_mounted_without_them(path, b
     ],
 )
 async def test_accepting_unsigned_requests_is_reported(settings, words, problem, nursery):
-    _, ((text, is_problem),) = await running(settings, nursery)
+    _, report = await running(settings, nursery)
+    (text,) = report.texts
     assert words in text
     assert "/wattsense/" in text
-    assert is_problem == problem
+    assert bool(report.problems) == problem
+
+
+def post(mount, route, body, headers=None):
+    if not isinstance(body, bytes):
+        body = orjson.dumps(body)
+    return mount.routes[f"/wattsense/{route}"](Request("POST", f"/wattsense/{route}", "x=hunter2", headers or {}, body))
+
+
+async def test_discovery_logs_the_names_of_headers_and_no_value_even_of_refused_requests(nursery, caplog):
+    settings = Settings(signature="github", secret=Secret("s"), discovery=2)
+    mount, report = await running(settings, nursery)
+    assert "set-up only" in report.problems[-1]
+    headers = {"x-watt-sign": ("hunter2",), "authorization": ("Basic hunter2",), "x-\x1b[31m": ("1", "2")}
+    for route in ("values", "alarms", "events"):
+        with pytest.raises(Refusal):
+            post(mount, route, b"hunter2", headers)
+    first, second = (record.getMessage() for record in caplog.records)
+    assert "towers: discovery 1 of 2: POST on values, body of 7 bytes" in first
+    assert "x-watt-sign, authorization, x- [31m (2 times)" in first
+    assert "2 of 2: POST on alarms" in second
+    assert "hunter2" not in caplog.text
+    assert "\x1b" not in caplog.text
+
+
+async def test_discovery_names_so_many_headers_and_counts_the_rest(nursery, caplog):
+    mount, _ = await running(UNSIGNED(discovery=1), nursery)
+    post(mount, "values", ITEM, {f"x-{number}": ("1",) for number in range(63)})
+    assert caplog.records[0].getMessage().endswith("x-59 and 3 more")
+
+
+async def test_without_discovery_nothing_is_logged_about_requests(nursery, caplog):
+    mount, report = await running(Settings(signature="token", secret=Secret("s"), signature_header="X-T"), nursery)
+    post(mount, "values", ITEM, {"x-t": ("s",)})
+    assert not caplog.records
+    assert not report.problems
+
+
+async def test_values_that_are_not_forwarded_are_counted_by_reason_and_reported_at_powers_of_ten(nursery):
+    settings = Settings(signature="token", secret=Secret("s"), signature_header="X-T", unreadable="keep")
+    mount, report = await running(settings, nursery)
+    for number in range(12):
+        items = [ITEM | {"timestamp": 1700000000000 + number, "isOutOfService": True}, ITEM | {"property": None}]
+        post(mount, "values", items, {"x-t": ("s",)})
+    post(mount, "values", b"no json", {"x-t": ("s",)})
+    assert report.texts[-1].endswith("kept and not forwarded: out-of-service 10+, property 10+, unreadable 1+")
+    assert len(report.texts) == 4
+    assert not report.problems
+
+
+async def test_failed_attempts_are_counted_by_status(nursery):
+    mount, report = await running(Settings(signature="github", secret=Secret("s")), nursery)
+    for _ in range(10):
+        with pytest.raises(Refusal):
+            post(mount, "values", ITEM)
+    assert report.texts[-1].endswith("refused requests: 401 10+")
+    assert len(report.texts) == 3
+
+
+async def test_a_text_without_a_number_is_reported_with_what_to_do(nursery):
+    settings = Settings(
+        signature="token", secret=Secret("s"), signature_header="X-T", alarm_signals={"alarm-status": "$.status"}
+    )
+    mount, report = await running(settings, nursery)
+    answer = post(mount, "alarms", {"status": "escalated"}, {"x-t": ("s",)}).answer
+    assert (answer.status, answer.body) == (200, b'{"accepted":0,"dropped":1}')
+    assert "alarm, signal alarm-status: 'escalated' has no number; add it to alarm_numbers" in report.problems[-1]
+
+
+async def test_problems_that_strangers_can_cause_do_not_fill_the_memory(nursery):
+    mount, report = await running(UNSIGNED(alarm_signals={"s": "$.status"}), nursery)
+    for number in range(100):
+        post(mount, "alarms", {"status": f"text {number}"})
+    assert "text 19" in report.texts[-1]
+    assert "text 20" not in report.texts[-1]
 
 
 def test_the_plugin_offers_its_emulator():
