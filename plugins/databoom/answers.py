@@ -57,12 +57,21 @@ Verdict = Accepted | TooLarge | NotFound | Retry | Reject | Pause
 
 
 def classify(
-    status: int, headers: Mapping[str, str], body: bytes, *, now: datetime, strict_body: bool = False
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    now: datetime,
+    strict_body: bool = False,
+    credential: str = "token",
+    scopes: str = "the scope Publish",
 ) -> Verdict:
     """Say what an answer means.
 
     :param headers: by lower-case name.
     :param now: to make seconds of a ``Retry-After`` that is a date, where the answer has no ``Date``.
+    :param credential: the setting that holds what was sent: ``token`` or ``apikey``.
+    :param scopes: what it must have.
     """
     said = f"{status}: {excerpt(body)}"
     if 200 <= status < 300:
@@ -71,7 +80,7 @@ def classify(
             return Retry(f"the answer {said} is not the documented one")
         return Accepted(remark)
     if status in (401, 403):
-        return Pause(f"Databoom refuses the token ({said}); it must exist and have the scope Publish")
+        return Pause(f"Databoom refuses the {credential} ({said}); it must exist and have {scopes}")
     if 300 <= status < 400:
         place = excerpt(headers.get("location", "").encode())
         return Pause(f"the url redirects ({status}) to {place}, which is not followed; set url to the final address")

@@ -1,84 +1,23 @@
 """What the emulated Databoom holds: devices, signals and their values, and the rules by which a push changes them.
 
-A push is taken whole or refused whole. The rules that the vendor does not publish can be chosen, see :class:`Rules`.
+A push is taken whole or refused whole.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from datetime import UTC, datetime, timedelta
 from typing import Literal
-
-from attrs import define, field, frozen
 
 from bridge.api import JSON, Value
 from bridge_plugins.databoom.emulator_dates import parse_date
+from bridge_plugins.databoom.emulator_model import Pushed, Refuse, Rules, Sent, Signal
 
-MOST_CHART_VALUES = 10_080  # vendor documentation
+__all__ = ["Cloud", "Refuse", "Rules", "Signal", "javascript"]
 
+SILENCE = timedelta(hours=1)  # after which a device is flagged (vendor documentation)
 _DIGITS = re.compile(r"-?\d+(\.\d+)?", re.ASCII)
-
-
-class Refuse(Exception):
-    """A request is answered with an error."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
-
-
-@define
-class Rules:
-    """How this Databoom behaves where the real one is not documented, or where a test wants it otherwise."""
-
-    unknown_device: Literal["create", 404, 400] = "create"
-    """What a push for a device that does not exist brings about; the real one does not create it."""
-    validation_trap: bool = True
-    """Whether values of a signal that is not validated are acknowledged and thrown away."""
-    server_zone: tzinfo = timezone(timedelta(hours=1))
-    """Zone in which dates without one are read."""
-    duplicates: Literal["overwrite", "second row"] = "overwrite"
-    """What a second value of a signal at one time does."""
-    texts: bool = False
-    """Whether values that are texts, not digits, are taken."""
-    most_bytes: int = 100 << 10
-    """Largest body; a larger one is answered 413."""
-    most_signals: int | None = None
-    """Most signals in a push in array form; more are answered 400."""
-    keep_points: bool = True
-    """Whether values are kept for reading back; off for long runs."""
-
-
-@define
-class Signal:
-    """A time series of a device."""
-
-    id: str
-    """24 hexadecimal digits."""
-    device: str
-    """Device token."""
-    token: str
-    status: Literal["INIT", "ACTIVE"]
-    meta: dict[str, JSON]
-    """As given when it was created."""
-    points: list[tuple[datetime, Value]] = field(factory=list)
-    """In the order of arrival."""
-    places: dict[datetime, int] = field(factory=dict)
-    """Where in ``points`` a time first occurs."""
-    last_value: Value | None = None
-    last_time: datetime | None = None
-
-
-@frozen
-class Sent:
-    """One value of a push."""
-
-    signal: str
-    value: Value
-    time: datetime
-    meta: JSON = None
 
 
 class Cloud:
@@ -90,12 +29,19 @@ class Cloud:
         """Device token to id."""
         self.signals: dict[tuple[str, str], Signal] = {}
         """By device token and signal token."""
+        self.templates: dict[str, tuple[str, ...]] = {}
+        """Template token to its signals."""
+        self._last_push: dict[str, datetime] = {}
         self._arrived = arrived
         self._ids = 0
 
     def add_device(self, token: str) -> None:
         """Create a device, as a person does it in Databoom."""
         self.devices.setdefault(token, self._new_id())
+
+    def add_template(self, token: str, *signals: str) -> None:
+        """Create a template, or change its signals, as a person does it in Databoom."""
+        self.templates[token] = signals
 
     def validate(self, device: str, signal: str) -> None:
         """Validate a signal, as a person does it in Databoom."""
@@ -106,53 +52,105 @@ class Cloud:
         known = self.signals.get((device, signal))
         return list(known.points) if known else []
 
-    def push(self, document: JSON, now: datetime) -> list[Sent]:
-        """Give the values of a push, in order. :raises Refuse: when it is not acceptable; nothing is changed."""
+    def push(self, document: JSON, now: datetime) -> Pushed:
+        """Understand a push in array form or history form. Changes nothing.
+
+        :raises Refuse: when it is not acceptable.
+        """
         if not isinstance(document, dict) or not isinstance(device := document.get("device"), str):
             raise Refuse(400, "device is missing")
         if device not in self.devices and self.rules.unknown_device != "create":
             raise Refuse(self.rules.unknown_device, "Device not found")
-        match document.get("signals"):
-            case list() as signals:
-                date = self._date(document["date"]) if "date" in document else now
-                if self.rules.most_signals is not None and len(signals) > self.rules.most_signals:
-                    raise Refuse(400, "too many signals")
-                return [self._sent(entry, _name(entry), date) for entry in signals]
-            case dict() as signals:
-                return list(self._history(signals))
-        raise Refuse(400, "signals is missing")
+        if isinstance(signals := document.get("signals"), dict):
+            return Pushed(device, tuple(self._history(signals)))
+        return Pushed(device, self._moment(document, now))
 
-    def store(self, device: str, sent: list[Sent], now: datetime) -> None:
+    def push_template(self, document: JSON, unique: str, now: datetime) -> list[Pushed]:
+        """Understand a push in template form. Changes nothing. :raises Refuse: when it is not acceptable."""
+        if not isinstance(document, dict) or document.get("type") != "data":
+            raise Refuse(400, "type is not data")
+        entries = document.get("message")
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            raise Refuse(400, "message is missing")
+        pushed: dict[str, Pushed] = {}
+        for entry in entries:
+            template = entry.get("template")
+            if not isinstance(template, str) or template not in self.templates:
+                raise Refuse(self.rules.unknown_template, "Template not found")
+            if template in pushed:
+                raise Refuse(400, "entries for one device")
+            signals = self.templates[template]
+            pushed[template] = Pushed(f"{template}-{unique}", self._moment(entry, now), signals)
+        return list(pushed.values())
+
+    def store(self, push: Pushed, now: datetime) -> None:
         """Take the values of a push."""
-        self.add_device(device)
-        for one in sent:
-            signal = self.signals.get((device, one.signal))
-            if signal is None:
-                status: Literal["INIT", "ACTIVE"] = "ACTIVE" if isinstance(one.meta, dict) else "INIT"
-                signal = Signal(self._new_id(), device, one.signal, status, one.meta or {})
-                self.signals[device, one.signal] = signal
-            if signal.status == "ACTIVE" or not self.rules.validation_trap:
+        self.add_device(push.device)
+        self._last_push[push.device] = now
+        for token in push.template:
+            self._signal(push.device, token, {}, "ACTIVE")
+        for one in push.sent:
+            described = isinstance(one.meta, dict)
+            signal = self._signal(push.device, one.signal, one.meta or {}, "ACTIVE" if described else "INIT")
+            if signal.log_on and (signal.status == "ACTIVE" or not self.rules.validation_trap):
                 self._record(signal, one, now)
 
-    def listed(self, page: int, per_page: int) -> JSON:
+    def _signal(self, device: str, token: str, meta: dict[str, JSON], status: Literal["INIT", "ACTIVE"]) -> Signal:
+        """Give a signal, made if it is not there: description and status matter only then."""
+        signal = self.signals.get((device, token))
+        if signal is None:
+            signal = self.signals[device, token] = Signal(self._new_id(), device, token, status, meta)
+        return signal
+
+    def create_signal(self, asked: dict[str, JSON]) -> Signal:
+        """Create a signal as ``POST /v1/signals/`` does. :raises Refuse: when it is not acceptable."""
+        token, status = asked.get("signal_token"), asked.get("status", "INIT")
+        device = self.device_of(asked.get("device"))
+        if not isinstance(token, str) or not token or not isinstance(asked.get("type"), str):
+            raise Refuse(400, "signal_token or type is missing")
+        if (device, token) in self.signals:
+            raise Refuse(400, "signal_token is in use")
+        if status not in ("INIT", "ACTIVE"):
+            raise Refuse(400, "status is not known")
+        return self._signal(device, token, {"description": asked.get("description", "")}, status)
+
+    def update_signal(self, id_: str, asked: dict[str, JSON]) -> Signal:
+        """Change a signal as ``PUT /v1/signals/ID`` does; of the settings only ``log_on``."""
+        signal = self.signal_of(id_)
+        if not isinstance(log_on := asked.get("log_on"), bool):
+            raise Refuse(400, "log_on is missing")
+        signal.log_on = log_on
+        return signal
+
+    def signal_of(self, id_: JSON) -> Signal:
+        """Find a signal by its id. :raises Refuse: 404 if there is none."""
+        for signal in self.signals.values():
+            if signal.id == id_:
+                return signal
+        raise Refuse(404, "Signal not found")
+
+    def device_of(self, id_: JSON) -> str:
+        """Find the token of a device by its id. :raises Refuse: 404 if there is none."""
+        for token, known in self.devices.items():
+            if known == id_:
+                return token
+        raise Refuse(404, "Device not found")
+
+    def listed(self, page: int, per_page: int, now: datetime) -> JSON:
         """Give the answer of the list of signals."""
         every = list(self.signals.values())
         shown = every[(page - 1) * per_page : page * per_page]
         pages = -(-len(every) // per_page)
-        return {"data": [self._described(signal) for signal in shown], "pages": pages, "total_items": len(every)}
+        return {"data": [self.described(signal, now) for signal in shown], "pages": pages, "total_items": len(every)}
 
-    def chart(self, ids: list[str], start: datetime, end: datetime) -> JSON:
-        """Give the answer of a chart with every value."""
-        charted: dict[str, JSON] = {}
-        info: dict[str, JSON] = {}
-        by_id = {signal.id: signal for signal in self.signals.values()}
-        for id_ in ids:
-            if id_ not in by_id:
-                raise Refuse(404, "Signal not found")
-            rows = sorted((row for row in by_id[id_].points if start <= row[0] <= end), key=lambda row: row[0])
-            charted[id_] = [_charted(time, value) for time, value in rows[:MOST_CHART_VALUES]]
-            info[id_] = {"granularity": "*", "overBound": len(rows) > MOST_CHART_VALUES}
-        return charted | {"info": info}
+    def _moment(self, entry: dict[str, JSON], now: datetime) -> tuple[Sent, ...]:
+        signals = entry.get("signals")
+        if not isinstance(signals, list):
+            raise Refuse(400, "signals is missing")
+        date = self._date(entry["date"]) if "date" in entry else now
+        if self.rules.most_signals is not None and len(signals) > self.rules.most_signals:
+            raise Refuse(self.rules.too_many, "too many signals")
+        return tuple(self._sent(one, _name(one), date) for one in signals)
 
     def _history(self, signals: dict[str, JSON]) -> Iterator[Sent]:
         for name, entry in signals.items():
@@ -189,17 +187,31 @@ class Cloud:
         if self._arrived is not None:
             self._arrived(signal.device, signal.token, one.value, one.time)
 
-    def _described(self, signal: Signal) -> JSON:
-        device = {"_id": self.devices[signal.device], "device_token": signal.device, "description": "", "tags": []}
+    def described(self, signal: Signal, now: datetime) -> JSON:
+        """Describe a signal as the lists do."""
         return {
             "_id": signal.id,
             "device_token": signal.device,
             "signal_token": signal.token,
-            "device": device,
+            "device": self.described_device(signal.device, now),
             "description": signal.meta.get("description", ""),
             "status": signal.status,
+            "log_on": signal.log_on,
             "last_recived_value": None if signal.last_value is None else str(signal.last_value),
-            "last_conn": None if signal.last_time is None else _javascript(signal.last_time),
+            "last_conn": None if signal.last_time is None else javascript(signal.last_time),
+        }
+
+    def described_device(self, token: str, now: datetime) -> JSON:
+        """Describe a device as the lists do. One that is silent for an hour is flagged."""
+        last = self._last_push.get(token)
+        heard = "Active" if last is not None and now - last < SILENCE else "Communication error"
+        status = "Initialization" if last is None else heard
+        return {
+            "_id": self.devices[token],
+            "description": "",
+            "device_token": token,
+            "com_status": status,
+            "tags": [],
         }
 
     def _new_id(self) -> str:
@@ -213,11 +225,6 @@ def _name(entry: JSON) -> str:
     return name
 
 
-def _charted(time: datetime, value: Value) -> JSON:
-    date = _javascript(time)
-    row = {"_id": {"data": date}, "date": date, "value": value}
-    return row if isinstance(value, str) else row | {"mean": value, "total_sum": value, "max_t": value, "min_t": value}
-
-
-def _javascript(time: datetime) -> str:
+def javascript(time: datetime) -> str:
+    """Write a time as JavaScript does."""
     return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,41 +1,39 @@
-"""From events to pushes: the bodies of requests, a list for each batch. Pure, and the same for the same batch.
+"""From events to pushes: the bodies of requests, a list for each batch. Pure, and the same for the same arguments.
 
 events ──▶ points of each device, by time ──▶ first of each new signal ──▶ array form, with ``meta``
                                           └─▶ the others ───────────────▶ array form if they share one time,
                                                                           else history form
 
+That is ``form = auto``. With ``array`` and ``template`` there is a push for each moment, with ``history`` none of one.
+
 Rules, from vendor documentation where nothing else is said:
 
 * A push carries one device, in one form. Array form: values that share one date. History form: a date for each value.
+  Template form: like array form, and Databoom makes the device of a template if need be.
 * A signal that a push creates records nothing until a person validates it, unless that push describes it by ``meta``.
   Whether the history form creates a usable signal is unknown, so the first value of a signal goes in array form.
-* Values are numbers. Booleans become 0 and 1, texts that are numbers become those (seen in an industrial client).
-* Dates are UTC, cut to milliseconds, in Databoom's own spelling. A date without a zone would be read in the server's.
+  In history form and in template form ``meta`` is not evidenced, and not sent.
 * Of two values of one signal in one millisecond the last is kept: whether Databoom would keep one or both is unknown.
 * No limit of size or number is exceeded. The limits are settings: the vendor publishes none.
 """
 
 from __future__ import annotations
 
-import math
-import re
+from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Sequence
-from datetime import UTC, datetime
 from itertools import groupby
 from typing import Literal
+from urllib.parse import quote
 
 import orjson
 from attrs import evolve, frozen
 
-from bridge.api import JSON, Reading, Stored, Value
-from bridge_plugins.databoom.naming import Names, Unfit
+from bridge.api import JSON, Reading, Stored
+from bridge_plugins.databoom.naming import Names, Unfit, Unmapped
 from bridge_plugins.databoom.settings import DataboomSettings
+from bridge_plugins.databoom.values import Number, is_exact, sent_date, sent_value
 
-_NUMBER = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?")
-_INTEGER = re.compile(r"-?[0-9]{1,18}")  # fits 64 bits, the most that JSON is written with here
-
-Number = int | float | str
-"""A value as it is sent; a text only where ``texts`` allows it."""
+Form = Literal["array", "history", "template"]
 
 
 @frozen
@@ -43,7 +41,7 @@ class Point:
     """One value on its way."""
 
     event: int
-    """Position of its event in the batch."""
+    """Position of its event in the batch; -1 for a heartbeat."""
     signal: str
     """Signal token."""
     date: str
@@ -51,9 +49,11 @@ class Point:
     value: Number
     name: str
     """The vendor's name of the signal."""
-    unit: str | None
-    meta: bool = False
-    """Whether the signal is described, because Databoom may not know it."""
+    unit: str | None = None
+    first: bool = False
+    """Whether Databoom may not know the signal yet."""
+    meta: JSON = None
+    """Description of such a signal, or None."""
 
 
 @frozen
@@ -61,21 +61,38 @@ class Push:
     """One request."""
 
     device: str
-    """Device token."""
-    form: Literal["array", "history"]
+    """Device token; in template form the unique value that makes one."""
+    form: Form
     points: tuple[Point, ...]
-    """By date; all of one date in array form."""
+    """By date; all of one date in array form and template form."""
+    template: str = ""
+    """Template token, in template form."""
 
     def body(self) -> bytes:
         """Write the request body."""
-        if self.form == "array":
-            entries = [_array_entry(point) for point in self.points]
-            return orjson.dumps({"device": self.device, "date": self.points[0].date, "signals": entries})
-        signals: dict[str, dict[str, list[JSON]]] = {}
+        if self.form == "history":
+            return orjson.dumps({"device": self.device, "signals": self._histories()})
+        moment = {"date": self.points[0].date, "signals": [_array_entry(point) for point in self.points]}
+        if self.form == "template":
+            return orjson.dumps({"type": "data", "message": [{"template": self.template} | moment]})
+        return orjson.dumps({"device": self.device} | moment)
+
+    def _histories(self) -> JSON:
+        signals: dict[str, JSON] = {}
         for point in self.points:
             entry = signals.setdefault(point.signal, {"history": []})
+            if point.first:
+                entry["description"] = point.name
             entry["history"].append({"date": point.date, "value": point.value})
-        return orjson.dumps({"device": self.device, "signals": signals})
+        return signals
+
+    def url(self, url: str) -> str:
+        """Give the address of this push, where ``url`` is that of pushes."""
+        return f"{url.rstrip('/')}/{quote(self.device, safe='')}" if self.form == "template" else url
+
+    def listed_device(self) -> str:
+        """Give the device token under which Databoom lists the signals of this push."""
+        return f"{self.template}-{self.device}" if self.form == "template" else self.device
 
     def halves(self) -> tuple[Push, Push]:
         """Make two pushes of one that holds several points."""
@@ -85,10 +102,7 @@ class Push:
 
 def _array_entry(point: Point) -> JSON:
     entry: dict[str, JSON] = {"name": point.signal, "value": point.value}
-    if point.meta:
-        # No ``type``: what happens with one that is not in Databoom's list is unknown.
-        entry["meta"] = {"description": point.name, "tags": ["bridge"]} | ({"unit": point.unit} if point.unit else {})
-    return entry
+    return entry if point.meta is None else entry | {"meta": point.meta}
 
 
 @frozen
@@ -101,58 +115,61 @@ class Plan:
     """Positions of the events that hold nothing to send."""
     unfit: dict[int, str]
     """Position to reason, of the events of which something cannot be sent. Their other points are in the pushes."""
+    left_out: Counter[str]
+    """Vendor's signal to number of values that are not sent, because Databoom cannot hold them."""
+    inexact: Counter[str]
+    """The same of whole numbers that are sent, but too large for JavaScript."""
 
 
-def plan(events: Sequence[Stored], names: Names, known: Container[tuple[str, str]], settings: DataboomSettings) -> Plan:
+def plan(
+    events: Sequence[Stored],
+    names: Names,
+    known: Container[tuple[str, str]],
+    settings: DataboomSettings,
+    fitting: int | None = None,
+) -> Plan:
     """Decide what to send for a batch.
 
     :param known: (device token, signal token) of the signals that need no introduction.
+    :param fitting: size above which pushes of several values are split; None: ``most_bytes``.
     """
     unfit: dict[int, str] = {}
+    left_out: Counter[str] = Counter()
+    inexact: Counter[str] = Counter()
     devices: dict[str, dict[tuple[str, str], Point]] = {}
+    texts = settings.texts == "send"
     for index, stored in enumerate(events):
         for reading in stored.event.readings:
-            value = sent_value(reading.value, texts=settings.texts == "send")
+            value = sent_value(reading.value, texts=texts)
             if value is None:
+                left_out[reading.signal] += 1
                 continue
             try:
                 _check_time(reading, stored, settings.future_limit)
-                device = names.device_of(stored)
-                signal = names.signal_of(device, stored, reading)
+                device, signal = names.take(stored.source, stored.event, reading)
             except Unfit as exc:
                 unfit[index] = str(exc)
                 continue
-            point = Point(index, signal, sent_date(reading.time), value, reading.signal, reading.unit)
-            devices.setdefault(device, {})[signal, point.date] = point  # of one millisecond the last
+            except Unmapped:
+                continue
+            if not is_exact(value):
+                inexact[reading.signal] += 1
+            date = sent_date(reading.time, settings.dates)
+            point = Point(index, signal, date, value, reading.signal, reading.unit)
+            devices.setdefault(device, {})[signal, date] = point  # of one millisecond the last
     pushes: list[Push] = []
+    most = settings.most_bytes if fitting is None else min(fitting, settings.most_bytes)
     for device, points in devices.items():
         by_time = sorted(points.values(), key=lambda point: point.date)
         for push in _pushes(device, by_time, known, settings):
-            pushes += _within(settings.most_bytes, push, unfit)
+            pushes += _within(most, settings.most_bytes, push, unfit)
     sent = {point.event for push in pushes for point in push.points}
-    return Plan(tuple(pushes), frozenset(range(len(events))) - sent - unfit.keys(), unfit)
-
-
-def sent_value(value: Value, *, texts: bool) -> Number | None:
-    """Give a value as it is sent; None for a text that is no number, unless ``texts`` allows it."""
-    if isinstance(value, bool):
-        return int(value)
-    if not isinstance(value, str):
-        return value
-    if _INTEGER.fullmatch(value):
-        return int(value)
-    if _NUMBER.fullmatch(value) and math.isfinite(number := float(value)):
-        return number
-    return value if texts else None
-
-
-def sent_date(time: datetime) -> str:
-    """Write a time as Databoom does: ``2020-02-05T02:59:33.000+0000``."""
-    return time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "+0000"
+    filtered = frozenset(range(len(events))) - sent - unfit.keys()
+    return Plan(tuple(pushes), filtered, unfit, left_out, inexact)
 
 
 def _check_time(reading: Reading, stored: Stored, limit: float) -> None:
-    # Compared with the time of receipt, not with now: a retry must come to the same body.
+    # Compared with the time of receipt, not with now: a replay must come to the same end.
     if (reading.time - stored.received).total_seconds() > limit:
         raise Unfit(
             f"{reading.signal!r} is stamped {reading.time.isoformat(timespec='seconds')} and was received "
@@ -169,27 +186,50 @@ def _pushes(
     for point in points:
         if (device, point.signal) not in known:
             first.setdefault(point.signal, point)
-    introductions = [evolve(point, meta=settings.meta) for point in first.values()]
-    others = [point for point in points if first.get(point.signal) is not point]
-    if _of_one_time(points):
-        yield from _arrays(device, [*introductions, *others], settings)
-    elif _of_one_time(others):
-        yield from _arrays(device, introductions, settings)
-        yield from _arrays(device, others, settings)
+    introductions = {signal: introduced(point, settings) for signal, point in first.items()}
+    form = settings.form
+    if form == "auto":
+        others = [point for point in points if first.get(point.signal) is not point]
+        if _of_one_time(points):
+            yield from _moments(device, "array", [*introductions.values(), *others], settings)
+        else:
+            yield from _moments(device, "array", introductions.values(), settings)
+            one_time = _of_one_time(others)
+            yield from (
+                _moments(device, "array", others, settings) if one_time else _histories(device, others, settings)
+            )
+        return
+    every = [introductions[point.signal] if first.get(point.signal) is point else point for point in points]
+    if form == "history":
+        yield from _histories(device, every, settings)
     else:
-        yield from _arrays(device, introductions, settings)
-        yield from _histories(device, others, settings)
+        yield from _moments(device, form, every, settings)
+
+
+def introduced(point: Point, settings: DataboomSettings) -> Point:
+    """Describe a point as the first of its signal."""
+    if not settings.meta or settings.form not in ("auto", "array"):
+        return evolve(point, first=True)
+    meta: dict[str, JSON] = {"description": point.name, "tags": list(settings.tags)}
+    if point.unit:
+        meta["unit"] = point.unit
+    if type_ := settings.types.get(point.name):  # only if named: the effect of one that is not listed is unknown
+        meta["type"] = type_
+    return evolve(point, first=True, meta=meta)
 
 
 def _of_one_time(points: Sequence[Point]) -> bool:
     return len({point.date for point in points}) <= 1
 
 
-def _arrays(device: str, points: Iterable[Point], settings: DataboomSettings) -> Iterator[Push]:
+def _moments(
+    device: str, form: Literal["array", "template"], points: Iterable[Point], settings: DataboomSettings
+) -> Iterator[Push]:
+    """Make pushes of one moment each."""
     for _, group in groupby(points, key=lambda point: point.date):
         moment = tuple(group)
         for start in range(0, len(moment), settings.most_signals):
-            yield Push(device, "array", moment[start : start + settings.most_signals])
+            yield Push(device, form, moment[start : start + settings.most_signals], settings.template)
 
 
 def _histories(device: str, points: Sequence[Point], settings: DataboomSettings) -> Iterator[Push]:
@@ -203,16 +243,18 @@ def _histories(device: str, points: Sequence[Point], settings: DataboomSettings)
             chunk, of_signal = [], {}
         chunk.append(point)
         of_signal[point.signal] = of_signal.get(point.signal, 0) + 1
-    yield Push(device, "history", tuple(chunk))
+    if chunk:
+        yield Push(device, "history", tuple(chunk))
 
 
-def _within(most_bytes: int, push: Push, unfit: dict[int, str]) -> Iterator[Push]:
+def _within(fitting: int, most: int, push: Push, unfit: dict[int, str]) -> Iterator[Push]:
+    """Split a push until its parts fit, which a single value may miss up to ``most``."""
     size = len(push.body())
-    if size <= most_bytes:
+    if size <= fitting or (size <= most and len(push.points) == 1):
         yield push
     elif len(push.points) > 1:
         for half in push.halves():
-            yield from _within(most_bytes, half, unfit)
+            yield from _within(fitting, most, half, unfit)
     else:
         point = push.points[0]
-        unfit[point.event] = f"{point.name!r} alone makes a push of {size} bytes, more than most_bytes = {most_bytes}"
+        unfit[point.event] = f"{point.name!r} alone makes a push of {size} bytes, more than most_bytes = {most}"

@@ -1,12 +1,15 @@
 """Names: which device and signal of Databoom a reading belongs to.
 
-table ``devices`` or ``signals`` ──▶ token, as written
-template ──▶ text ──▶ token, with what a token cannot hold replaced
+row of the devices file for this signal ──▶ both tokens, as written
+table ``devices``, or row of the devices file ──▶ device token, as written
+table ``signals`` ──▶ signal token, as written
+else template ──▶ text ──▶ token, with what a token cannot hold replaced
 
 A token holds letters, digits, ``_`` and ``-`` and at most 64 of them (assumed; the vendor publishes neither). Any other
 character becomes ``_``, a longer text is cut and ends with a checksum of the whole. So two texts can give one token.
 The second of them is refused: values of two things must not mix in one signal. Texts that are equal are no collision,
-that is what the templates ask for; nor are two entries of a table that name one token.
+that is what the templates ask for; nor are two entries of a table that name one token. What a token stands for is
+remembered across restarts, until a template or a map is changed.
 """
 
 from __future__ import annotations
@@ -14,23 +17,27 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from hashlib import sha256
+from typing import Literal, Protocol
 
 from attrs import frozen
 
-from bridge.api import Event, Reading, Stored
+from bridge.api import JSON, Event, Reading
 
 DEVICE_FIELDS = frozenset({"device", "source", "kind"})
 SIGNAL_FIELDS = DEVICE_FIELDS | {"signal"}
 LABEL = "label."
 
 LONGEST_TOKEN = 64
-MOST_TOKENS = 100_000  # bounds the memory of a sink that runs for months
 
 _NO_TOKEN_CHARACTER = re.compile(r"[^A-Za-z0-9_-]")
 
 
 class Unfit(Exception):
     """A reading cannot be delivered as it is; the text says why and what to do."""
+
+
+class Unmapped(Exception):
+    """A reading of a device that is in no map, and shall be left out."""
 
 
 @frozen
@@ -99,40 +106,120 @@ def token_of(text: str) -> str:
     return f"{token[: LONGEST_TOKEN - 9]}-{checksum}"
 
 
+@frozen
+class Target:
+    """What a row of a devices file names."""
+
+    device: str
+    """Device token."""
+    signal: str
+    """Signal token; empty where the row is for the whole device."""
+
+
+@frozen
+class Named:
+    """What a reading is in Databoom."""
+
+    device: str
+    """Device token."""
+    device_text: str
+    """What that token stands for."""
+    signal: str
+    signal_text: str
+    how: Literal["table", "file", "template"]
+    """What named the device."""
+
+
+class Claims(Protocol):
+    """Remembers what each token stands for."""
+
+    def get(self, key: tuple[str, ...]) -> JSON:
+        """Give the text of (device token,) or (device token, signal token); None if nobody has claimed it."""
+        ...
+
+    def add(self, key: tuple[str, ...], value: JSON) -> None:
+        """Remember the text."""
+        ...
+
+
+@frozen
 class Names:
-    """Gives tokens, and remembers which text each of them stands for, as long as the sink is open."""
+    """Gives tokens, and keeps two texts from sharing one."""
 
-    def __init__(self, device: str, signal: str, devices: Mapping[str, str], signals: Mapping[str, str]) -> None:
-        self._device = Template.parse(device, DEVICE_FIELDS)
-        self._signal = Template.parse(signal, SIGNAL_FIELDS)
-        self._devices = devices
-        self._signals = signals
-        self._texts: dict[tuple[str, ...], str] = {}
+    device: Template
+    signal: Template
+    devices: Mapping[str, str]
+    signals: Mapping[str, str]
+    rows: Mapping[tuple[str, str], Target]
+    """Of the devices file; goes before the tables where it names a signal."""
+    unmapped: Literal["send", "dead", "skip"]
+    """What becomes of a device that is in no map."""
+    reserved: str
+    """Signal token of the heartbeat; empty if there is none."""
+    claims: Claims
 
-    def device_of(self, stored: Stored) -> str:
-        """Give the device token of an event. :raises Unfit: when it has none."""
-        if token := self._devices.get(stored.event.device):
-            return self._claim((token,), token, "devices")
-        text = self._device.render(stored.source, stored.event)
-        return self._claim((token_of(text),), text, "devices")
+    def take(self, source: str, event: Event, reading: Reading) -> tuple[str, str]:
+        """Give device token and signal token, and remember what they stand for.
 
-    def signal_of(self, device: str, stored: Stored, reading: Reading) -> str:
-        """Give the signal token of a reading of a device. :raises Unfit: when it has none."""
-        if token := self._signals.get(reading.signal):
-            return self._claim((device, token), token, "signals")
-        text = self._signal.render(stored.source, stored.event, reading)
-        return self._claim((device, token_of(text)), text, "signals")
+        :raises Unfit: when it has none.
+        :raises Unmapped: when it shall be left out.
+        """
+        named = self.look(source, event, reading)
+        self.claims.add((named.device,), named.device_text)
+        self.claims.add((named.device, named.signal), named.signal_text)
+        return named.device, named.signal
 
-    def _claim(self, place: tuple[str, ...], text: str, table: str) -> str:
+    def look(self, source: str, event: Event, reading: Reading) -> Named:
+        """Give what :meth:`take` would give. Remembers nothing."""
+        device, how = self._device(source, event, reading)
+        if row := self.rows.get((event.device, reading.signal)):
+            signal = _as_written(row.signal)
+        elif token := self.signals.get(reading.signal):
+            signal = _as_written(token)
+        else:
+            signal = _by_template(self.signal.render(source, event, reading))
+        if signal[0] == self.reserved:
+            raise Unfit(
+                f"{reading.signal!r} would become {signal[0]!r}, the signal of the heartbeat; "
+                "set heartbeat to another one, or add a line to the table of signals"
+            )
+        self._check(device[:1], device[1], "devices")
+        self._check((device[0], signal[0]), signal[1], "signals")
+        return Named(*device, *signal, how)
+
+    def _device(
+        self, source: str, event: Event, reading: Reading
+    ) -> tuple[tuple[str, str], Literal["table", "file", "template"]]:
+        if row := self.rows.get((event.device, reading.signal)):
+            return _as_written(row.device), "file"
+        if token := self.devices.get(event.device):
+            return _as_written(token), "table"
+        if row := self.rows.get((event.device, "")):
+            return _as_written(row.device), "file"
+        if self.unmapped == "skip":
+            raise Unmapped
+        if self.unmapped == "dead":
+            raise Unfit(
+                f"device {event.device!r} is in no map and unmapped = dead; add it to devices or devices_file, "
+                "restart, and replay"
+            )
+        return _by_template(self.device.render(source, event)), "template"
+
+    def _check(self, place: tuple[str, ...], text: str, table: str) -> None:
         token = place[-1]
         if not token:
             raise Unfit(f"the template gives an empty token; add a line to the table of {table}")
-        owner = self._texts.setdefault(place, text)
-        if owner != text:
+        owner = self.claims.get(place)
+        if owner is not None and owner != text:
             raise Unfit(
                 f"{text!r} would become the token {token!r}, which stands for {owner!r} already; "
                 f"add a line to the table of {table} for one of them"
             )
-        if len(self._texts) > MOST_TOKENS:
-            del self._texts[next(iter(self._texts))]
-        return token
+
+
+def _as_written(token: str) -> tuple[str, str]:
+    return token, token
+
+
+def _by_template(text: str) -> tuple[str, str]:
+    return token_of(text), text

@@ -6,224 +6,178 @@ batch ──▶ plan ──▶ push, push, push: one request at a time, in order
 Rules:
 
 * A push that is tried again has the same body, byte for byte: whether a cut answer meant "stored" cannot be known.
-  So what the sink learns from a batch, it applies when the batch is through.
+  So a batch is planned once, and its pushes are kept until the batch is through.
 * What was accepted of a batch that failed later is not sent again while the sink stays open. A batch of many pushes
   gets on with each attempt, even where one attempt is too short for all of them.
-* 404 means one device only if others go through. Such a device is probed for long before its events become dead
-  letters: its token may have been mistyped, in Databoom or here.
+* A batch that is refused without a word on which event comes again as two halves, which are planned anew. What was
+  accepted of it then goes twice, with the same dates and values.
+* What the sink itself decides (``Outcome``) is kept apart from what Databoom refuses (``Reject``).
+* ``min_interval`` is waited for within the attempt. A ``Retry`` would stop the whole sink and call it failing, for one
+  device that is only early; and what waits in the spool meanwhile makes the next batch larger, which is its purpose.
 """
 
 from __future__ import annotations
 
-import ssl
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
-from datetime import datetime
-from hashlib import sha256
+from collections import deque
+from collections.abc import Iterable
 from typing import Any
 
-import httpx
 import trio
 from attrs import define, field
 
-from bridge.api import Batch, Filtered, Pause, Reject, SettingError, SinkContext
-from bridge_plugins.databoom.answers import Accepted, NotFound, TooLarge, Verdict, classify, clock_skew, explain
+from bridge.api import Batch, Outcome, Reject
+from bridge_plugins.databoom.answers import Accepted, NotFound, TooLarge
+from bridge_plugins.databoom.concerns import Concerns
 from bridge_plugins.databoom.encoding import Plan, Push, plan
+from bridge_plugins.databoom.heartbeat import Pulses
+from bridge_plugins.databoom.limits import Devices, FittingSize
+from bridge_plugins.databoom.memory import Keeper, Ledger
 from bridge_plugins.databoom.naming import Names
+from bridge_plugins.databoom.pusher import Pusher
+from bridge_plugins.databoom.seen import Seen
 from bridge_plugins.databoom.settings import DataboomSettings
 
-MOST_CONNECTIONS = 8  # above this httpx spends its time on choosing a connection (measured)
-IDLE_SECONDS = 30.0  # then a connection is closed: the vendor's own limit is unknown
-MOST_ANSWER = 64 << 10  # bytes of an answer that are kept; the documented one has 32
-MOST_SIGNALS = 100_000  # introduced signals, and devices not found, that are remembered
-MOST_BATCHES = 256  # unfinished batches of which the accepted pushes are remembered
+MOST_BATCHES = 256  # unfinished batches of which the pushes are kept
+MOST_PACED = 100_000  # devices of which the last delivery is remembered
 MOST_READINGS = 1000  # planned in the event loop: 10 ms; more of them go to a thread
 MOST_REASONS = 3  # told of one batch
-MOST_SKEW = 60.0  # seconds between our clock and Databoom's
+
+LEFT_OUT = "values left out because they are neither number nor boolean"
+INEXACT = "whole numbers above 2^53, which JavaScript may not hold exactly"
 
 
-@asynccontextmanager
-async def open_databoom(settings: DataboomSettings, context: SinkContext) -> AsyncIterator[DataboomSink]:
-    """Open the sink. Connections are made when there is something to send.
-
-    :raises SettingError: when ``ca_file`` cannot be used.
-    """
-    try:
-        tls = ssl.create_default_context(cafile=settings.ca_file)
-    except OSError as exc:  # ssl.SSLError is one
-        reason = exc.strerror or "it holds no certificate"
-        raise SettingError("ca_file", f"expected CA certificates in PEM, got {settings.ca_file}: {reason}") from exc
-    client = httpx.AsyncClient(
-        verify=tls,
-        headers={
-            "Authorization": f"Bearer {settings.token.reveal()}",
-            "Content-Type": "application/json",
-            "Accept": "application/json",
-            "Accept-Encoding": "identity",
-            "User-Agent": "bridged",
-        },
-        timeout=httpx.Timeout(None, connect=settings.connect_timeout),  # the core bounds the attempt
-        limits=httpx.Limits(max_connections=MOST_CONNECTIONS, keepalive_expiry=IDLE_SECONDS),
-        http2=False,
-        follow_redirects=False,  # the token must not go elsewhere
-        trust_env=False,
-    )
-    async with client:
-        yield DataboomSink(settings, context, client)
-
-
-@define
-class Attempt:
+@define(eq=False)
+class Work:
     """What has become of a batch so far."""
 
-    accepted: set[bytes]
-    """Checksums of the bodies that were taken, in earlier attempts too."""
-    unfit: dict[int, str]
-    """Position to reason, of the events that cannot be taken."""
+    plan: Plan
+    pushes: deque[Push]
+    """Those that were not accepted yet, in order."""
+    refused: dict[int, str] = field(factory=dict)
+    """Position to reason, of the events that Databoom refuses."""
     statuses: set[int] = field(factory=set)
     """HTTP statuses among those reasons."""
-    taken: list[Push] = field(factory=list)
 
+    def refuse(self, push: Push, reason: str, status: int) -> None:
+        """Note that Databoom refuses every value of a push."""
+        self.refused.update((point.event, reason) for point in push.points)
+        self.statuses.add(status)
 
-@define
-class Missing:
-    """A device that Databoom does not find."""
-
-    since: datetime
-    times: int = 0
+    def outcome(self) -> Outcome | None:
+        """Give what became of the events. :raises Reject: when Databoom refused some of them."""
+        dead = {index: reason for index, reason in self.plan.unfit.items() if index not in self.refused}
+        outcome = Outcome(self.plan.filtered, dead)
+        if self.refused:
+            status = next(iter(self.statuses)) if len(self.statuses) == 1 else None
+            raise Reject(sum_up(self.refused.values()), indexes=self.refused, status=status, others=outcome)
+        return outcome if outcome.filtered or outcome.dead else None
 
 
 class DataboomSink:
     """An open sink."""
 
-    def __init__(self, settings: DataboomSettings, context: SinkContext, client: httpx.AsyncClient) -> None:
+    def __init__(
+        self,
+        settings: DataboomSettings,
+        pusher: Pusher,
+        *,
+        names: Names,
+        introduced: Ledger,
+        fitting: FittingSize,
+        devices: Devices,
+        seen: Seen,
+        pulses: Pulses,
+        concerns: Concerns,
+        keeper: Keeper,
+    ) -> None:
         self._settings = settings
-        self._context = context
-        self._client = client
-        self._names = Names(settings.device, settings.signal, settings.devices, settings.signals)
+        self._pusher = pusher
+        self._names = names
+        self._introduced = introduced
+        self._fitting = fitting
+        self._devices = devices
+        self._seen = seen
+        self._pulses = pulses
+        self._concerns = concerns
+        self._keeper = keeper
         self._planning = trio.Lock()
-        self._introduced: dict[tuple[str, str], None] = {}  # an ordered set, like the next
-        self._accepted: dict[tuple[int, int], set[bytes]] = {}
-        self._working: set[str] = set()  # the first two devices that Databoom took a push of
-        self._last_success: datetime | None = None
-        self._missing: dict[str, Missing] = {}
-        self._concern = ""
-        self._strange_answer = ""
-        self._wrong_clock = ""
+        self._unfinished: dict[tuple[int, ...], Work] = {}
+        self._began: dict[str, float] = {}  # when the last delivery of a device began; only for min_interval
 
-    async def deliver(self, batch: Batch) -> Filtered | None:
+    async def deliver(self, batch: Batch) -> Outcome | None:
         """Push a batch. See ``bridge.api.Sink``."""
-        todo = await self._plan(batch)
-        place = batch.events[0].sequence, batch.events[-1].sequence
-        attempt = Attempt(self._accepted.setdefault(place, set()), dict(todo.unfit))
-        _forget_oldest(self._accepted, MOST_BATCHES)
-        for push in todo.pushes:
-            await self._push(push, attempt)
-        self._accepted.pop(place, None)
-        for push in attempt.taken:
-            self._introduced.update(((push.device, point.signal), None) for point in push.points)
-        _forget_oldest(self._introduced, MOST_SIGNALS)
-        if attempt.unfit:
-            status = attempt.statuses.pop() if len(attempt.statuses) == 1 else None
-            raise Reject(_sum_up(attempt.unfit.values()), indexes=attempt.unfit.keys(), status=status)
-        return Filtered(todo.filtered) if todo.filtered else None
+        await self._wait_for_turn(batch.events[0].event.device)
+        events = tuple(stored.sequence for stored in batch.events)
+        work = self._unfinished.get(events)
+        if work is None:
+            self._seen.notice(batch.events)
+            planned = await self._plan(batch)
+            work = self._unfinished[events] = Work(planned, deque(planned.pushes))
+            forget_oldest(self._unfinished, MOST_BATCHES)
+        try:
+            while work.pushes:
+                await self._push(work)
+        except Reject:
+            self._unfinished.pop(events, None)  # its halves come as other batches
+            raise
+        finally:
+            self._keeper.notice()
+        self._unfinished.pop(events, None)
+        self._count(work.plan, batch)
+        return work.outcome()
+
+    async def _wait_for_turn(self, device: str) -> None:
+        if self._settings.min_interval:
+            if device in self._began:
+                await trio.sleep_until(self._began.pop(device) + self._settings.min_interval)
+            self._began[device] = trio.current_time()
+            forget_oldest(self._began, MOST_PACED)
 
     async def _plan(self, batch: Batch) -> Plan:
+        arguments = batch.events, self._names, self._introduced, self._settings, self._fitting.bytes
         async with self._planning:  # names are not for two threads at once
             if sum(len(stored.event.readings) for stored in batch.events) <= MOST_READINGS:
-                return plan(batch.events, self._names, self._introduced, self._settings)
-            arguments = batch.events, self._names, self._introduced, self._settings
+                return plan(*arguments)
             return await trio.to_thread.run_sync(plan, *arguments)
 
-    async def _push(self, push: Push, attempt: Attempt) -> None:
-        """Send a push, in as many parts as it takes."""
-        parts = [push]
-        while parts:
-            part = parts.pop()
-            body = part.body()
-            checksum = sha256(body).digest()
-            if checksum in attempt.accepted:
-                attempt.taken.append(part)
-                continue
-            match await self._post(body):
-                case Accepted():
-                    attempt.accepted.add(checksum)
-                    attempt.taken.append(part)
-                    self._found(part.device)
-                case TooLarge() if len(part.points) > 1:
-                    parts += reversed(part.halves())
-                case TooLarge(why, status):
-                    attempt.unfit[part.points[0].event] = f"a single value is too large for Databoom ({why})"
-                    attempt.statuses.add(status)
-                case NotFound(why, status):
-                    reason = self._not_found(part.device, why)
-                    attempt.unfit.update((point.event, reason) for point in part.points)
-                    attempt.statuses.add(status)
-                case verdict:
-                    raise verdict
+    async def _push(self, work: Work) -> None:
+        """Send the next push of a batch. :raises Retry, Pause, Reject: it waits, or is refused without saying why."""
+        push = work.pushes[0]
+        body = push.body()
+        verdict = await self._pusher.push(push, body)
+        match verdict:
+            case Accepted():
+                self._devices.found(push.device)
+                self._pulses.seen(push.device, trio.current_time())
+            case TooLarge() if len(push.points) > 1:
+                self._fitting.refused(len(body))
+                work.pushes.popleft()
+                work.pushes.extendleft(reversed(push.halves()))
+                return
+            case TooLarge(why, status):
+                work.refuse(push, f"a single value is too large for Databoom ({why})", status)
+            case NotFound(why, status):
+                work.refuse(push, self._devices.not_found(push.device, why), status)
+            case _:
+                raise verdict
+        work.pushes.popleft()
 
-    async def _post(self, body: bytes) -> Verdict:
-        answer = bytearray()
-        try:
-            async with self._client.stream("POST", self._settings.url, content=body) as response:
-                async for piece in response.aiter_raw():
-                    answer += piece[: MOST_ANSWER - len(answer)]  # the rest is read, so that the connection is kept
-        except httpx.TransportError as exc:
-            raise explain(exc) from exc
-        now = self._context.now()
-        token = self._settings.token.reveal()  # an answer may repeat it: then it must not get into a log
-        headers = {name: value.replace(token, "********") for name, value in response.headers.items()}
-        said = bytes(answer).replace(token.encode(), b"********")
-        verdict = classify(response.status_code, headers, said, now=now, strict_body=self._settings.strict_body)
-        if isinstance(verdict, Accepted):
-            self._show(verdict.remark, clock_skew(headers, now))
-        return verdict
-
-    def _found(self, device: str) -> None:
-        self._last_success = self._context.now()
-        self._missing.pop(device, None)
-        if len(self._working) < 2:  # enough to know of any device whether another one works
-            self._working.add(device)
-
-    def _not_found(self, device: str, why: str) -> str:
-        """Give the reason for dead letters. :raises Pause: when it is too early for that."""
-        if not self._working - {device}:
-            raise Pause(f"there is nothing at the url, or no device {device!r} ({why}); check url and device tokens")
-        now = self._context.now()
-        missing = self._missing.setdefault(device, Missing(since=now))
-        _forget_oldest(self._missing, MOST_SIGNALS)
-        missing.times += 1
-        often = missing.times > self._settings.unknown_device_attempts
-        long = (now - missing.since).total_seconds() >= self._settings.unknown_device_time
-        others_go_on = self._last_success is not None and self._last_success > missing.since
-        reason = f"Databoom has no device {device!r} ({why}); create it, or name its token in devices"
-        if often and long and others_go_on:
-            return f"{reason}, and replay"
-        raise Pause(reason, device_only=True)
-
-    def _show(self, strange_answer: str | None, skew: float | None) -> None:
-        """Report what a person should look at, at each change."""
-        # One strange answer is enough for a look, and is not taken back by the next ordinary one.
-        if strange_answer and not self._strange_answer:
-            self._strange_answer = f"Databoom accepts with an unusual answer ({strange_answer}); see that values arrive"
-        if skew is not None:
-            side = "ahead of" if skew > 0 else "behind"
-            wrong = (
-                f"this machine's clock is more than {MOST_SKEW:.0f} s {side} Databoom's; see that it is synchronised"
-            )
-            self._wrong_clock = wrong if abs(skew) > MOST_SKEW else ""
-        concern = "; ".join(filter(None, (self._strange_answer, self._wrong_clock)))
-        if concern != self._concern:
-            self._concern = concern
-            self._context.report(concern or "delivers", problem=bool(concern))
+    def _count(self, planned: Plan, batch: Batch) -> None:
+        """Count what was sent otherwise than it came, or not at all."""
+        for what, signals in ((LEFT_OUT, planned.left_out), (INEXACT, planned.inexact)):
+            if signals:
+                example = f"signal {next(reversed(signals))!r} of device {batch.events[0].event.device!r}"
+                self._concerns.count(what, example, signals.total())
 
 
-def _sum_up(reasons: Iterable[str]) -> str:
+def sum_up(reasons: Iterable[str]) -> str:
+    """Say several reasons in one text."""
     different = list(dict.fromkeys(reasons))
     rest = len(different) - MOST_REASONS
     return "; ".join(different[:MOST_REASONS]) + (f"; and {rest} other reasons" if rest > 0 else "")
 
 
-def _forget_oldest(memory: dict[Any, Any], most: int) -> None:
+def forget_oldest(memory: dict[Any, Any], most: int) -> None:
+    """Keep a memory within its bound."""
     while len(memory) > most:
         del memory[next(iter(memory))]

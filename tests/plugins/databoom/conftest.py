@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,10 +14,11 @@ import trustme
 from attrs import define, evolve, field
 
 from bridge.api import Batch, Event, Reading, Secret, Sink, SinkContext, Stored, Url
+from bridge.testing.fakes import FakeAnswering, FakeReport, FakeState
 from bridge_plugins.databoom.emulator import SCOPES, Emulator, open_emulator
 from bridge_plugins.databoom.emulator_cloud import Rules
+from bridge_plugins.databoom.opening import open_databoom
 from bridge_plugins.databoom.settings import DataboomSettings
-from bridge_plugins.databoom.sink import open_databoom
 
 TOKEN = "t0ken-of-the-tests"
 START = datetime(2026, 5, 4, 10, 0, tzinfo=UTC)
@@ -36,29 +37,13 @@ class Clock:
         self.time += timedelta(seconds=seconds)
 
 
-class Memory:
-    """State of an instance, in memory."""
-
-    def __init__(self) -> None:
-        self.values: dict[str, Any] = {}
-
-    def get(self, key: str) -> Any:
-        return self.values.get(key)
-
-    async def put(self, key: str, value: Any) -> None:
-        self.values[key] = value
-
-
-class Reports:
+class Reports(FakeReport):
     """Keeps what an instance reports."""
 
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-        self.problem = False
-
-    def __call__(self, text: str, *, problem: bool = False) -> None:
-        self.texts.append(text)
-        self.problem = problem
+    @property
+    def problem(self) -> bool:
+        """Whether the newest report is one that a person should look at."""
+        return bool(self.problems) and self.problems[-1] == self.texts[-1]
 
 
 @define
@@ -91,6 +76,7 @@ class Bench:
     sink: Sink
     reports: Reports
     clock: Clock
+    answering: FakeAnswering
     make: Factory = field(factory=Factory)
 
     def bodies(self) -> list[Any]:
@@ -133,8 +119,17 @@ def open_sink(settings: DataboomSettings, clock: Clock) -> Callable[..., Any]:
     """Open a sink to a URL."""
 
     @asynccontextmanager
-    async def opened(url: str, *, reports: Reports | None = None, **changes: Any) -> AsyncIterator[Sink]:
-        context = SinkContext("databoom", Memory(), reports or Reports(), clock)
+    async def opened(
+        url: str,
+        *,
+        reports: Reports | None = None,
+        state: FakeState | None = None,
+        answering: FakeAnswering | None = None,
+        **changes: Any,
+    ) -> AsyncIterator[Sink]:
+        context = SinkContext(
+            "databoom", state or FakeState(), reports or Reports(), clock, answering or FakeAnswering()
+        )
         async with open_databoom(evolve(settings, url=Url(url), **changes), context) as sink:
             yield sink
 
@@ -151,14 +146,18 @@ def bench(open_sink: Callable[..., Any], clock: Clock) -> Callable[..., Any]:
         rules: Mapping[str, Any] | None = None,
         tls: ssl.SSLContext | None = None,
         tokens: Mapping[str, Any] | None = None,
+        apikeys: Collection[str] = (),
+        state: FakeState | None = None,
         **changes: Any,
     ) -> AsyncIterator[Bench]:
-        reports = Reports()
+        reports, answering = Reports(), FakeAnswering()
         async with AsyncExitStack() as stack:
             emulator = await stack.enter_async_context(
-                open_emulator(tokens or {TOKEN: SCOPES}, rules=Rules(**(rules or {})), now=clock, tls=tls)
+                open_emulator(
+                    tokens or {TOKEN: SCOPES}, apikeys=apikeys, rules=Rules(**(rules or {})), now=clock, tls=tls
+                )
             )
-            sink = await stack.enter_async_context(open_sink(emulator.url, reports=reports, **changes))
-            yield Bench(emulator, sink, reports, clock)
+            opening = open_sink(emulator.url, reports=reports, state=state, answering=answering, **changes)
+            yield Bench(emulator, await stack.enter_async_context(opening), reports, clock, answering)
 
     return opened

@@ -189,3 +189,10 @@ def test_no_answer_is_tried_again(error, said):
     verdict = explain(error)
     assert isinstance(verdict, Retry)
     assert said in verdict.why
+
+
+def test_a_refused_credential_is_named_as_the_settings_name_it():
+    verdict = classify(401, {}, b"", now=NOW, credential="apikey", scopes="the scopes Publish and Create")
+    assert isinstance(verdict, Pause)
+    assert "refuses the apikey" in verdict.why
+    assert "must exist and have the scopes Publish and Create" in verdict.why

@@ -15,6 +15,7 @@ import trio
 from bridge.api import EmulatorContext, HangUp, Request
 from bridge_plugins.databoom.emulator import SCOPES, Emulator, Fault, Faults, open_emulation, open_emulator
 from bridge_plugins.databoom.emulator_cloud import Cloud, Rules
+from bridge_plugins.databoom.emulator_routes import Access
 
 DATE = "2026-05-04T10:00:00.000+0000"
 TIME = datetime(2026, 5, 4, 10, 0, tzinfo=UTC)
@@ -178,7 +179,7 @@ async def test_a_chart_reads_back_what_lies_between_its_dates():
         assert [(row["date"], row["value"]) for row in answer[signal.id]] == [("2026-05-04T10:00:00.000Z", 1)]
         assert answer["info"][signal.id]["overBound"] is False
         assert (await client.post(url, json=asked | {"signals": ["0" * 24]})).status_code == 404
-        assert (await client.post(url, json=asked | {"granularity": "h"})).status_code == 400
+        assert (await client.post(url, json=asked | {"granularity": "x"})).status_code == 400
         assert (await client.post(url, json=asked | {"startDate": "?"})).status_code == 400
 
 
@@ -213,7 +214,7 @@ async def test_a_connection_can_be_cut_before_or_after_storing(cut, stored):
 
 async def test_a_delayed_answer_comes_late(autojump_clock):
     faults = Faults(always=Fault(delay=40, cut="before"))
-    emulator = Emulator(Cloud(Rules()), faults, {}, now=lambda: TIME, keep_log=True)
+    emulator = Emulator(Cloud(Rules()), faults, Access({}, ()), now=lambda: TIME, keep_log=True)
     with pytest.raises(HangUp):
         await emulator.answer(Request("POST", "/v1/signals/push", "", {}, b""))
     assert trio.current_time() >= 40

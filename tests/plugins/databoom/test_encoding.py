@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -14,15 +14,30 @@ from hypothesis import settings as pace
 from hypothesis import strategies as st
 
 from bridge.api import Event, Reading, Secret, Size, Stored
-from bridge_plugins.databoom.encoding import Push, plan, sent_date, sent_value
-from bridge_plugins.databoom.naming import Names
+from bridge_plugins.databoom.encoding import Push, plan
+from bridge_plugins.databoom.naming import DEVICE_FIELDS, SIGNAL_FIELDS, Names, Template
 from bridge_plugins.databoom.settings import DataboomSettings
+from bridge_plugins.databoom.values import sent_date, sent_value
 
 START = datetime(2026, 5, 4, 10, 0, tzinfo=UTC)
 
 
+class Claims(dict[Any, Any]):
+    def add(self, key: Any, value: Any) -> None:
+        self.setdefault(key, value)
+
+
 def names(settings: DataboomSettings) -> Names:
-    return Names(settings.device, settings.signal, settings.devices, settings.signals)
+    return Names(
+        device=Template.parse(settings.device, DEVICE_FIELDS),
+        signal=Template.parse(settings.signal, SIGNAL_FIELDS),
+        devices=settings.devices,
+        signals=settings.signals,
+        rows={},
+        unmapped=settings.unmapped,
+        reserved=settings.heartbeat,
+        claims=Claims(),
+    )
 
 
 def bodies(events: Any, settings: DataboomSettings, known: Any = ()) -> list[Any]:
@@ -92,39 +107,9 @@ def test_of_two_values_in_one_millisecond_the_last_is_sent(make, settings):
     assert decided.filtered == {0}
 
 
-@pytest.mark.parametrize(
-    ("value", "sent"),
-    [
-        (True, 1),
-        (False, 0),
-        (7, 7),
-        (-1.5, -1.5),
-        (2**63, 2**63),
-        ("21.5", 21.5),
-        ("-3", -3),
-        ("1e3", 1000.0),
-        ("123456789012345678901234567890", 123456789012345678901234567890.0),
-    ],
-)
-def test_numbers_and_booleans_are_sent_as_numbers(value, sent):
-    assert sent_value(value, texts=False) == sent
-    assert type(sent_value(value, texts=False)) is type(sent)
-
-
-@pytest.mark.parametrize("text", ["", "open", "1e999", "0x10", "NaN", "Infinity", "1,5", "١", " 1", "1\n"])
-def test_a_text_that_is_no_number_is_sent_only_if_asked_for(text):
-    assert sent_value(text, texts=False) is None
-    assert sent_value(text, texts=True) == text
-
-
 def test_texts_are_sent_as_they_are_if_asked_for(make, settings):
     (body,) = bodies([make.event(("door", "öffen"))], evolve(settings, texts="send"))
     assert body["signals"][0]["value"] == "öffen"
-
-
-def test_a_date_is_utc_with_milliseconds_cut_off_and_a_zone():
-    time = datetime(2020, 2, 5, 3, 59, 33, 999999, tzinfo=timezone(timedelta(hours=1)))
-    assert sent_date(time) == "2020-02-05T02:59:33.999+0000"
 
 
 def test_a_reading_at_the_future_limit_is_sent(make, settings):
@@ -253,3 +238,87 @@ def test_the_halves_of_a_push_hold_all_its_points_in_order(make, settings):
     first, second = push.halves()
     assert isinstance(first, Push)
     assert [point.value for point in (*first.points, *second.points)] == [0, 1, 2, 3, 4]
+
+
+def test_each_moment_has_its_push_in_array_form(make, settings):
+    events = [make.event(("t", value, value), ("u", value, value)) for value in range(3)]
+    pushed = bodies(events, evolve(settings, form="array"))
+    assert [len(body["signals"]) for body in pushed] == [2, 2, 2]
+    assert [["meta" in entry for entry in body["signals"]] for body in pushed] == [[True] * 2, [False] * 2, [False] * 2]
+    assert [body["date"] for body in pushed] == sorted(body["date"] for body in pushed)
+
+
+def test_history_form_is_used_for_one_moment_too_and_describes_a_new_signal(make, settings):
+    (body,) = bodies([make.event(("t", 1), ("u", 2))], evolve(settings, form="history"), known={("d1", "u")})
+    assert body == {
+        "device": "d1",
+        "signals": {
+            "t": {"history": [{"date": "2026-05-04T10:00:00.000+0000", "value": 1}], "description": "t"},
+            "u": {"history": [{"date": "2026-05-04T10:00:00.000+0000", "value": 2}]},
+        },
+    }
+
+
+def test_template_form_has_one_entry_a_request_and_the_device_in_the_address(make, settings):
+    changed = evolve(settings, form="template", template="tpl")
+    pushes = plan(
+        [make.event(("t", 1), device="a/b ü"), make.event(("t", 2, 1), device="a/b ü")], names(changed), (), changed
+    ).pushes
+    assert pushes[0].body() == (
+        b'{"type":"data","message":[{"template":"tpl","date":"2026-05-04T10:00:00.000+0000",'
+        b'"signals":[{"name":"t","value":1}]}]}'
+    )
+    assert [push.url("https://x/v1/signals/push/") for push in pushes] == ["https://x/v1/signals/push/a_b__"] * 2
+    assert pushes[0].listed_device() == "tpl-a_b__"
+
+
+def test_meta_has_the_tags_and_the_type_that_people_named(make, settings):
+    changed = evolve(settings, tags=("east", "hall"), types={"t": "Temperature"})
+    (body,) = bodies([make.event(("t", 1, 0, "°C"), ("u", 2))], changed)
+    assert [entry["meta"] for entry in body["signals"]] == [
+        {"description": "t", "tags": ["east", "hall"], "unit": "°C", "type": "Temperature"},
+        {"description": "u", "tags": ["east", "hall"]},
+    ]
+
+
+def test_dates_may_end_in_z(make, settings):
+    (body,) = bodies([make.event(("t", 1))], evolve(settings, dates="Z"))
+    assert body["date"] == "2026-05-04T10:00:00.000Z"
+
+
+def test_values_that_are_not_sent_or_not_exact_are_counted(make, settings):
+    event = make.event(("door", "open"), ("t", 2**53), ("big", 2**53 + 1), ("door", "shut"))
+    decided = plan([event], names(settings), (), settings)
+    assert (decided.left_out, decided.inexact) == ({"door": 2}, {"big": 1})
+
+
+def test_devices_in_no_map_are_filtered_or_dead_letters_as_asked(make, settings):
+    event = make.event(("t", 1))
+    skipped = evolve(settings, unmapped="skip")
+    assert plan([event], names(skipped), (), skipped).filtered == {0}
+    dead = evolve(settings, unmapped="dead")
+    decided = plan([event], names(dead), (), dead)
+    assert (decided.filtered, decided.unfit.keys()) == (frozenset(), {0})
+
+
+def test_a_size_that_was_learned_splits_pushes_but_refuses_no_single_value(make, settings):
+    events = [make.event(("t", number, number)) for number in range(8)]
+    decided = plan(events, names(settings), {("d1", "t")}, settings, fitting=10)
+    assert [len(push.points) for push in decided.pushes] == [1] * 8
+    assert not decided.unfit
+
+
+@pytest.mark.parametrize("form", ["array", "history", "template"])
+def test_every_form_sends_every_point_once_within_its_limits(make, settings, form):
+    changed = evolve(settings, form=form, template="tpl" if form == "template" else "", most_points=7, most_signals=3)
+    events = [make.event(*((f"s{signal}", time, time) for signal in range(5))) for time in range(6)]
+    pushes = plan(events, names(changed), (), changed).pushes
+    got = [(point.signal, point.date) for push in pushes for point in push.points]
+    assert len(got) == len(set(got)) == 30
+    assert {push.form for push in pushes} == {form}
+    assert max(len(push.points) for push in pushes) <= (7 if form == "history" else 3)
+
+
+def test_nothing_to_send_in_history_form_makes_no_push(make, settings):
+    changed = evolve(settings, form="history")
+    assert plan([make.event(("door", "open"))], names(changed), (), changed).pushes == ()

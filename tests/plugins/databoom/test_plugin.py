@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from bridge.testing.fakes import fake_sink_context
 from bridge_plugins import databoom
 from bridge_plugins.databoom.settings import DataboomSettings
 
@@ -19,8 +20,19 @@ def test_the_stand_in_is_offered_under_the_name_of_the_sink():
     assert [kind.name for kind in databoom.bridge_emulators()] == ["databoom"]
 
 
-def test_the_daemon_does_not_load_the_stand_in():
+def test_a_bridge_without_databoom_does_not_load_its_client_or_its_stand_in():
     code = "import sys, bridge_plugins.databoom as d; d.bridge_sink_kinds(); print('\\n'.join(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert "bridge_plugins.databoom.sink" in loaded
-    assert "bridge_plugins.databoom.emulator" not in loaded
+    assert "bridge_plugins.databoom.settings" in loaded
+    assert not {"bridge_plugins.databoom.sink", "bridge_plugins.databoom.emulator", "httpx"} & set(loaded)
+
+
+async def test_the_kind_opens_the_sink(settings):
+    (kind,) = databoom.bridge_sink_kinds()
+    async with kind.open(settings, fake_sink_context()) as sink:
+        assert callable(sink.deliver)
+
+
+def test_the_command_map_only_asks_the_running_bridge():
+    (command,) = databoom.bridge_commands()
+    assert (command.kind, command.name, command.asks) == ("databoom", "map", True)

@@ -10,7 +10,7 @@ import pytest
 import trio
 import trustme
 
-from bridge.api import Batch, Duration, Filtered, Pause, Reject, Retry, SettingError, Size
+from bridge.api import Batch, Duration, Outcome, Pause, Reject, Retry, SettingError, Size
 from bridge_plugins.databoom import sink as sink_module
 from bridge_plugins.databoom.emulator import Fault, open_emulator
 
@@ -92,13 +92,13 @@ async def test_a_ca_file_that_cannot_be_used_is_named(open_sink, tmp_path, conte
 async def test_events_without_readings_are_filtered_without_a_request(bench):
     async with bench() as b:
         batch = b.make.batch(("state", "open"), ("state", "shut"))
-        assert await b.sink.deliver(batch) == Filtered({0, 1})
+        assert await b.sink.deliver(batch) == Outcome({0, 1})
         assert b.emulator.requests == []
 
 
 async def test_events_without_readings_are_filtered_and_the_others_arrive(bench):
     async with bench() as b:
-        assert await b.sink.deliver(b.make.batch(("state", "open"), ("t", 1))) == Filtered({0})
+        assert await b.sink.deliver(b.make.batch(("state", "open"), ("t", 1))) == Outcome({0})
         assert b.emulator.cloud.points("d1", "t") == [(START, 1)]
 
 
@@ -266,22 +266,31 @@ async def test_a_signal_whose_introduction_was_too_large_is_introduced_by_the_ne
         assert [value for _, value in b.emulator.cloud.points("d1", "note")] == ["short"]
 
 
-async def test_events_that_cannot_be_named_are_rejected_by_position_and_the_others_arrive(bench):
+async def test_events_that_cannot_be_named_are_dead_letters_and_the_others_arrive(bench):
     async with bench(signal="{label.room}_{signal}") as b:
         lacking = b.make.event(("t", 1))
         named = b.make.event(("t", 2), labels={"room": "hall"})
-        with pytest.raises(Reject, match="no label 'room'") as caught:
-            await b.sink.deliver(Batch((lacking, named)))
-        assert (caught.value.indexes, caught.value.status) == ({0}, None)
+        outcome = await b.sink.deliver(Batch((lacking, named)))
+        assert "no label 'room'" in outcome.dead[0]
+        assert (outcome.dead.keys(), outcome.filtered) == ({0}, frozenset())
         assert b.emulator.cloud.points("d1", "hall_t") == [(START, 2)]
 
 
-async def test_many_reasons_are_summed_up(bench):
+async def test_a_reading_from_the_future_is_a_dead_letter_that_no_refusal_is_counted_for(bench):
     async with bench() as b:
-        batch = b.make.batch(*(("t", value, 700 + value) for value in range(9)))
-        with pytest.raises(Reject, match="and 6 other reasons") as caught:
+        outcome = await b.sink.deliver(b.make.batch(("t", 1, 700), ("t", 2)))
+        assert "more than future_limit" in outcome.dead[0]
+        assert b.emulator.cloud.points("d1", "t") == [(START, 2)]
+
+
+async def test_refused_events_have_a_reason_each_and_the_sink_says_what_became_of_the_others(bench):
+    async with bench(rules={"most_bytes": 400, "texts": True}, texts="send") as b:
+        batch = b.make.batch(("t", 1), ("t", 2, 700), ("a", "x" * 400), ("b", "x" * 500))
+        batch = Batch((*batch.events, b.make.event()))
+        with pytest.raises(Reject) as caught:
             await b.sink.deliver(batch)
-        assert caught.value.indexes == set(range(9))
+        assert caught.value.reasons.keys() == {2, 3}
+        assert (caught.value.others.filtered, caught.value.others.dead.keys()) == ({4}, {1})
 
 
 @pytest.mark.parametrize("status", [404, 405])
@@ -384,18 +393,13 @@ async def test_a_wrong_clock_is_told_once_and_taken_back(bench, minutes, said):
 
 
 async def test_what_the_sink_remembers_is_bounded(bench, monkeypatch):
-    monkeypatch.setattr(sink_module, "MOST_SIGNALS", 2)
     monkeypatch.setattr(sink_module, "MOST_BATCHES", 1)
     async with bench() as b:
-        for signal in ("a", "b", "c"):
-            await b.sink.deliver(b.make.batch((signal, 1)))
-        await b.sink.deliver(b.make.batch(("a", 2)))
-        assert "meta" in b.bodies()[-1]["signals"][0]  # introduced again: more often is harmless
         b.emulator.faults.always = Fault(status=503)
         for _ in range(3):
             with pytest.raises(Retry):
                 await b.sink.deliver(b.make.batch(("a", 1)))
-        assert len(b.sink._accepted) == 1
+        assert len(b.sink._unfinished) == 1
 
 
 async def test_a_batch_of_many_readings_arrives_whole(bench):

@@ -1,0 +1,140 @@
+"""What a sink remembers across restarts: signals that were introduced, what tokens stand for, what was seen.
+
+    add ──▶ entries, in memory ──▶ the newest page, every few seconds ──▶ state
+
+A ledger only grows, so only its newest page is ever written: some hundred entries, whatever the ledger holds. Pages
+take turns in a fixed number of places; a new one takes the place of the oldest. Each page says for which *edition* of
+the settings it was written: what was remembered under others is not believed.
+
+A kill loses the entries of the last seconds. Then a signal is described once more, which is harmless, and the first of
+two texts that want one token has to be found anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from hashlib import sha256
+from typing import Final
+
+import trio
+
+from bridge.api import JSON, KeyValue, Refused
+
+PAGE: Final = 500  # entries; a page is written whole each time that one is added
+PAUSE = 3.0  # seconds between two writes, so that a flood of new signals shares them
+LAST_WRITE = 2.0  # seconds; what a sink that is being closed may take to write once more
+
+Key = tuple[str, ...]
+
+
+def edition(*parts: JSON) -> str:
+    """Make a short text that changes when one of these parts does, and does not tell what they are."""
+    return sha256(repr(parts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+class Ledger:
+    """An ordered map that forgets its oldest entries, and nothing else."""
+
+    def __init__(self, state: KeyValue, name: str, *, edition: str, pages: int) -> None:
+        self._state = state
+        self._name = name
+        self._edition = edition
+        self._pages = pages
+        self._most = pages * PAGE
+        self._entries: dict[Key, JSON] = {}
+        self._unsaved: list[list[JSON]] = []  # a thread may append while the loop takes from the front
+        self._page: list[list[JSON]] = []  # the newest page, as it is stored
+        self._number = 0
+        self._written = True  # whether the newest page is stored as it is
+        self._load()
+
+    def _load(self) -> None:
+        stored = [self._state.get(self._place(number)) for number in range(self._pages)]
+        pages = [page for page in stored if page is not None and page["edition"] == self._edition]
+        for page in sorted(pages, key=lambda page: page["number"]):
+            self._entries.update((tuple(key), value) for *key, value in page["entries"])
+            self._number, self._page = page["number"], page["entries"]
+        self._forget_oldest()
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._entries
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self._entries)
+
+    def get(self, key: Key) -> JSON:
+        """Give the value, or None."""
+        return self._entries.get(key)
+
+    def add(self, key: Key, value: JSON) -> None:
+        """Remember an entry, unless its key is there already."""
+        if key not in self._entries:
+            self._entries[key] = value
+            self._unsaved.append([*key, value])
+            self._forget_oldest()
+
+    def forget(self, key: Key) -> None:
+        """Forget an entry until the next restart, or until it is added again."""
+        self._entries.pop(key, None)
+
+    @property
+    def grown(self) -> bool:
+        """Whether something is not stored yet."""
+        return bool(self._unsaved) or not self._written
+
+    async def save(self) -> None:
+        """Store what was added. :raises Refused: when it cannot be stored now; save again later."""
+        while self.grown:
+            if len(self._page) >= PAGE and self._written:
+                self._number += 1
+                self._page = []
+            added = self._unsaved[: PAGE - len(self._page)]
+            del self._unsaved[: len(added)]
+            self._page = [*self._page, *added]
+            self._written = False
+            page = {"edition": self._edition, "number": self._number, "entries": self._page}
+            await self._state.put(self._place(self._number), page)
+            self._written = True
+
+    def _place(self, number: int) -> str:
+        return f"{self._name}/{number % self._pages}"
+
+    def _forget_oldest(self) -> None:
+        while len(self._entries) > self._most:
+            del self._entries[next(iter(self._entries))]
+
+
+class Keeper:
+    """Stores ledgers in the background, so that no delivery waits for it."""
+
+    def __init__(self, *ledgers: Ledger) -> None:
+        self._ledgers = ledgers
+        self._noticed = trio.Event()
+
+    def notice(self) -> None:
+        """Look whether a ledger has grown. Cheap: called after each delivery."""
+        if any(ledger.grown for ledger in self._ledgers):
+            self._noticed.set()
+
+    async def run(self) -> None:
+        """Store until cancelled."""
+        try:
+            while True:
+                await self._noticed.wait()
+                self._noticed = trio.Event()
+                await self._save()
+                await trio.sleep(PAUSE)
+                self.notice()
+        finally:
+            with trio.move_on_after(LAST_WRITE, shield=True):
+                await self._save()
+
+    async def _save(self) -> None:
+        for ledger in self._ledgers:
+            try:
+                await ledger.save()
+            except Refused:
+                return  # the spool reports why; the next round tries again

@@ -1,0 +1,100 @@
+"""One push: sent in its turn, its answer classified, and what it taught kept.
+
+push ──▶ turn of its device ──▶ client.py ──▶ answers.py ──▶ verdict
+                                                 └─ accepted: introduced, watched; clock and answer looked at
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime
+
+import trio
+
+from bridge_plugins.databoom.answers import Accepted, Verdict, classify, clock_skew
+from bridge_plugins.databoom.client import Client
+from bridge_plugins.databoom.concerns import Concerns
+from bridge_plugins.databoom.encoding import Push
+from bridge_plugins.databoom.memory import Ledger
+from bridge_plugins.databoom.settings import DataboomSettings
+from bridge_plugins.databoom.validation import Validation
+
+MOST_SKEW = 60.0  # seconds between our clock and Databoom's
+
+
+class Pusher:
+    """Sends pushes."""
+
+    def __init__(
+        self,
+        settings: DataboomSettings,
+        client: Client,
+        *,
+        introduced: Ledger,
+        validation: Validation | None,
+        concerns: Concerns,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._settings = settings
+        self._client = client
+        self._introduced = introduced
+        self._validation = validation
+        self._concerns = concerns
+        self._now = now
+        self._turns: dict[str, trio.Lock] = {}
+        self._credential = settings.credential[0]
+        self._scopes = "the scopes Publish and Create" if settings.form == "template" else "the scope Publish"
+
+    async def push(self, push: Push, body: bytes) -> Verdict:
+        """Send a push.
+
+        :raises Retry: there was no answer, and whether the push was stored is not known.
+        :raises Pause: the server cannot be trusted.
+        """
+        async with self._turn(push.device):
+            received = await self._client.push(push.url(self._settings.url), body)
+        now = self._now()
+        verdict = classify(
+            received.status,
+            received.headers,
+            received.body,
+            now=now,
+            strict_body=self._settings.strict_body,
+            credential=self._credential,
+            scopes=self._scopes,
+        )
+        if isinstance(verdict, Accepted):
+            self._learn(push)
+            self._look(verdict.remark, clock_skew(received.headers, now))
+        return verdict
+
+    @asynccontextmanager
+    async def _turn(self, device: str) -> AsyncIterator[None]:
+        """Wait until no other push of this device is under way: two source devices may share a token."""
+        lock = self._turns.setdefault(device, trio.Lock())
+        try:
+            async with lock:
+                yield
+        finally:
+            if not lock.locked():  # nobody waits, or it would have been handed on
+                self._turns.pop(device, None)
+
+    def _learn(self, push: Push) -> None:
+        for point in push.points:
+            if point.first:
+                self._introduced.add((push.device, point.signal), None)
+            if self._validation is not None:
+                self._validation.watch((push.listed_device(), point.signal))
+
+    def _look(self, strange_answer: str | None, skew: float | None) -> None:
+        if strange_answer:  # one is enough for a look, and is not taken back by the next ordinary answer
+            self._concerns.once(
+                "answer", f"Databoom accepts with an unusual answer ({strange_answer}); see that values arrive"
+            )
+        if skew is not None:
+            side = "ahead of" if skew > 0 else "behind"
+            wrong = (
+                f"this machine's clock is more than {MOST_SKEW:.0f} s {side} Databoom's; see that it is synchronised"
+            )
+            self._concerns.set("clock", wrong if abs(skew) > MOST_SKEW else "")

@@ -1,0 +1,64 @@
+"""Values and dates as they are sent."""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bridge_plugins.databoom.values import is_exact, sent_date, sent_value
+
+
+@pytest.mark.parametrize(
+    ("value", "sent"),
+    [
+        (True, 1),
+        (False, 0),
+        (7, 7),
+        (-1.5, -1.5),
+        (2**63, 2**63),
+        ("21.5", 21.5),
+        ("-3", -3),
+        ("1e3", 1000.0),
+        ("123456789012345678901234567890", 123456789012345678901234567890.0),
+    ],
+)
+def test_numbers_and_booleans_are_sent_as_numbers(value, sent):
+    assert sent_value(value, texts=False) == sent
+    assert type(sent_value(value, texts=False)) is type(sent)
+
+
+@pytest.mark.parametrize("text", ["", "open", "1e999", "0x10", "NaN", "Infinity", "1,5", "١", " 1", "1\n"])
+def test_a_text_that_is_no_number_is_sent_only_if_asked_for(text):
+    assert sent_value(text, texts=False) is None
+    assert sent_value(text, texts=True) == text
+
+
+def test_a_date_is_utc_with_milliseconds_cut_off_and_a_zone():
+    time = datetime(2020, 2, 5, 3, 59, 33, 999999, tzinfo=timezone(timedelta(hours=1)))
+    assert sent_date(time) == "2020-02-05T02:59:33.999+0000"
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, None, {}, [1], {"a": 1}])
+def test_what_is_no_finite_value_is_never_sent(value):
+    assert sent_value(value, texts=True) is None
+
+
+@given(st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.lists(st.integers())))
+def test_what_is_sent_is_a_finite_number_unless_texts_are_asked_for(value):
+    sent = sent_value(value, texts=False)
+    assert sent is None or (isinstance(sent, int | float) and not isinstance(sent, bool))
+    json.dumps(sent, allow_nan=False)
+
+
+@pytest.mark.parametrize(("value", "exact"), [(2**53, True), (2**53 + 1, False), (-(2**53) - 1, False), (1e300, True)])
+def test_whole_numbers_above_two_to_the_53_are_not_exact_in_javascript(value, exact):
+    assert is_exact(value) is exact
+
+
+def test_a_date_may_end_in_z_instead():
+    assert sent_date(datetime(2020, 2, 5, 2, 59, 33, tzinfo=UTC), "Z") == "2020-02-05T02:59:33.000Z"
