@@ -12,7 +12,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
 import trio
@@ -69,7 +68,12 @@ def _run_plugin_command(options: argparse.Namespace, registry: Registry) -> int:
         for problem in document.problems:
             print(problem, file=sys.stderr)
         return CONFIGURATION
-    return run_command(options, document, registry, partial(_load_config, registry=registry), os.environ)
+
+    def load(path: Path) -> Config | None:
+        # Not as for a check, in which a credential that is not there is replaced by a word.
+        return _load(path, checking=False, registry=registry)[0].config
+
+    return run_command(options, document, registry, load, os.environ)
 
 
 def _registry(path: Path) -> Registry:
@@ -191,9 +195,9 @@ def _show_config(options: argparse.Namespace) -> int:
     return CONFIGURATION if loaded.errors else 0
 
 
-def _load_config(path: Path, registry: Registry | None = None) -> Config | None:
+def _load_config(path: Path) -> Config | None:
     """Read a configuration for a command that is not the daemon; None if there is none, which has been said."""
-    loaded, _ = _load(path, checking=True, registry=registry)
+    loaded, _ = _load(path, checking=True)
     if loaded.config is None and not loaded.errors:
         print("this command needs what stands in the credentials of the daemon; run it as the service", file=sys.stderr)
     return loaded.config

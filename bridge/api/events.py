@@ -20,7 +20,8 @@ JSON: TypeAlias = Any
 
 Value: TypeAlias = float | int | bool | str
 
-MOST_NESTED = 200  # orjson reads 1,024 levels but writes only 254: what was read must be storable
+MOST_WRITTEN = 254  # levels that orjson writes, though it reads 1,024: what was read must be storable
+MOST_NESTED = 200
 
 
 @frozen
@@ -89,31 +90,20 @@ def parse_json(text: bytes) -> JSON:
     :raises ValueError: saying what is wrong with the text and where.
     """
     value = orjson.loads(text)
-    if text.count(b"[") + text.count(b"{") > MOST_NESTED and _nesting(text) > MOST_NESTED:
+    if text.count(b"[") + text.count(b"{") > MOST_NESTED and _too_deep(value):
         raise ValueError(f"nested deeper than {MOST_NESTED} levels")
     return value
 
 
-def _nesting(text: bytes) -> int:
-    """Count the levels of a valid JSON text."""
-    deepest = level = 0
-    inside_text = escaped = False
-    for byte in text:
-        if inside_text:
-            if escaped:
-                escaped = False
-            elif byte == 0x5C:
-                escaped = True
-            elif byte == 0x22:
-                inside_text = False
-        elif byte == 0x22:
-            inside_text = True
-        elif byte in b"[{":
-            level += 1
-            deepest = max(deepest, level)
-        elif byte in b"]}":
-            level -= 1
-    return deepest
+def _too_deep(value: JSON) -> bool:
+    """Tell whether a value read from JSON is nested deeper than allowed, by having it written inside other lists."""
+    for _ in range(MOST_WRITTEN - MOST_NESTED):
+        value = [value]
+    try:
+        orjson.dumps(value)
+    except TypeError:
+        return True
+    return False
 
 
 def raw_data(raw: bytes) -> JSON:

@@ -19,6 +19,7 @@ from bridge.api import KeyValue, Refused, Report
 from bridge.flow.ingest import Intake
 
 TICK = 30.0  # seconds between two looks
+FIRST_TICK = 1.0  # the same until the first event ever: before it is kept, no gap can be known
 SILENCE = 3600.0  # seconds without an event that are a gap although the bridge was up
 NOT_WORTH_A_WORD = 60.0  # seconds of a gap that nobody needs to hear of
 RECEIVED = "received"  # key of the last receipt
@@ -34,7 +35,7 @@ async def watch_gaps(intake: Intake, state: KeyValue, found: Found) -> None:
     seen = kept
     try:
         while True:
-            await trio.sleep(TICK)
+            await trio.sleep(FIRST_TICK if seen is None else TICK)
             seen = await _look(intake, state, seen, found)
     finally:
         if intake.last is not None and intake.last != seen:
