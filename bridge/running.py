@@ -114,7 +114,7 @@ async def run_source(
                     answered.enter_context(context.answer(request, respond))
                 found = recoverer.found
                 tasks.start_soon(recoverer.run)
-            tasks.start_soon(watch_gaps, intake, watched, found)
+            tasks.start_soon(watch_gaps, intake, watched, found, bridge.now)
             if source.core.watch_devices:
                 report = bridge.board.report(f"devices:{source.name}")
                 tasks.start_soon(watch_devices, intake, watched, report, bridge.now)

@@ -58,7 +58,9 @@ def test_the_readme_names_only_commands_targets_and_files_that_exist():
     makefile = (ROOT / "Makefile").read_text("utf-8")
     for target in set(re.findall(r"\bmake ([a-z]+)", README)) - {"of"}:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
-    for words in set(re.findall(r"\bbridged ((?:disruptive|idigi|wattsense|databoom) [a-z]+|[a-z-]+)", README)) - {"NAME"}:
+    for words in set(re.findall(r"\bbridged ((?:disruptive|idigi|wattsense|databoom) [a-z]+|[a-z-]+)", README)) - {
+        "NAME"
+    }:
         with pytest.raises(SystemExit) as ended:
             run([*words.split(), "--help"])
         assert ended.value.code == 0, words

@@ -71,6 +71,10 @@ class OpenHistory(Protocol[S_contra]):
         ...
 
 
+def _sends_again(_settings: object) -> str:
+    return "its vendor sends again what was not taken"
+
+
 @frozen
 class Recovery(Generic[S]):
     """How instances of a kind read back what they missed."""
@@ -78,6 +82,8 @@ class Recovery(Generic[S]):
     open: OpenHistory[S]
     lacks: Callable[[S], str | None]
     """What these settings lack to read the history, and what is missing therefore, in one sentence; None: nothing."""
+    meanwhile: Callable[[S], str] = _sends_again
+    """What the vendor does about a gap by itself with these settings, to be said of one that is not read back."""
     parts: str = "devices"
     """What the parts are called in reports, in the plural."""
     automatic: bool = True

@@ -28,17 +28,22 @@ Found = Callable[[datetime, bool], None]
 """Called with the begin of a gap that ends now, and whether the bridge was up and refused nothing all the while."""
 
 
-async def watch_gaps(intake: Intake, state: KeyValue, found: Found) -> None:
+async def watch_gaps(intake: Intake, state: KeyValue, found: Found, now: Callable[[], datetime]) -> None:
     """Watch one source until cancelled; then keep when it last received."""
-    if (kept := last_receipt(state)) is not None:
+    kept = last_receipt(state)
+    if kept is not None:
         found(kept, False)
-    seen = kept
+    known = now()  # up to here every gap is known
     try:
         while True:
-            await trio.sleep(FIRST_TICK if seen is None else TICK)
-            seen = await _look(intake, state, seen, found)
+            await trio.sleep(FIRST_TICK if kept is None else TICK)
+            last = intake.last
+            if last is not None and last != kept:
+                _look(intake, known, last, found)
+                known = kept = last
+                await _keep(state, last)
     finally:
-        if intake.last is not None and intake.last != seen:
+        if intake.last is not None and intake.last != kept:
             with trio.move_on_after(1.0, shield=True):
                 await _keep(state, intake.last)
 
@@ -49,18 +54,13 @@ def last_receipt(state: KeyValue) -> datetime | None:
     return None if kept is None else datetime.fromisoformat(kept)
 
 
-async def _look(intake: Intake, state: KeyValue, seen: datetime | None, found: Found) -> datetime | None:
-    """Tell what happened since the look before, and give the last receipt."""
-    last = intake.last
-    if last is None or last == seen:
-        return seen
+def _look(intake: Intake, known: datetime, last: datetime, found: Found) -> None:
+    """Judge what happened since the look before."""
     if intake.refused_since is not None and last > intake.refused_since:
         since, intake.refused_since = intake.refused_since, None
         found(since, False)
-    elif seen is not None and (last - seen).total_seconds() >= SILENCE:
-        found(seen, True)
-    await _keep(state, last)
-    return last
+    elif (last - known).total_seconds() >= SILENCE:
+        found(known, True)
 
 
 async def _keep(state: KeyValue, last: datetime) -> None:

@@ -79,9 +79,10 @@ class Recoverer:
         name = f"gap {span(length)}"
         if length < self.policy.after:
             if length >= NOT_WORTH_A_WORD:
-                self.report(f"{name}, shorter than backfill_after: its vendor sends again what was not taken")
+                self.report(f"{name}, shorter than backfill_after: {self.recovery.meanwhile(self.settings)}")
         elif not self.policy.automatic:
-            self.report(f"{name} until {now:%Y-%m-%d %H:%M} UTC: backfill = no, so it is read back by command only")
+            meanwhile = self.recovery.meanwhile(self.settings)
+            self.report(f"{name} until {now:%Y-%m-%d %H:%M} UTC: {meanwhile}; more only by command (backfill = no)")
         else:
             self.ask_for(name, since, problem=not up)
 

@@ -69,6 +69,9 @@ def bridge_source_kinds() -> Sequence[SourceKind[Any]]:
     recovery = Recovery(
         _open_history,
         lacks_for_history,
+        meanwhile=lambda settings: (
+            "its monitor records what happens and sends it first" if settings.replay else "nothing recorded it"
+        ),
         parts="monitors and streams",
         automatic=False,
         after=HOUR,

@@ -26,8 +26,8 @@ class Gaps:
 async def watched(intake: Intake, state: FakeState, found: Found, *steps: object) -> None:
     """Watch an intake while things happen, a look after each."""
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(watch_gaps, intake, state, found)
-        await trio.sleep(TICK / 2)
+        nursery.start_soon(watch_gaps, intake, state, found, lambda: START)
+        await trio.sleep(TICK / 2 + 0.5)  # between two looks
         for step in steps:
             assert callable(step)
             step()
@@ -49,6 +49,24 @@ async def test_after_a_start_the_gap_begins_when_it_last_received(autojump_clock
     assert gaps.found == [(START, False)]
 
 
+async def test_a_gap_that_was_found_at_the_start_is_not_found_again_with_the_first_event(autojump_clock):
+    gaps, intake, state = Gaps(), Intake(), FakeState()
+    await state.put(RECEIVED, (START - timedelta(hours=2)).isoformat())
+    await watched(intake, state, gaps, lambda: setattr(intake, "last", START + timedelta(seconds=5)))
+    assert gaps.found == [(START - timedelta(hours=2), False)]
+
+
+async def test_the_first_receipt_of_all_is_kept_at_once(autojump_clock):
+    intake, state = Intake(), FakeState()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch_gaps, intake, state, Gaps(), lambda: START)
+        await trio.sleep(0.5)
+        intake.last = START
+        await trio.sleep(1)
+        assert state.get(RECEIVED) == START.isoformat()
+        nursery.cancel_scope.cancel()
+
+
 async def test_when_it_last_received_is_kept_while_it_runs_and_when_it_stops(autojump_clock):
     intake, state = Intake(), FakeState()
 
@@ -57,7 +75,7 @@ async def test_when_it_last_received_is_kept_while_it_runs_and_when_it_stops(aut
 
     intake.last = START
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(watch_gaps, intake, state, Gaps())
+        nursery.start_soon(watch_gaps, intake, state, Gaps(), lambda: START)
         await trio.sleep(TICK + 1)
         assert state.get(RECEIVED) == START.isoformat()
         receive_later()
@@ -86,7 +104,7 @@ async def test_what_was_refused_is_a_gap_once_events_are_stored_again(autojump_c
     async with open_ingest(spool, clock) as ingest, trio.open_nursery() as nursery:
         intake = ingest.intakes.setdefault("s", intake)
         outlet = ingest.outlet("s")
-        nursery.start_soon(watch_gaps, intake, FakeState(), gaps)
+        nursery.start_soon(watch_gaps, intake, FakeState(), gaps, clock)
         spool.refuse = "the disk is full"
         for number in range(3):
             clock.move(timedelta(seconds=1))
