@@ -131,7 +131,7 @@ def _register(name: str, origin: str, module: ModuleType, manager: pluggy.Plugin
     """Register one module and collect what it has, or record why not."""
     try:
         manager.register(module, name=name)
-        found = list(_collect(name, module, manager))
+        found = sorted(_collect(name, module, manager), key=lambda pair: list(_Family).index(pair[0]))
         _check_names(found, registry)
     except (Exception, SystemExit) as exc:
         if manager.has_plugin(name):

@@ -41,9 +41,9 @@ from bridge.config.schema import (
     WebhookSettings,
 )
 from bridge.daemon import run_bridge
-from bridge.instance import Bridge, state_folder
 from bridge.http.listeners import ListenError
 from bridge.http.tls import TlsError
+from bridge.instance import Bridge, state_folder
 from bridge.plugins import load_plugins
 from bridge.systemd import Notifier
 from bridge.testing.fakes import START

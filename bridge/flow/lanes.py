@@ -111,9 +111,9 @@ class Work:
 
     def rejected(self, group: Group, verdict: Reject) -> Wait | None:
         """The sink refused the group, or some of its events, for good."""
+        if not verdict.reasons and self._refusals.systemic:
+            return self._systemic(verdict)  # a probe that was refused condemns nothing
         if not verdict.reasons and len(group.indexes) > 1:
-            if self._refusals.systemic:
-                return self._systemic(verdict)
             self._bisect(group)
             return None
         reasons = verdict.reasons or {0: verdict.why}

@@ -10,6 +10,8 @@
 Every request is answered 200 once its event is durable, and otherwise sent again by DT for 12 hours (vendor
 documentation). The bridge asks DT for nothing unless it has credentials of a service account, or verifies with DT's
 public keys. What needs an HTTP client is imported when it is called.
+
+``README.rst`` beside this file lists what is known of the vendor, each fact with the test that holds it.
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ push port ── protocol.py ── session.py ── documents.py ──▶ eve
 REST ── rest.py, answers.py ── monitors.py (which monitor) · history.py (what was missed) · commands.py
 
 What needs an HTTP client is imported when it is called: a bridge without a section of this kind starts without it.
+
+``README.rst`` beside this file lists what is known of the vendor, each fact with the test that holds it.
 """
 
 from __future__ import annotations

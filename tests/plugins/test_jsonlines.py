@@ -9,7 +9,6 @@ import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,8 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.api import API_VERSION, Batch, Event, Pause, Reading, Retry, SinkContext, Size, Stored
+from bridge.api import API_VERSION, Batch, Event, Pause, Reading, Retry, Size, Stored
+from bridge.testing.fakes import fake_sink_context
 from bridge_plugins import jsonlines
 from bridge_plugins.jsonlines import Settings, cut_after_last_line, line, open_jsonlines
 
@@ -40,8 +40,7 @@ def sequences(path: Path) -> list[int]:
 
 def opened(path: Path, **settings: Any) -> Any:
     """Open a sink; it needs nothing of its context."""
-    context = SinkContext("files", None, None, partial(datetime.now, UTC))  # type: ignore[arg-type]
-    return open_jsonlines(Settings(path, **settings), context)
+    return open_jsonlines(Settings(path, **settings), fake_sink_context("files"))
 
 
 @pytest.fixture
