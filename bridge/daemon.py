@@ -131,6 +131,7 @@ async def _open_sinks(bridge: Bridge, spool: Spool) -> AsyncIterator[None]:
                     sink,
                     spool,
                     report=report,
+                    remark=bridge.board.report(f"remark:{sink.name}"),
                     answer=bridge.responders.answering(instance),
                     shelter=bridge.shelter,
                     now=bridge.now,

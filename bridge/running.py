@@ -31,13 +31,18 @@ async def run_sink(
     spool: Spool,
     *,
     report: Report,
+    remark: Report,
     answer: Answering,
     shelter: Shelter,
     now: Callable[[], datetime],
     random: Callable[[], float],
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Open one sink and deliver to it until cancelled. Started when it is subscribed."""
+    """Open one sink and deliver to it until cancelled. Started when it is subscribed.
+
+    :param report: what the core says of its deliveries.
+    :param remark: what the plugin says by itself: a concern of its own must not be hidden by a delivery that succeeds.
+    """
     core = sink.core
     policy = Policy(
         batch=sink.batch,
@@ -55,7 +60,7 @@ async def run_sink(
     ) as subscription:
         task_status.started()
         context = SinkContext(
-            name=sink.name, state=spool.state(f"sink:{sink.name}"), report=report, now=now, answer=answer
+            name=sink.name, state=spool.state(f"sink:{sink.name}"), report=remark, now=now, answer=answer
         )
         async with sink.kind.open(sink.settings, context) as opened:
             delivery = Delivery(opened, subscription, policy, shelter=shelter, report=report, now=now, random=random)

@@ -78,8 +78,7 @@ def _state(instance: SourceStatus | SinkStatus) -> str:
         return '<td class="bad">orphaned: no section names it; its events are kept</td>'
     if instance.state is None:
         return '<td class="quiet">-</td>'
-    remarks = instance.remarks if isinstance(instance, SourceStatus) else ()
-    said = escape(instance.state.text) + "".join(map(_remark, remarks))
+    said = escape(instance.state.text) + "".join(map(_remark, instance.remarks))
     return f'<td class="{"bad" if instance.state.problem else "good"}">{said}</td>'
 
 

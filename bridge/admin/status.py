@@ -33,6 +33,8 @@ class SinkStatus:
     state: State | None
     account: Account | None
     """None if the spool cannot tell now, or has not begun with this sink yet."""
+    remarks: tuple[State, ...] = ()
+    """What its plugin says of it by itself."""
 
 
 @frozen
@@ -72,6 +74,7 @@ class Status:
                     "name": sink.name,
                     "plugin": sink.kind,
                     "state": sink.state.text if sink.state else None,
+                    "remarks": [remark.text for remark in sink.remarks],
                     **_balance(sink.account),
                 }
                 for sink in self.sinks
@@ -80,6 +83,10 @@ class Status:
                 name: {"text": state.text, "since": state.since.isoformat()} for name, state in self.problems.items()
             },
         }
+
+
+def _present(states: Mapping[str, State], *keys: str) -> tuple[State, ...]:
+    return tuple(states[key] for key in keys if key in states)
 
 
 def _balance(account: Account | None) -> dict[str, JSON]:
@@ -134,12 +141,18 @@ class Observer:
                     kind,
                     states.get(f"source:{name}"),
                     self.intakes.get(name) or Intake(),
-                    tuple(states[key] for key in (f"gap:{name}", f"devices:{name}") if key in states),
+                    _present(states, f"gap:{name}", f"devices:{name}"),
                 )
                 for name, kind in self.sources.items()
             ),
             sinks=tuple(
-                SinkStatus(name, self.sinks.get(name, "-"), states.get(f"sink:{name}"), accounts.get(name))
+                SinkStatus(
+                    name,
+                    self.sinks.get(name, "-"),
+                    states.get(f"sink:{name}"),
+                    accounts.get(name),
+                    _present(states, f"remark:{name}"),
+                )
                 for name in sorted({*accounts, *self.sinks})
             ),
             problems=self.board.problems,

@@ -10,7 +10,7 @@
         devices: Mapping[str, str] = table(help="vendor's device id = token") # section [sink:NAME:devices]
 
 Understood types: str, int, float, bool, Duration, Size, Url, Secret, Path, NetworkAddress, IPv4Network | IPv6Network,
-Literal, Enum, ``tuple[X, ...]``, ``X | None``, and ``Mapping[str, str]`` by :func:`table`.
+Literal, Enum, ``tuple[X, ...]``, ``X | None``, and by :func:`table` ``Mapping[str, str]`` or ``Mapping[str, Secret]``.
 A field's name is the key in the INI file; a trailing underscore is left out (``from_`` is ``from``).
 Parsing a text raises ValueError with a message that completes "expected ...".
 """

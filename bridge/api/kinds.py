@@ -91,6 +91,7 @@ class SinkContext:
     """NAME of the section ``[sink:NAME]``."""
     state: KeyValue
     report: Report
+    """For concerns of the plugin's own. Whether deliveries succeed, the core reports."""
     now: Callable[[], datetime]
     """The wall clock, UTC."""
     answer: Answering

@@ -62,6 +62,7 @@ async def test_status_json_holds_what_the_page_shows(bridge):
     sink = {
         "plugin": "-",
         "state": None,
+        "remarks": [],
         "received": 30,
         "delivered": 0,
         "filtered": 0,

@@ -87,6 +87,16 @@ async def test_a_gap_and_silent_devices_stand_below_the_state_of_their_source(br
     assert [item.split(" (")[0] for item in page.items] == ["devices:sensors: 1 of 41 device is silent"]
 
 
+async def test_a_concern_of_a_plugin_stands_below_the_state_of_its_sink_whatever_is_delivered(bridge):
+    bridge.sinks = {"databoom": "databoom"}
+    bridge.board.report("remark:databoom")("; this machine's clock is wrong", problem=True)
+    bridge.board.report("sink:databoom")("delivers again")
+    async with bridge.browser() as client:
+        page = await look(client)
+    assert page.row("databoom")[1] == "delivers again; this machine's clock is wrong"
+    assert len(page.items) == 1
+
+
 async def test_every_sink_is_a_row_with_its_balance(bridge):
     bridge.sinks = {"databoom": "databoom"}
     await bridge.begin("databoom")

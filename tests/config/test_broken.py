@@ -216,8 +216,8 @@ BROKEN: dict[str, tuple[str, list[str]]] = {
     "listener of a source that is not called": (
         "[source:second]\nplugin = poll\nurl = http://a\nlistener = public",
         [
-            "office.ini:4: [source:second] listener: unknown setting; known: plugin, enabled, watch_devices, url, password, "
-            "interval, ratio, level, codec, topics, proxy and from"
+            "office.ini:4: [source:second] listener: unknown setting; known: plugin, enabled, watch_devices, url, "
+            "password, interval, ratio, level, codec, topics, proxy and from"
         ],
     ),
     "source that is not there": (

@@ -14,13 +14,14 @@ import pytest
 import trio
 from attrs import define, field
 
+from bridge.admin.control import Responders
 from bridge.api import Batch, Event, Pause, Reading, Reject, Retry, SinkKind, Spool, SpoolContext
 from bridge.config.model import SinkConfig
 from bridge.config.schema import SinkSettings
-from bridge.running import run_sink
 from bridge.flow.delivery import Shelter
 from bridge.flow.ingest import open_ingest
 from bridge.flow.states import Board
+from bridge.running import run_sink
 from bridge.spool.audit import audit
 from bridge.spool.settings import SqliteSettings
 from bridge.spool.sqlite import open_sqlite
@@ -80,6 +81,8 @@ async def delivering(spool: Spool, sinks: dict[str, Destination]) -> AsyncIterat
                     config,
                     spool,
                     report=board.report(f"sink:{name}"),
+                    remark=board.report(f"remark:{name}"),
+                    answer=Responders().answering(f"sink:{name}"),
                     shelter=Shelter(),
                     now=utc_now,
                     random=lambda: 1.0,
