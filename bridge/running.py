@@ -113,7 +113,7 @@ async def run_source(
                     ingest=ingest,
                     state=watched,
                     report=told_of_gaps,
-                    pressure=partial(_pressure, bridge, spool),
+                    pressure=partial(pressure, bridge, spool),
                 )
                 for request, respond in responders(recoverer).items():
                     answered.enter_context(context.answer(request, respond))
@@ -127,7 +127,7 @@ async def run_source(
             await supervise(instance, partial(source.kind.run, source.settings, context), context.report, bridge.random)
 
 
-async def _pressure(bridge: Bridge, spool: Spool) -> int:
+async def pressure(bridge: Bridge, spool: Spool) -> int:
     """Give how many events wait for the sink that is furthest behind, of those that take any."""
     problems = bridge.board.problems
     try:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import signal
 import stat
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,35 +19,44 @@ import trio
 from attrs import define, evolve, field, frozen
 
 import bridge_plugins.jsonlines
+from bridge.admin.control import ask
 from bridge.api import (
     Accepted,
     Arrival,
     Batch,
+    CommandContext,
     Duration,
     Event,
     NetworkAddress,
+    Page,
     Reading,
+    Recovery,
     Refused,
+    Retry,
     SinkKind,
     SourceContext,
     SourceKind,
     SpoolKind,
 )
+from bridge.commands import all_commands
 from bridge.config import Config, Kinds, SinkConfig, SourceConfig, SpoolConfig, load
 from bridge.config.schema import (
     AdminSettings,
     BridgeSettings,
     ListenerSettings,
+    RecoverySettings,
     SinkSettings,
     SourceSettings,
     SpoolSettings,
     WebhookSettings,
 )
 from bridge.daemon import run_bridge
+from bridge.flow.states import State
 from bridge.http.listeners import ListenError
 from bridge.http.tls import TlsError
 from bridge.instance import Bridge, state_folder
-from bridge.plugins import load_plugins
+from bridge.plugins import Registry, load_plugins
+from bridge.running import pressure
 from bridge.systemd import Notifier
 from bridge.testing.fakes import START
 from bridge.testing.memory import MemorySpool, MemoryStore
@@ -92,9 +104,14 @@ class Site:
     admin: AdminSettings = field(factory=AdminSettings)
     drain: Duration = Duration(20)
 
-    def add_source(self, name: str, run: Any, *, path: str | None = None) -> None:
-        core = SourceSettings() if path is None else WebhookSettings(listener="public")
-        kind = SourceKind("fake", NoSettings, run, paths=None if path is None else lambda settings: [path])
+    def add_source(
+        self, name: str, run: Any, *, path: str | None = None, recovery: Recovery[NoSettings] | None = None
+    ) -> None:
+        core: SourceSettings = WebhookSettings(listener="public")
+        if path is None:
+            core = SourceSettings() if recovery is None else RecoverySettings()
+        paths = None if path is None else lambda settings: [path]
+        kind = SourceKind("fake", NoSettings, run, paths=paths, recovery=recovery)
         self.sources.append(SourceConfig(name, kind, core, NoSettings(), "office.ini:1"))
 
     def add_sink(self, name: str, open_sink: Any) -> None:
@@ -488,3 +505,92 @@ async def test_a_copy_of_jsonlines_in_a_plugin_folder_is_a_sink_of_its_own(site:
         await site.delivered("lines")
     lines = (site.folder / "out.jsonl").read_text("utf-8").splitlines()
     assert [json.loads(line)["event"]["key"] for line in lines] == ["d1-1", "d1-2"]
+
+
+class Record:
+    """A vendor's record of one device, which has the events 0 to 9."""
+
+    async def parts(self) -> Sequence[str]:
+        return ["d1"]
+
+    async def page(self, part: str, start: datetime, end: datetime, cursor: str | None) -> Page:
+        return Page(tuple(map(event, range(10))))
+
+
+@asynccontextmanager
+async def open_record(settings: NoSettings, context: SourceContext) -> AsyncIterator[Record]:
+    yield Record()
+
+
+async def gap_told(bridge: Bridge, text: str) -> None:
+    while text not in (told := bridge.board.states.get("gap:sensors", State("", False, START))).text:
+        assert not told.problem, told
+        await trio.sleep(1)
+
+
+async def test_after_a_start_the_gap_of_a_source_is_read_back_and_what_was_received_is_known(site: Site):
+    with_history = Recovery[NoSettings](open_record, lambda settings: None)
+    site.add_source("sensors", emits(event(3), event(4)), recovery=with_history)
+    site.add_sink("databoom", Destination().open)
+    async with site.running():
+        await site.delivered("databoom")
+    async with site.running() as (bridge, _):
+        await gap_told(bridge, "read back")
+        told = bridge.board.states["gap:sensors"].text
+    assert told == "gap 0 s: read back 1 devices, 10 events, 8 of them new"
+
+
+async def test_a_command_has_the_running_bridge_read_back_a_span(site: Site, capsys: pytest.CaptureFixture[str]):
+    destination = Destination()
+    with_history = Recovery[NoSettings](open_record, lambda settings: None)
+    kind = SourceKind("fake", NoSettings, emits(), recovery=with_history)
+    site.add_source("sensors", emits(), recovery=with_history)
+    site.add_sink("databoom", destination.open)
+    (command,) = all_commands(Registry(sources={"fake": kind}))
+    async with site.running():
+        asking = partial(ask, site.folder / "state" / "control.sock", "source:sensors")
+        context = CommandContext("sensors", None, asking, lambda: START)
+        parser = argparse.ArgumentParser()
+        command.arguments(parser)
+        begin = ["--from", "2025-01-01"]
+        assert await command.run(context, parser.parse_args([*begin, "--dry-run"])) == 0
+        assert destination.taken == []
+        assert await command.run(context, parser.parse_args(begin)) == 0
+        await site.delivered("databoom")
+    assert len(destination.taken) == 10
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[:2] == ["d1", "would read 1 devices from 2025-01-01 00:00:00 UTC to 2026-01-02 03:04:05 UTC"]
+    assert printed[-1] == "asked for: read back 1 devices, 10 events, 10 of them new"
+
+
+async def test_a_plugin_may_ask_for_what_happened_to_be_read_back(site: Site):
+    async def run(settings: NoSettings, context: SourceContext, *, task_status: trio.TaskStatus[None]) -> None:
+        task_status.started()
+        context.recover("nothing is known of any receipt, so nothing can be asked for")
+        context.recover("the connector was disabled", since=START - timedelta(hours=1))
+        await trio.sleep_forever()
+
+    site.add_source("sensors", run, recovery=Recovery[NoSettings](open_record, lambda settings: None))
+    site.add_sink("databoom", Destination().open)
+    async with site.running() as (bridge, _):
+        await gap_told(bridge, "read back")
+        assert bridge.board.states["gap:sensors"].text.startswith("the connector was disabled: read back 1 devices")
+
+
+async def test_reading_back_yields_to_sinks_that_are_well_and_not_to_one_that_is_away(site: Site):
+    class Away(Destination):
+        async def deliver(self, batch: Batch) -> None:
+            raise Retry("connection refused")
+
+    site.add_source(
+        "sensors",
+        emits(*(event(number, "live") for number in range(600))),
+        recovery=Recovery[NoSettings](open_record, lambda settings: None),
+    )
+    site.add_sink("away", Away().open)
+    async with site.running() as (bridge, _):
+        while "sink:away" not in bridge.board.problems:
+            await trio.sleep(0.05)
+        spool = site.spool
+        assert await pressure(bridge, spool) == 0
+        assert max(account.pending for account in await spool.accounts(["away"])) > 0

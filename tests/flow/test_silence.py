@@ -124,6 +124,7 @@ async def test_a_silent_device_is_a_problem_that_clears_itself(autojump_clock):
     async with open_ingest(MemorySpool(MemoryStore()), now) as ingest, trio.open_nursery() as nursery:
         outlet = ingest.outlet("s")
         nursery.start_soon(watch_devices, ingest.intakes["s"], state, report, now)
+        await trio.sleep(1)  # between two looks
         for number in range(8):
             for device in ("quiet", "steady"):
                 await outlet.emit(make_event(number, device))
