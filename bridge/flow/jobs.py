@@ -57,7 +57,9 @@ class Job:
         if self.left_out:
             rest = len(self.left_out) - MOST_LEFT_OUT
             more = f"; and {rest} more" if rest > 0 else ""
-            text += f"; not read: {'; '.join(self.left_out[:MOST_LEFT_OUT])}{more}"
+            text += (
+                f"; not read, until a backfill by command tries again: {'; '.join(self.left_out[:MOST_LEFT_OUT])}{more}"
+            )
         if self.lost_before is not None:
             text += (
                 f"; what happened from {self.lost_before:%Y-%m-%d %H:%M} to {self.start:%Y-%m-%d %H:%M} UTC "

@@ -84,7 +84,7 @@ class Recoverer:
             meanwhile = self.recovery.meanwhile(self.settings)
             self.report(f"{name} until {now:%Y-%m-%d %H:%M} UTC: {meanwhile}; more only by command (backfill = no)")
         else:
-            self.ask_for(name, since, problem=not up)
+            self.ask_for(name, since, problem=not up and length >= NOT_WORTH_A_WORD)
 
     def ask_for(self, why: str, since: datetime, *, problem: bool = True) -> None:
         """Add a job that reaches until now, or say what is missing because it cannot be done."""

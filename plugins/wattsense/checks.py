@@ -41,7 +41,7 @@ def check_receiver(settings: Settings) -> None:
 
 def check_credentials(settings: Settings) -> None:
     """Check what the caller must present. :raises SettingError: if something of it is missing or too much."""
-    for one, other in (("username", "basic_password"), ("api_key_header", "api_key")):
+    for one, other in (("username", "password"), ("api_key_header", "api_key")):
         if (getattr(settings, one) is None) != (getattr(settings, other) is None):
             missing = one if getattr(settings, one) is None else other
             raise SettingError(missing, f"missing; {one} and {other} belong together")
@@ -93,8 +93,6 @@ def _check_hmac(settings: Settings, scheme: Scheme) -> None:
         if (place in places) != bool(source):
             needs = f"{place}_header, because of {{{place}}}" if place in places else f"{{{place}}}"
             raise SettingError("signature_template", f"expected {needs}: it must be sent, and signed")
-    if scheme.list_key and not scheme.list_separator:
-        raise SettingError("signature_list_key", "needs signature_list_separator; for one signature: signature_prefix")
     if scheme.timestamp_key and not scheme.list_separator:
         raise SettingError("timestamp_key", "needs signature_list_separator, which divides the signature's header")
     if (settings.signature == "wattsense-rest") != bool(scheme.key_id):

@@ -23,8 +23,8 @@ def make_authenticate(settings: Settings) -> Authenticate:
     """Make the function that checks the credentials these settings ask for."""
     checks: list[Authenticate] = []
     pairs = list(settings.callers.items())
-    if settings.username is not None and settings.basic_password is not None:
-        pairs.append((settings.username, settings.basic_password))
+    if settings.username is not None and settings.password is not None:
+        pairs.append((settings.username, settings.password))
     if pairs:
         checks.append(_basic([f"{name}:{password.reveal()}".encode() for name, password in pairs]))
     if settings.bearer_token is not None:

@@ -62,14 +62,15 @@ class Emulator:
     """How often each cause of a request (a fault, a route) was answered with each status; 0 is no answer."""
     store: Store
     """Every value that was published."""
+    sending: Sending
+    faults: Faults
+    """Both may be exchanged while the cloud is up; what concerns lanes and time-outs is fixed."""
 
     _url: str
     _client: httpx.AsyncClient
     _sign: Sign
     _sign_wrongly: Sign
     _credentials: Mapping[str, str]
-    _sending: Sending
-    _faults: Faults
     _rng: random.Random
     _now: Callable[[], datetime]
     _lanes: Sequence[trio.MemorySendChannel[tuple[ValueId, Item]]]
@@ -120,11 +121,11 @@ class Emulator:
         :param sign: default the proper signature.
         :param signed_at: milliseconds since the epoch; default now.
         """
-        content = gzip.compress(body, 1) if self._sending.gzip else body
-        url = f"{self._url}/{route}" + (f"?{self._sending.query}" if self._sending.query else "")
+        content = gzip.compress(body, 1) if self.sending.gzip else body
+        url = f"{self._url}/{route}" + (f"?{self.sending.query}" if self.sending.query else "")
         parts = urlsplit(url)
         message = Message(
-            method=self._sending.method,
+            method=self.sending.method,
             path=parts.path,
             query=parts.query,
             body=content,
@@ -132,10 +133,10 @@ class Emulator:
             id=f"msg_{self._rng.getrandbits(64):016x}",
         )
         headers = {**self._credentials, **(sign or self._sign)(message)}
-        headers |= {"Host": parts.netloc, "Content-Type": self._sending.content_type}
-        if self._sending.gzip:
+        headers |= {"Host": parts.netloc, "Content-Type": self.sending.content_type}
+        if self.sending.gzip:
             headers["Content-Encoding"] = "gzip"
-        if self._sending.chunked:
+        if self.sending.chunked:
             headers["Transfer-Encoding"] = "chunked"
         else:
             headers["Content-Length"] = str(len(content))
@@ -151,21 +152,21 @@ class Emulator:
     async def _deliver(self, lane: Channel) -> None:
         """Send what comes through one lane, for ever."""
         async for first in lane:
-            waiting = [first, *_waiting(lane, self._sending.most_items - 1)]
-            if self._happens(self._faults.reordered):
+            waiting = [first, *_waiting(lane, self.sending.most_items - 1)]
+            if self._happens(self.faults.reordered):
                 self._rng.shuffle(waiting)
-            size = 1 if self._sending.framing == "object" else len(waiting)
+            size = 1 if self.sending.framing == "object" else len(waiting)
             for start in range(0, len(waiting), size):
                 await self._settle(waiting[start : start + size])
 
     async def _settle(self, values: Sequence[tuple[ValueId, Item]]) -> None:
-        items = [{**item, **self._sending.members} for _, item in values]
-        body = orjson.dumps(framed(self._sending.framing, items))
+        items = [{**item, **self.sending.members} for _, item in values]
+        body = orjson.dumps(framed(self.sending.framing, items))
         await self._go_wrong(body)
-        lost = self._happens(self._faults.lost)
+        lost = self._happens(self.faults.lost)
         settled = self.acknowledged if not lost and await self._insist(body) else self.given_up
         settled.update(known_as for known_as, _ in values)
-        if not lost and self._happens(self._faults.duplicates):
+        if not lost and self._happens(self.faults.duplicates):
             await self.send_body("values", body, cause="duplicates")
         self._under_way -= len(values)
         async with self._settled:
@@ -175,27 +176,27 @@ class Emulator:
         """Send until answered with success (True) or out of retries (False)."""
         attempt = 0
         while not 200 <= await self.send_body("values", body, cause="values") < 300:
-            if attempt >= self._sending.retries:
+            if attempt >= self.sending.retries:
                 return False
-            await trio.sleep(self._sending.pauses[min(attempt, len(self._sending.pauses) - 1)])
+            await trio.sleep(self.sending.pauses[min(attempt, len(self.sending.pauses) - 1)])
             attempt += 1
         return True
 
     async def _go_wrong(self, body: bytes) -> None:
         """Send what a bridge must refuse, or take without forwarding it."""
         now = self._milliseconds()
-        if self._happens(self._faults.unwanted):
+        if self._happens(self.faults.unwanted):
             await self.send_body("values", orjson.dumps(unwanted_items(now)), cause="unwanted")
-        if self._happens(self._faults.bad_signature):
+        if self._happens(self.faults.bad_signature):
             await self.send_body("values", body, cause="bad_signature", sign=self._sign_wrongly)
-        if self._happens(self._faults.stale):
+        if self._happens(self.faults.stale):
             await self.send_body("values", body, cause="stale", signed_at=now - HOUR)
-        if self._happens(self._faults.malformed):
+        if self._happens(self.faults.malformed):
             await self.send_body("values", body[: len(body) // 2], cause="malformed")
-        if self._happens(self._faults.oversized):
-            await self.send_body("values", oversized(self._faults.oversized_bytes), cause="oversized")
+        if self._happens(self.faults.oversized):
+            await self.send_body("values", oversized(self.faults.oversized_bytes), cause="oversized")
 
-        if self._happens(self._faults.opaque):
+        if self._happens(self.faults.opaque):
             for cause, document in opaque_messages(now).items():
                 route = "values" if cause == "unknown" else cause
                 await self.send_body(route, orjson.dumps(document), cause=cause)
@@ -243,7 +244,9 @@ async def open_emulator(
     :param ca_file: the CA of the bridge's certificate, PEM; default the public ones.
     """
     sending = sending or Sending()
-    verify = ssl.create_default_context(cafile=ca_file)
+    # Loading the public CAs takes long; without TLS nobody needs them.
+    plain = url.startswith("http://")
+    verify = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if plain else ssl.create_default_context(cafile=ca_file)
     async with (
         httpx.AsyncClient(verify=verify, timeout=sending.timeout) as client,
         trio.open_nursery() as lanes,

@@ -128,7 +128,7 @@ class PropertyHistory:
         asked: list[tuple[str, str | int]] = [("since", place.since), ("until", place.until)]
         if point:
             asked.append(("property", unquote(point)))
-        asked.append(("size", self.settings.rest_page_size))
+        asked.append(("size", self.settings.page_size))
         return self.rest.target(f"/v1/devices/{device}/properties", query_of(*asked))
 
     def _event(self, item: JSON, filling: dict[str, str]) -> Event:

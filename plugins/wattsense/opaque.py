@@ -41,12 +41,13 @@ class _Found:
 
     readings: dict[str, list[Reading]] = Factory(dict)
     reasons: set[str] = Factory(set)
-    problems: list[str] = Factory(list)
+    problems: dict[str, None] = Factory(dict)
+    """Sentences, each once; a list would be searched through for each of a million matches."""
 
-    def drop(self, reason: str, problem: str) -> None:
-        self.reasons.add(reason)
-        if problem not in self.problems:
-            self.problems.append(problem)
+    def drop(self, dropped: Dropped, where: str) -> None:
+        self.reasons.add(dropped.reason)
+        if dropped.why:
+            self.problems[f"{where}: {dropped.why}"] = None
 
 
 def opaque_events(mapping: MessageMapping, document: JSON, settings: Settings, now: datetime) -> Understood:
@@ -91,7 +92,7 @@ def _readings(
                 time = _time(mapping, times, at, settings, now)
                 number = _number(mapping, signal, value, settings)
             except Dropped as dropped:
-                found.drop(dropped.reason, f"{mapping.kind}, signal {signal}: {dropped.why}")
+                found.drop(dropped, f"{mapping.kind}, signal {signal}")
             else:
                 found.readings.setdefault(device, []).append(Reading(signal, number, time))
     return found
@@ -123,7 +124,7 @@ def _time(mapping: MessageMapping, times: Matches, at: tuple[int, ...], settings
     except ValueError:
         raise Dropped("time", f"there is no time at {mapping.time.text} ({mapping.kind}_time)") from None
     if (time - now).total_seconds() > settings.future_limit:
-        raise Dropped("future", "its time is in the future (future_limit)")
+        raise Dropped("future")  # as of a value: no setting helps against a wrong clock over there
     return time
 
 

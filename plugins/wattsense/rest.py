@@ -113,7 +113,10 @@ class RestClient:
                 raise Pause(refused) from exc
             raise Retry(f"the REST API cannot be reached: {shortened(str(exc) or type(exc).__name__)}") from exc
         if len(body) > self.answer_limit:
-            raise Retry(f"an answer of the REST API is larger than {self.answer_limit} bytes (answer_limit)")
+            raise Pause(
+                f"an answer of the REST API is larger than {self.answer_limit} bytes; "
+                "ask for less by page_size, or allow more by answer_limit"
+            )
         return response.status_code, dict(response.headers), bytes(body)
 
 

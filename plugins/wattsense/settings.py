@@ -14,6 +14,9 @@ from bridge_plugins.wattsense.mapping import MessageKind, MessageMapping, compil
 from bridge_plugins.wattsense.presets import OVERRIDES, overridden
 from bridge_plugins.wattsense.signature import Scheme
 
+OWN = "in place of the preset's:"
+"""Begins the help of what makes a convention that has no preset."""
+
 
 @frozen
 class Settings:
@@ -21,7 +24,11 @@ class Settings:
 
     signature: Literal[
         "github", "bare-hex", "shopify", "stripe", "standard-webhooks", "token", "wattsense-rest", "none"
-    ] = setting(help="how requests are signed, a preset; none accepts unsigned requests", example="bare-hex")
+    ] = setting(
+        help="how Wattsense proves that it sends, a preset: the secret signs each request, or is sent itself (token), "
+        "or is not used (none)",
+        example="bare-hex",
+    )
     path: str = setting("/wattsense", help="values, events and alarms are received on PATH/values, /events and /alarms")
     secret: Secret | None = setting(None, help="the datastream's secret key", example="${credential:wattsense.secret}")
     previous_secret: tuple[Secret, ...] = setting(
@@ -30,39 +37,15 @@ class Settings:
     signature_header: str | None = setting(
         None, help="header of the signature or token; bare-hex and token need it", example="X-Signature-SHA256"
     )
+    key_id: str | None = setting(
+        None, help="signature = wattsense-rest: the API key, sent before the signature and a colon"
+    )
     token_parameter: str | None = setting(
         None, help="signature = token: query parameter that carries the token instead of a header"
     )
     token_member: str | None = setting(
         None, help="signature = token: JSON member that carries the token instead of a header; it is not stored"
     )
-    signature_hash: Literal["sha1", "sha256", "sha384", "sha512"] | None = setting(
-        None, help="hash of the HMAC; default from the preset, as for all settings up to key_id"
-    )
-    signature_encoding: Literal["hex", "base64", "base64url"] | None = setting(None, help="encoding of the signature")
-    signature_prefix: str | None = setting(None, help="text before the signature", example="sha256=")
-    signature_template: str | None = setting(
-        None,
-        help=r"the signed text: {body} {timestamp} {id} {method} {path} {query}, \n for a new line",
-        example="{timestamp}.{body}",
-    )
-    signature_omit_empty_lines: bool | None = setting(None, help="leave out lines of the signed text that are empty")
-    signed_body: Literal["received", "decoded"] | None = setting(
-        None, help="whether {body} is taken before or after Content-Encoding; default received"
-    )
-    signature_list_separator: Literal["comma", "semicolon", "blank"] | None = setting(
-        None, help="what stands between several signatures in one header"
-    )
-    signature_list_key: str | None = setting(
-        None, help="how an entry of that list begins if it is a signature", example="v1="
-    )
-    timestamp_header: str | None = setting(None, help="header of the signed timestamp")
-    timestamp_key: str | None = setting(
-        None, help="entry of the signature's header that is the signed timestamp", example="t"
-    )
-    signature_timestamp_unit: Literal["s", "ms"] | None = setting(None, help="unit of the signed timestamp")
-    id_header: str | None = setting(None, help="header of the signed message id")
-    key_id: str | None = setting(None, help="wattsense-rest: the API key, sent before the signature and a colon")
     tolerance: Duration = setting(
         Duration(300), help="most that a signed timestamp may differ from our clock", validator=at_least(1)
     )
@@ -70,10 +53,35 @@ class Settings:
         None, help="how the secrets are written; default base64 for standard-webhooks, else utf-8"
     )
     public_path_prefix: str | None = setting(
-        None, help="what a reverse proxy takes away from the path, so that {path} is what was signed"
+        None, help="what a reverse proxy takes away from the path, where the path is signed (wattsense-rest)"
     )
+    signature_hash: Literal["sha1", "sha256", "sha384", "sha512"] | None = setting(None, help=f"{OWN} hash of the HMAC")
+    signature_encoding: Literal["hex", "base64", "base64url"] | None = setting(
+        None, help=f"{OWN} encoding of the signature"
+    )
+    signature_prefix: str | None = setting(None, help=f"{OWN} text before the signature", example="sha256=")
+    signature_list_separator: Literal["comma", "semicolon", "blank"] | None = setting(
+        None,
+        help=f"{OWN} what stands between several entries in one header; those with signature_prefix are signatures",
+    )
+    signature_template: str | None = setting(
+        None,
+        help=f"{OWN} signed text, of " + r"{body} {timestamp} {id} {method} {path} {query}, \n for a new line",
+        example="{timestamp}.{body}",
+    )
+    signature_omit_empty_lines: bool | None = setting(
+        None, help=f"{OWN} leave out lines of the signed text that are empty"
+    )
+    signed_body: Literal["received", "decoded"] | None = setting(
+        None, help=f"{OWN} {{body}} before or after its Content-Encoding; default received"
+    )
+    timestamp_header: str | None = setting(None, help=f"{OWN} header of {{timestamp}}, in s or ms since 1970")
+    timestamp_key: str | None = setting(
+        None, help=f"{OWN} entry of the signature's header that is {{timestamp}}", example="t"
+    )
+    id_header: str | None = setting(None, help=f"{OWN} header of {{id}}")
     username: str | None = setting(None, help="HTTP Basic: user name of the caller")
-    basic_password: Secret | None = setting(None, help="HTTP Basic: password of the caller")
+    password: Secret | None = setting(None, help="HTTP Basic: password of the caller")
     callers: Mapping[str, Secret] = table(
         help="HTTP Basic: more user names and their passwords, all of them accepted",
         example="wattsense-new = ${credential:wattsense.new-password}",
@@ -99,7 +107,7 @@ class Settings:
     out_of_service: Literal["skip", "send"] = setting("skip", help="values flagged isOutOfService")
     timestamp_unit: Literal["auto", "ms", "s"] = setting("auto", help="unit of a value's timestamp; auto: by its size")
     future_limit: Duration = setting(
-        Duration(600), help="values stamped later than now by more than this are dropped", validator=at_least(0)
+        Duration(600), help="values stamped later than now by more than this are kept only", validator=at_least(0)
     )
     most_items: int = setting(5000, help="most values in one request, else 413", validator=between(1, 100_000))
     reply: Literal["200", "204"] = setting("200", help="status when everything is stored; 200 has a body with counts")
@@ -143,7 +151,7 @@ class Settings:
     rest_parts: Literal["devices", "points"] = setting(
         "devices", help="REST: read the history of a device at once, or each property by itself"
     )
-    rest_page_size: int = setting(500, help="REST: values asked for in one request", validator=between(1, 2500))
+    page_size: int = setting(500, help="REST: values asked for in one request", validator=between(1, 2500))
 
     def __attrs_post_init__(self) -> None:
         checks.check_receiver(self)

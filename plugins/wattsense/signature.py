@@ -34,6 +34,7 @@ Verify: TypeAlias = Callable[[Request, datetime], None]
 
 PLACEHOLDERS = ("body", "timestamp", "id", "method", "path", "query")
 MOST_NAMES = 400  # characters of header names in one reason: enough to find the signature, too few to flood a log
+LEAST_MILLISECONDS = 10**11  # since the epoch: as milliseconds in 1973, as seconds in the year 5138
 MOST_PARAMETERS = 100  # query parameters looked at; nobody who is genuine sends that many
 
 
@@ -52,11 +53,9 @@ class Scheme:
     encoding: Literal["hex", "base64", "base64url"] = "hex"
     """Hexadecimal in either case; base64 with or without padding."""
     prefix: str = ""
-    """Text before the signature, such as ``sha256=``."""
+    """Text before the signature, such as ``sha256=``. Entries of a list that do not begin with it are skipped."""
     list_separator: str = ""
     """What stands between several signatures in one header; any one that matches is enough."""
-    list_key: str = ""
-    """Beginning of the list's entries that are signatures, such as ``v1=``. Others are skipped."""
     template: str = "{body}"
     """The signed text, with places to be filled."""
     omit_empty_lines: bool = False
@@ -66,7 +65,6 @@ class Scheme:
     timestamp_header: str = ""
     timestamp_key: str = ""
     """Name of the entry in the signature's header that is the timestamp: ``t`` for ``t=1700000000``."""
-    timestamp_unit: Literal["s", "ms"] = "s"
     tolerance: float = 300.0
     """Seconds that a timestamp may differ from our clock, in both directions."""
     id_header: str = ""
@@ -174,8 +172,7 @@ def _verify_hmac(
 
 def _signature(scheme: Scheme, entry: str) -> bytes | None:
     """Give the bytes of a signature, or None if the entry is something else."""
-    text = _without_prefix(entry, scheme.list_key)
-    text = None if text is None else _without_prefix(text, scheme.prefix)
+    text = _without_prefix(entry, scheme.prefix)
     if not text:
         return None
     try:
@@ -214,10 +211,10 @@ def _fillings(scheme: Scheme, request: Request, entries: Sequence[str], now: dat
 
 
 def _checked(timestamp: str, scheme: Scheme, now: datetime) -> bytes:
-    """Give the timestamp as it was signed, if it is near enough to our clock."""
+    """Give the timestamp as it was signed, in seconds or milliseconds, if it is near enough to our clock."""
     if re.fullmatch(r"[0-9]{1,15}", timestamp) is None:
         raise Refusal(401, "the timestamp of the signature is not a number of at most 15 digits")
-    seconds = int(timestamp) / (1000 if scheme.timestamp_unit == "ms" else 1)
+    seconds = int(timestamp) / (1000 if int(timestamp) >= LEAST_MILLISECONDS else 1)
     difference = seconds - now.timestamp()
     if abs(difference) > scheme.tolerance:
         raise Refusal(

@@ -39,7 +39,7 @@ async def run(settings: Settings, context: SourceContext, *, task_status: trio.T
     """Receive until cancelled."""
     methods = ("POST", "PUT", "GET") if settings.probe else ("POST", "PUT")
     discovery = Discovery(context.name, settings.discovery)
-    standing = Standing(settings, f"{_base(settings)}/{'|'.join(ROUTES)}", context.report)
+    standing = Standing(settings, f"{_base(settings)}/{'|'.join(ROUTES)}", context.report, context.now)
     with ExitStack() as mounted:
         for route, path in zip(ROUTES, paths(settings), strict=True):
             receive = make_receive(

@@ -211,6 +211,15 @@ async def test_without_credentials_it_says_what_will_be_missing(plant: Plant, au
     assert plant.cloud.opened == 0
 
 
+async def test_a_restart_is_no_problem_for_want_of_credentials(plant: Plant, autojump_clock):
+    plant.lacks = "set service_account_key"
+    async with plant.running() as recoverer:
+        recoverer.found(START - timedelta(seconds=3), False)
+        await trio.sleep(100)
+    assert plant.report.problems == []
+    assert plant.report.texts == ["gap 3 s until 2026-01-01 00:00 UTC: set service_account_key"]
+
+
 async def test_with_backfill_no_a_gap_is_read_back_by_command_only(plant: Plant, autojump_clock):
     plant.policy = RecoveryPolicy(automatic=False, after=0.0, overlap=60.0)
     async with plant.running() as recoverer:
@@ -303,7 +312,9 @@ async def test_a_device_that_cannot_be_read_is_named_and_the_others_are_read(pla
         recoverer.found(GAP, False)
         await done(plant)
     assert {event.device for event in plant.stored} == {"d1", "d3"}
-    assert plant.report.problems[-1].endswith("240 of them new; not read: d2: 404: unknown device")
+    assert plant.report.problems[-1].endswith(
+        "240 of them new; not read, until a backfill by command tries again: d2: 404: unknown device"
+    )
 
 
 async def test_pages_that_go_round_in_circles_end_that_device_only(plant: Plant, autojump_clock):

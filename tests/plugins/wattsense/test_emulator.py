@@ -101,7 +101,7 @@ async def test_values_signed_by_each_convention_arrive_in_order(preset):
 @pytest.mark.parametrize(
     ("settings", "credentials"),
     [
-        ({"username": "u", "basic_password": Secret("p")}, basic("u", "p")),
+        ({"username": "u", "password": Secret("p")}, basic("u", "p")),
         ({"bearer_token": Secret("abc")}, bearer("abc")),
         ({"api_key_header": "X-Api-Key", "api_key": Secret("abc")}, api_key("X-Api-Key", "abc")),
     ],

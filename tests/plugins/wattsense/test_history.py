@@ -138,7 +138,7 @@ async def test_all_pages_are_read_and_each_is_in_the_order_of_time(links, order)
 
 
 async def test_the_query_has_the_order_since_until_property_size():
-    async with history_of(store_of(item()), rest_page_size=7) as (history, service):
+    async with history_of(store_of(item()), page_size=7) as (history, service):
         await read_all(history, "tower-1")
     since = MILLISECONDS - 3_600_000
     assert service.served == [(f"/v1/devices/tower-1/properties?since={since}&until={MILLISECONDS}&size=7", 200)]

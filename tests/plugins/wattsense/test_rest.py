@@ -301,7 +301,7 @@ async def test_an_answer_has_a_largest_size(size, good):
         if good:
             assert (await rest.get("/v1/devices")).items == ()
         else:
-            with pytest.raises(Retry, match="answer_limit"):
+            with pytest.raises(Pause, match="page_size, or allow more by answer_limit"):
                 await rest.get("/v1/devices")
 
 

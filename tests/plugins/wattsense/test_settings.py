@@ -45,7 +45,6 @@ BARE = {"signature": "bare-hex", "secret": S, "signature_header": "X-Sign"}
         ({**BARE, "signature_template": "{id}.{body}"}, "signature_template", "id_header"),
         ({**BARE, "timestamp_header": "X-Time"}, "signature_template", "{timestamp}"),
         ({**BARE, "id_header": "X-Id"}, "signature_template", "{id}"),
-        ({**BARE, "signature_list_key": "v1="}, "signature_list_key", "signature_list_separator"),
         (
             {**BARE, "signature_template": "{timestamp}{body}", "timestamp_key": "t"},
             "timestamp_key",
@@ -62,12 +61,12 @@ BARE = {"signature": "bare-hex", "secret": S, "signature_header": "X-Sign"}
         ({**BARE, "secret": Secret("ff"), "previous_secret": (S,), "secret_encoding": "hex"}, "previous_secret", "hex"),
         ({"signature": "standard-webhooks", "secret": S}, "secret", "written in base64"),
         ({"signature": "standard-webhooks", "secret": Secret("whsec_")}, "secret", "written in base64"),
-        ({"signature": "none", "username": "u"}, "basic_password", "belong together"),
-        ({"signature": "none", "basic_password": S}, "username", "belong together"),
+        ({"signature": "none", "username": "u"}, "password", "belong together"),
+        ({"signature": "none", "password": S}, "username", "belong together"),
         ({"signature": "none", "api_key": S}, "api_key_header", "belong together"),
         ({"signature": "none", "api_key_header": "X-Key"}, "api_key", "belong together"),
-        ({"signature": "none", "username": "a:b", "basic_password": S}, "username", "colon"),
-        ({"signature": "none", "username": "a", "basic_password": S, "bearer_token": S}, "bearer_token", "got both"),
+        ({"signature": "none", "username": "a:b", "password": S}, "username", "colon"),
+        ({"signature": "none", "username": "a", "password": S, "bearer_token": S}, "bearer_token", "got both"),
         ({"signature": "none", "callers": {"a": S}, "bearer_token": S}, "bearer_token", "got both"),
         ({"signature": "none", "callers": {"a:b": S}}, "callers", "without a colon"),
         ({"signature": "none", "previous_bearer_token": (S,)}, "bearer_token", "missing"),
@@ -128,8 +127,8 @@ def test_a_configuration_that_could_accept_too_much_is_refused(given, setting, w
         {"most_items": 0},
         {"most_items": 100_001},
         {"discovery": -1},
-        {"rest_page_size": 0},
-        {"rest_page_size": 2501},
+        {"page_size": 0},
+        {"page_size": 2501},
     ],
 )
 def test_a_number_out_of_its_bounds_is_refused(wrong):
@@ -143,7 +142,7 @@ def test_the_signature_has_no_default():
 
 
 def test_no_secret_is_in_the_text_of_the_settings():
-    settings = Settings(**BARE, previous_secret=(S,), username="u", basic_password=S, api_key_header="X", api_key=S)
+    settings = Settings(**BARE, previous_secret=(S,), username="u", password=S, api_key_header="X", api_key=S)
     assert "hunter2" not in repr(settings)
     assert "hunter2" not in repr(settings.scheme())
 

@@ -171,7 +171,6 @@ def test_a_preset_can_be_replaced_field_by_field(now):
         signature_prefix="v1:",
         signature_template=r"{id}:{timestamp}\n{method} {path}?{query}\n{body}",
         timestamp_header="X-Time",
-        signature_timestamp_unit="ms",
         id_header="X-Id",
     )
     text = b"n7:%d\nPUT /a//b?x=%%20\n\xff" % (now.timestamp() * 1000)
@@ -182,6 +181,28 @@ def test_a_preset_can_be_replaced_field_by_field(now):
         "x-id": ("n7",),
     }
     verify(settings, Request("PUT", "/a//b", "x=%20", headers, b"\xff"), now)
+
+
+@pytest.mark.parametrize("unit", [1, 1000])
+@pytest.mark.parametrize(("offset", "good"), [(299, True), (-299, True), (301, False), (-301, False)])
+def test_the_unit_of_a_signed_timestamp_is_told_by_its_size(unit, offset, good, make_settings, now):
+    settings = make_settings("stripe")
+    timestamp = int(now.timestamp() + offset) * unit
+    signature = hmac.new(b"c2VjcmV0IG9uZQ==", b"%d.{}" % timestamp, hashlib.sha256).hexdigest()
+    request = Request("POST", "/", "", {"stripe-signature": (f"t={timestamp},v1={signature}",)}, b"{}")
+    if good:
+        verify(settings, request, now)
+    else:
+        refused(settings, request, now)
+
+
+def test_of_a_list_in_one_header_only_what_has_the_prefix_is_a_signature(make_settings, now):
+    settings = make_settings("bare-hex", signature_list_separator="semicolon", signature_prefix="sig-2=")
+    good = hmac.new(b"c2VjcmV0IG9uZQ==", b"{}", hashlib.sha256).hexdigest()
+    for header in (f"sig-1=00; sig-2={good}", f"sig-2=00;sig-2={good};sig-3=00"):
+        verify(settings, Request("POST", "/", "", {"x-signature-sha256": (header,)}, b"{}"), now)
+    for header in (f"sig-1={good}", good, f"sig-2=00;{good}"):
+        refused(settings, Request("POST", "/", "", {"x-signature-sha256": (header,)}, b"{}"), now)
 
 
 def test_a_timestamp_header_takes_the_place_of_the_entry_that_a_preset_names(make_settings, now):

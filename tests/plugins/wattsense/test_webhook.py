@@ -2,7 +2,7 @@
 
 import base64
 import gzip
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import orjson
@@ -129,10 +129,10 @@ def test_the_signature_covers_the_bytes_as_received(make_settings, make_request)
 
 
 CALLERS = [
-    ({"username": "ü", "basic_password": Secret("pä:ss")}, basic("ü", "pä:ss"), basic("ü", "other")),
+    ({"username": "ü", "password": Secret("pä:ss")}, basic("ü", "pä:ss"), basic("ü", "other")),
     ({"callers": {"a": Secret("1"), "b": Secret("2")}}, basic("b", "2"), basic("b", "1")),
-    ({"username": "a", "basic_password": Secret("2"), "callers": {"a": Secret("1")}}, basic("a", "1"), basic("a", "0")),
-    ({"username": "a", "basic_password": Secret("2"), "callers": {"a": Secret("1")}}, basic("a", "2"), basic("", "")),
+    ({"username": "a", "password": Secret("2"), "callers": {"a": Secret("1")}}, basic("a", "1"), basic("a", "0")),
+    ({"username": "a", "password": Secret("2"), "callers": {"a": Secret("1")}}, basic("a", "2"), basic("", "")),
     ({"bearer_token": Secret("abc")}, bearer("abc"), bearer("abd")),
     ({"bearer_token": Secret("abc"), "previous_bearer_token": (Secret("x"), Secret("y"))}, bearer("y"), bearer("z")),
     ({"api_key_header": "X-Api-Key", "api_key": Secret("abc")}, api_key("x-api-key", "abc"), api_key("x-api-key", "é")),
@@ -373,3 +373,61 @@ async def test_problems_that_strangers_can_cause_do_not_fill_the_memory(nursery)
 def test_the_plugin_offers_its_emulator():
     (kind,) = bridge_emulators()
     assert kind.name == "wattsense"
+
+
+# ---- refusals, as the status shows them
+
+
+def knocking(mount, headers=None, body=ITEM):
+    with pytest.raises(Refusal) as caught:
+        post(mount, "values", body, headers)
+    return caught.value.status
+
+
+async def signed_by_token(nursery, **more):
+    clock = FixedClock(NOW)
+    mount, report = FakeMount(), FakeReport()
+    settings = Settings(signature="token", secret=Secret("hunter2"), signature_header="X-T", **more)
+    context = fake_source_context("towers", mount=mount, report=report, clock=clock)
+    await nursery.start(partial(run, settings, context))
+    return mount, report, clock
+
+
+async def test_refused_credentials_are_a_problem_until_a_request_is_taken(nursery):
+    mount, report, _ = await signed_by_token(nursery)
+    assert knocking(mount, {"x-t": ("hunter3",)}) == 401
+    assert report.problems[-1].startswith("requests are refused (401): signature or credentials are missing or others")
+    assert "hunter" not in report.texts[-1]
+    post(mount, "values", [], {"x-t": ("hunter2",)})
+    assert report.texts[-1].startswith("receives on /wattsense/values|events|alarms")
+    assert report.texts[-1] not in report.problems
+
+
+async def test_garbage_of_strangers_is_no_problem_while_requests_are_taken(nursery):
+    mount, report, clock = await signed_by_token(nursery)
+    post(mount, "values", [], {"x-t": ("hunter2",)})
+    clock.move(timedelta(seconds=59))
+    knocking(mount)
+    assert report.problems == []
+    clock.move(timedelta(seconds=1))
+    knocking(mount)
+    assert len(report.problems) == 1
+
+
+async def test_each_cause_of_refusals_is_named_with_what_to_do(nursery):
+    mount, report, _ = await signed_by_token(nursery)
+    token = {"x-t": ("hunter2",)}
+    assert knocking(mount, token, b"no json") == 400
+    assert knocking(mount, token | {"content-encoding": ("br",)}) == 415
+    assert "unreadable = keep" in report.problems[-1]
+    assert "not gzip" in report.problems[-1]
+
+
+async def test_requests_with_too_many_values_stay_a_problem_although_smaller_ones_are_taken(nursery):
+    mount, report, _ = await signed_by_token(nursery, most_items=1)
+    token = {"x-t": ("hunter2",)}
+    post(mount, "values", [ITEM], token)
+    assert knocking(mount, token, [ITEM, ITEM]) == 413
+    assert "raise most_items" in report.problems[-1]
+    post(mount, "values", [ITEM], token)
+    assert report.texts[-1] == report.problems[-1]
