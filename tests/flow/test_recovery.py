@@ -313,7 +313,7 @@ async def test_a_device_that_cannot_be_read_is_named_and_the_others_are_read(pla
         await done(plant)
     assert {event.device for event in plant.stored} == {"d1", "d3"}
     assert plant.report.problems[-1].endswith(
-        "240 of them new; not read, until a backfill by command tries again: d2: 404: unknown device"
+        "240 of them new; not read: d2: 404: unknown device (a backfill by command tries again)"
     )
 
 
