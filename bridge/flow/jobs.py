@@ -57,9 +57,8 @@ class Job:
         if self.left_out:
             rest = len(self.left_out) - MOST_LEFT_OUT
             more = f"; and {rest} more" if rest > 0 else ""
-            text += (
-                f"; not read, until a backfill by command tries again: {'; '.join(self.left_out[:MOST_LEFT_OUT])}{more}"
-            )
+            named = "; ".join(self.left_out[:MOST_LEFT_OUT])
+            text += f"; not read: {named}{more} (a backfill by command tries again)"
         if self.lost_before is not None:
             text += (
                 f"; what happened from {self.lost_before:%Y-%m-%d %H:%M} to {self.start:%Y-%m-%d %H:%M} UTC "

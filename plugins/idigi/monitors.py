@@ -144,8 +144,17 @@ def known_monitor(settings: Settings, remembered: JSON) -> int | None:
     return settings.monitor_id or Memory.of(settings, remembered).id
 
 
-async def ensure_monitor(api: MonitorApi, settings: Settings, context: SourceContext) -> int:
-    """Find or create the monitor and give its id.
+@frozen
+class Ensured:
+    """The monitor to use."""
+
+    id: int
+    loss: str | None = None
+    """What was lost with what it had recorded, or with the one before it; None: nothing."""
+
+
+async def ensure_monitor(api: MonitorApi, settings: Settings, context: SourceContext) -> Ensured:
+    """Find or create the monitor, and say at once what was lost by that.
 
     :raises Pause: when a person must act.
     :raises Retry: when another attempt may succeed.
@@ -163,24 +172,25 @@ async def ensure_monitor(api: MonitorApi, settings: Settings, context: SourceCon
     if found is None:
         found = ours_among(wanted, await api.list_tcp())
     if found is None:
-        monitor = await _create(api, settings, context, wanted)
+        ensured = Ensured(await _create(api, settings, context, wanted))
     else:
-        monitor = await _made_to_fit(api, settings, context, wanted, found)
+        ensured = await _made_to_fit(api, settings, context, wanted, found)
     if gone is not None:
-        _tell_loss(settings, context, f"monitor {gone} was gone, and with it what it had recorded")
-    replaced = None if found is None or id_of(found) == monitor else id_of(found)
-    await _remember(api, context, evolve(memory, id=monitor, replaces=replaced or memory.replaces), memory)
-    return monitor
+        loss = _tell_loss(settings, context, f"monitor {gone} was gone, and with it what it had recorded")
+        ensured = evolve(ensured, loss=loss)
+    replaced = None if found is None or id_of(found) == ensured.id else id_of(found)
+    await _remember(api, context, evolve(memory, id=ensured.id, replaces=replaced or memory.replaces), memory)
+    return ensured
 
 
 async def _made_to_fit(
     api: MonitorApi, settings: Settings, context: SourceContext, wanted: Mapping[str, str], found: Mapping[str, str]
-) -> int:
-    """Give the id of the monitor to use in place of a found one: itself, or its replacement."""
+) -> Ensured:
+    """Give the monitor to use in place of a found one: itself, or its replacement."""
     number = id_of(found)
     said = "; ".join(differences(wanted, found))
     if not said:
-        return number
+        return Ensured(number)
     if settings.on_difference == "stop":
         raise Pause(
             f"monitor {number} exists, but is not as configured: {said}. Change the settings, or set on_difference "
@@ -190,14 +200,14 @@ async def _made_to_fit(
         raise Retry(f"monitor {number} is not as configured ({said}), and is left alone while somebody is attached")
     if settings.on_difference == "update":
         await api.update(number, wanted)
-        _tell_loss(settings, context, f"monitor {number} was changed as configured, and what it had recorded is gone")
-        return number
+        changed = f"monitor {number} was changed as configured, and what it had recorded is gone"
+        return Ensured(number, _tell_loss(settings, context, changed))
     # One that was made for this before, by an attempt that did not come to its end, is not made again.
     made = ours_among(wanted, await api.list_tcp())
     fits = made is not None and not differences(wanted, made)
     monitor = id_of(made) if made is not None and fits else await _create(api, settings, context, wanted)
-    _tell_loss(settings, context, f"monitor {number} was replaced by {monitor}, and what it had recorded is gone")
-    return monitor
+    replaced = f"monitor {number} was replaced by {monitor}, and what it had recorded is gone"
+    return Ensured(monitor, _tell_loss(settings, context, replaced))
 
 
 async def _create(api: MonitorApi, settings: Settings, context: SourceContext, wanted: Mapping[str, str]) -> int:
@@ -219,12 +229,15 @@ async def _create(api: MonitorApi, settings: Settings, context: SourceContext, w
     return await api.create(wanted)
 
 
-def _tell_loss(settings: Settings, context: SourceContext, what: str) -> None:
+def _tell_loss(settings: Settings, context: SourceContext, what: str) -> str:
+    """Report a loss, ask for what can be read back, and give the sentence."""
     if settings.streams:
         context.recover(what)
-        context.report(f"{what}; the data points of {len(settings.streams)} streams can be read back", problem=True)
+        loss = f"{what}; the data points of {len(settings.streams)} streams can be read back"
     else:
-        context.report(f"{what}; what happened since the last event may be lost for good", problem=True)
+        loss = f"{what}; what happened since the last event may be lost for good"
+    context.report(loss, problem=True)
+    return loss
 
 
 async def _remember(api: MonitorApi, context: SourceContext, memory: Memory, before: Memory) -> None:

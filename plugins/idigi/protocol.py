@@ -154,7 +154,8 @@ class Reader:
     def _check(self, kind: int, size: int) -> None:
         if size > self._frame_limit:
             raise ProtocolError(
-                f"a frame of {size} bytes was announced, the limit is {self._frame_limit} (frame_limit)"
+                f"a frame of {size} bytes was announced, the limit is {self._frame_limit} (frame_limit); raise it "
+                "if such blocks are to be read"
             )
         if kind in (CONNECT_REQUEST, ACK):
             raise ProtocolError(f"the server sent a frame of type {kind}, which only clients send")

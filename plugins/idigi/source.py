@@ -1,12 +1,13 @@
 """Source: Digi Remote Manager, earlier called iDigi and Device Cloud.
 
-    ensure the monitor ▶ session ▶ session ▶ ...        monitors.py, session.py
+    ensure the monitor ▶ session ▶ still as wanted? ▶ session ▶ ...        monitors.py, session.py
           ▲                 │
           └── 400: gone? ◀──┘
 
-It is retried until it is stopped. After a failure that may pass: pauses that grow, with full jitter, from
-``retry_base`` to ``retry_cap``, and begin anew after a session that stayed up. After a refusal that only a person can
-lift: ``pause_probe``, because hammering may lock the account (assumed).
+What a new session says of itself is made in standing.py. It is retried until it is stopped. After a failure that may
+pass: pauses that grow, with full jitter, from ``retry_base`` to ``retry_cap``, and begin anew after a session that
+stayed up. After a refusal that only a person can lift: ``pause_probe``, because hammering may lock the account
+(assumed).
 """
 
 from __future__ import annotations
@@ -17,12 +18,14 @@ import trio
 from attrs import define
 
 from bridge.api import Pause, Refused, Retry, SourceContext
-from bridge_plugins.idigi.monitors import delete_own, ensure_monitor, is_live
+from bridge_plugins.idigi.monitors import delete_own, differences, ensure_monitor, is_live, wanted_monitor
 from bridge_plugins.idigi.rest import MonitorApi, open_api
 from bridge_plugins.idigi.session import UnknownMonitor, attend
 from bridge_plugins.idigi.settings import Settings
+from bridge_plugins.idigi.standing import Standing
 
 STABLE = 60.0  # seconds after which a session has been a good one
+LOOK_TIMEOUT = 5.0  # seconds that a look at the monitor may hold up a new session
 
 log = logging.getLogger(__name__)
 
@@ -32,10 +35,16 @@ class _Progress:
     """What one attempt leaves to the next."""
 
     monitor: int | None = None
+    loss: str | None = None
+    """What was lost with a monitor, until a session has said so to its end."""
+    altered: str = ""
+    """How somebody has changed the monitor since it was ensured; empty: as far as we know it is as wanted."""
     failures: int = 0
     """Attempts since the last good session."""
     attached_at: float | None = None
     """When the current session began; None while there is none."""
+    ended_at: float | None = None
+    """When the last session ended; None before its end."""
     started: bool = False
 
 
@@ -71,7 +80,8 @@ async def _keep_attached(
         stable = progress.attached_at is not None and trio.current_time() - progress.attached_at >= STABLE
         if stable:
             progress.failures = 0
-        progress.attached_at = None
+        if progress.attached_at is not None:
+            progress.attached_at, progress.ended_at, progress.loss = None, trio.current_time(), None
         if isinstance(failure, Pause):
             context.report(f"{failure.why}; trying again every {settings.pause_probe}", problem=True)
         else:
@@ -89,15 +99,16 @@ async def _attempt(
     progress: _Progress,
     task_status: trio.TaskStatus[None],
 ) -> None:
-    if progress.monitor is None:
-        progress.monitor = await ensure_monitor(api, settings, context)
-    monitor = progress.monitor
+    monitor = await _monitor_to_use(api, settings, context, progress)
+    away: float | None = None
 
     def attached() -> None:
+        nonlocal away
         if progress.attached_at is None:
             progress.attached_at = trio.current_time()
-        where = f"attached to monitor {monitor} at {settings.host}:{settings.port}"
-        context.report(", ".join([where, *settings.dangers]), problem=bool(settings.dangers))
+            away = None if progress.ended_at is None else progress.attached_at - progress.ended_at
+        standing = Standing(monitor, away, progress.loss, progress.altered)
+        context.report(standing.text(settings), problem=standing.problem(settings))
         if not progress.started:
             progress.started = True
             task_status.started()
@@ -117,6 +128,33 @@ async def _attempt(
                 f"{exc.why}, because a session is attached; if it is not an earlier one of ours, stop it"
             ) from exc
         raise Pause(f"{exc.why}, although the account has it; look at it in the vendor's account") from exc
+
+
+async def _monitor_to_use(api: MonitorApi, settings: Settings, context: SourceContext, progress: _Progress) -> int:
+    """Give the id of the monitor: the one that was used before, if nobody has changed it since."""
+    if progress.monitor is not None and progress.ended_at is not None:
+        progress.altered = await _altered(api, settings, context, progress)
+        if progress.altered and settings.on_difference != "stop":
+            progress.monitor = None
+    if progress.monitor is None:
+        ensured = await ensure_monitor(api, settings, context)
+        progress.monitor, progress.altered = ensured.id, ""
+        progress.loss = ensured.loss or progress.loss
+    return progress.monitor
+
+
+async def _altered(api: MonitorApi, settings: Settings, context: SourceContext, progress: _Progress) -> str:
+    """Look at what became of the monitor. An API that does not answer soon says nothing new."""
+    assert progress.monitor is not None
+    with trio.move_on_after(LOOK_TIMEOUT):
+        try:
+            found = await api.read(progress.monitor)
+        except (Retry, Pause) as exc:
+            log.info("%s: REST cannot be asked whether the monitor has changed: %s", context.name, exc)
+        else:
+            # One that is gone shows when we log in.
+            return "" if found is None else "; ".join(differences(wanted_monitor(settings, context.name), found))
+    return progress.altered
 
 
 async def _still_attached(api: MonitorApi, monitor: int, context: SourceContext) -> bool:

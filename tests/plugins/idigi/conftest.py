@@ -24,6 +24,7 @@ from bridge_plugins.idigi.settings import Settings
 from bridge_plugins.idigi.source import run
 
 NOW = datetime(2024, 5, 2, 12, tzinfo=UTC)
+LONGEST = 90  # seconds of a test: far more than any needs, also under coverage on a machine that others use
 
 
 class Watched:
@@ -212,10 +213,10 @@ def longest() -> Iterator[None]:
     """Fails a test that waits for something that never happens; the clock of trio may be a fake, this one is not."""
 
     def give_up(*_signal: Any) -> None:
-        raise TimeoutError("what the test waits for did not happen within 15 s")
+        raise TimeoutError(f"what the test waits for did not happen within {LONGEST} s")
 
     before = signal.signal(signal.SIGALRM, give_up)
-    signal.alarm(15)
+    signal.alarm(LONGEST)
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)

@@ -14,7 +14,6 @@ import httpx
 import pytest
 import trio
 from hypothesis import given
-from hypothesis import settings as trials
 from hypothesis import strategies as st
 
 from bridge.api import Answer, HangUp, Pause, Request, Retry, Secret, Size, Url, serve_http
@@ -355,7 +354,6 @@ def test_retry_after_is_read_as_seconds_or_as_a_date() -> None:
     assert retry_after("-5") is None
 
 
-@trials(deadline=None)
 @given(
     st.text(max_size=40) | st.from_regex(r"[A-Z][a-z]{2}, \d{1,3} [A-Z][a-z]{2} \d{1,6} \d\d:\d\d:\d\d [+-]?\w{1,4}")
 )
@@ -363,7 +361,6 @@ def test_whatever_retry_after_says_the_wait_is_an_hour_at_most(value: str) -> No
     assert 0 <= (retry_after(value) or 0) <= 3600
 
 
-@trials(deadline=None)
 @given(st.binary(max_size=200))
 def test_whatever_the_body_is_it_is_read_or_refused_with_a_verdict(body: bytes) -> None:
     reply = Reply(400, {}, body)
@@ -379,7 +376,6 @@ def test_whatever_the_body_is_it_is_read_or_refused_with_a_verdict(body: bytes) 
 VALUES = st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=5), lambda inner: st.lists(inner))
 
 
-@trials(deadline=None)
 @given(st.dictionaries(st.sampled_from(["items", "resultSize", "remainingSize", "error"]), VALUES))
 def test_whatever_a_list_holds_its_monitors_are_texts(page: dict[str, Any]) -> None:
     try:

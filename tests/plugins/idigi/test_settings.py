@@ -5,7 +5,6 @@ from typing import Any
 import attrs
 import pytest
 from hypothesis import given
-from hypothesis import settings as trials
 from hypothesis import strategies as st
 
 from bridge.api import Duration, Secret, SettingError, Url
@@ -138,7 +137,6 @@ PREFIXES, NAMES = st.sampled_from(["", "[group=a,b]", "[operation=U]"]), st.samp
 TOPIC = st.builds("{}{}{}".format, PREFIXES, NAMES, st.sampled_from(["", "[U]", "[C,D]"]))
 
 
-@trials(deadline=None)
 @given(st.lists(TOPIC))
 def test_whatever_topics_are_joined_are_taken_apart_again(topics: list[str]) -> None:
     assert split_topics(",".join(topics)) == topics
