@@ -56,6 +56,9 @@ from bridge.api import JSON, Event, Reading
 UNKNOWN_DEVICE = "unknown"
 """Device of an event that names none."""
 
+UNREADABLE = "unreadable"
+"""Kind of an event that came from DT but could not be read; ``data`` has what came."""
+
 
 @frozen
 class _Number:

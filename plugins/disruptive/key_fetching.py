@@ -9,7 +9,6 @@ This and the REST API are all for which a source of this kind needs a way out to
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import NoReturn
@@ -17,9 +16,10 @@ from typing import NoReturn
 import httpx
 import trio
 
-from bridge.api import JSON, KeyValue, Refused, Report, SettingError, parse_json
+from bridge.api import JSON, KeyValue, Pause, Refused, Report, parse_json
 from bridge_plugins.disruptive.keys import INTERVAL, KeyRing, PublicKey, read_keys
 from bridge_plugins.disruptive.settings import Settings, is_safe
+from bridge_plugins.disruptive.transport import trusted
 
 MOST_ANSWER = 256 << 10  # bytes; a JWKS of two keys has less than one thousand
 MOST_URL = 300  # characters of a jwks_uri, which is told in reports
@@ -51,26 +51,28 @@ async def keep_keys(
 ) -> NoReturn:
     """Fetch the keys whenever they are wanted, at most once a minute, and until it succeeds.
 
+    What goes wrong is reported and tried again, never raised: requests are verified meanwhile with the keys that are
+    known.
+
     :param transport: the network; None is the real one.
-    :raises SettingError: when ``ca_file`` cannot be used.
     """
-    async with _open_client(settings, transport) as client:
-        while True:
-            asked = await keys.wanted()
-            try:
+    while True:
+        asked = await keys.wanted()
+        try:
+            async with _open_client(settings, transport) as client:
                 found = await fetch_keys(client, settings)
-            except Unobtainable as exc:
-                keys.want()
-                report(
-                    f"DT's public keys cannot be fetched: {exc}; allow HTTPS from here to discovery_url, or correct it "
-                    "(a request whose key is not known is answered 503, and DT sends it again for 12 h)",
-                    problem=True,
-                )
-            else:
-                keys.replace(found, asked)
-                report("")
-                await _remember(found, settings, state)
-            await trio.sleep(INTERVAL)
+        except (Unobtainable, Pause) as exc:
+            keys.want()
+            report(
+                f"DT's public keys cannot be fetched: {exc}; allow HTTPS from here to discovery_url, or correct it "
+                "(a request whose key is not known is answered 503, and DT sends it again for 12 h)",
+                problem=True,
+            )
+        else:
+            keys.replace(found, asked)
+            report("")
+            await _remember(found, settings, state)
+        await trio.sleep(INTERVAL)
 
 
 async def fetch_keys(client: httpx.AsyncClient, settings: Settings) -> dict[str, PublicKey]:
@@ -104,15 +106,9 @@ async def _remember(found: Mapping[str, PublicKey], settings: Settings, state: K
 async def _open_client(
     settings: Settings, transport: httpx.AsyncBaseTransport | None
 ) -> AsyncIterator[httpx.AsyncClient]:
-    tls = ssl.create_default_context()
-    if settings.ca_file is not None:
-        try:
-            tls.load_verify_locations(settings.ca_file)
-        except OSError as exc:  # ssl.SSLError is one
-            reason = exc.strerror or "it holds no certificate"
-            raise SettingError("ca_file", f"expected CA certificates in PEM, got {settings.ca_file}: {reason}") from exc
+    """Open a client for one fetch; they are rare. :raises Pause: ``ca_file`` cannot be used."""
     client = httpx.AsyncClient(
-        verify=tls,
+        verify=trusted(settings.ca_file),
         headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "bridged"},
         timeout=None,  # noqa: S113  # each call has one deadline for everything
         follow_redirects=False,

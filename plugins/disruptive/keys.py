@@ -111,3 +111,6 @@ class KeyRing:
         """
         self._keys = {kid: key.key for kid, key in keys.items()}
         self._absent = asked - keys.keys()
+        self._asked -= keys.keys()
+        if not self._asked:  # requests that asked while the fetch was under way have their keys now
+            self._wanted = trio.Event()

@@ -166,9 +166,9 @@ async def _look(keeper: _Keeper) -> None:
         metrics = await cloud.patiently(lambda: get_metrics(cloud, connector_id))
         problem = complaint(connector_id, metrics, keeper.counted, keeper.settings)
         keeper.counted = metrics
-        _tell(keeper, f"connector {connector_id} is {ACTIVE}", problem)
         if metrics.successes:
             await _remember(keeper, evolve(keeper.memory, worked=keeper.context.now()))
+        _tell(keeper, f"connector {connector_id} is {ACTIVE}", problem)
 
 
 async def _disabled(keeper: _Keeper, connector_id: str, status: str) -> None:

@@ -1,8 +1,9 @@
 """Source: receives the pushes of a DT Data Connector of type HTTP_PUSH.
 
     Request ─ static header ─ signature(s) ───▶ authentic ─ decode ─▶ Accepted, one event
-                 └──── Refusal 401 ────┘            └─ unreadable ─▶ Accepted, one event with the raw bytes
+                 └── Refusal 401, 503 ─┘            └─ unreadable ─▶ Accepted, one event with the raw bytes
 
+401 says that a request is not authentic, 503 that this cannot be told yet: DT's key is still to be fetched.
 What is authentic is never refused: DT would send it again for 12 hours and then drop it (vendor documentation). So a
 body that cannot be read is kept as an event of kind ``unreadable``. The core answers 200 when the event is durable.
 """
@@ -28,7 +29,7 @@ from bridge.api import (
     parse_json,
     raw_data,
 )
-from bridge_plugins.disruptive.events import UNKNOWN_DEVICE, decode_event
+from bridge_plugins.disruptive.events import UNKNOWN_DEVICE, UNREADABLE, decode_event
 from bridge_plugins.disruptive.refusals import Cause, RefusalWatch, Unauthentic
 from bridge_plugins.disruptive.reports import Reports
 from bridge_plugins.disruptive.schemes import make_verify
@@ -36,9 +37,6 @@ from bridge_plugins.disruptive.settings import Settings
 
 if TYPE_CHECKING:
     from bridge_plugins.disruptive.keys import KeyRing
-
-UNREADABLE = "unreadable"
-"""Kind of an event whose request was authentic but could not be read."""
 
 _SHORT = 32  # bytes; RFC 7518 wants a key of HS256 to have as many as its hash
 

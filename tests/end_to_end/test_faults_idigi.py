@@ -28,6 +28,8 @@ from bridge_plugins.idigi.emulator_monitor import End
 from tests.end_to_end.daemon import Daemon
 from tests.end_to_end.digi_peers import Authority, Rival, listening, serving_push
 
+pytestmark = pytest.mark.slow
+
 SOURCE = "source:gateways"
 FIRST = 178008  # the id of the first monitor
 SETTLED = 0.02  # seconds without any task running, before time passes

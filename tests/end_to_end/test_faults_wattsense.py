@@ -32,6 +32,8 @@ from tests.end_to_end.daemon import Daemon
 from tests.end_to_end.towers import HEADER, KEY_ID, PASSWORD, SECRET, calling, section
 from tests.spool.vfs_shim import FileLayer, file_layer
 
+pytestmark = pytest.mark.slow
+
 HOUR = 3_600_000
 REFUSED = "requests are refused (401): signature or credentials are missing or others"
 WELL = "receives on /wattsense/values|events|alarms"

@@ -26,6 +26,8 @@ from bridge_plugins.wattsense.emulator_rest import RestOptions, RestService, Tro
 from tests.end_to_end.daemon import Daemon
 from tests.end_to_end.towers import Site, calling, section
 
+pytestmark = pytest.mark.slow
+
 RATE = 4.0  # seconds of the bridge in one of ours
 PATIENT = Sending(framing="array", retries=0, timeout=60.0)
 KEY = "rest-key"

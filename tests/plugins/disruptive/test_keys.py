@@ -8,12 +8,13 @@ from functools import partial
 import httpx
 import pytest
 import trio
+import trustme
 from attrs import define, field
 from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.api import Answer, Duration, Refusal, Refused, Request, SettingError, Url, serve_http
+from bridge.api import Answer, Duration, Refusal, Refused, Request, Url, serve_http
 from bridge.testing.fakes import FakeMount, FakeReport, FakeState, FixedClock, fake_source_context
 from bridge_plugins.disruptive.key_fetching import MOST_ANSWER, STATE, Unobtainable, fetch_keys, keep_keys, recall
 from bridge_plugins.disruptive.keys import INTERVAL, MOST_UNKNOWN, KeyRing, read_keys
@@ -132,6 +133,17 @@ async def test_a_key_that_is_first_named_after_a_fetch_began_is_looked_for_once_
     assert status_of(ring, "dt-2") == 503
     ring.replace(read_keys({"keys": [jwk_of(dt_key)]}), await ring.wanted())
     assert status_of(ring, "dt-2") == 401
+
+
+async def test_a_key_that_was_fetched_while_requests_asked_for_it_is_not_fetched_again(dt_key, jwk_of, autojump_clock):
+    ring = KeyRing()
+    assert status_of(ring, "dt-1") == 503
+    asked = await ring.wanted()
+    assert status_of(ring, "dt-1") == 503  # the fetch is under way
+    ring.replace(read_keys({"keys": [jwk_of(dt_key)]}), asked)
+    with trio.move_on_after(1) as waiting:
+        await ring.wanted()
+    assert waiting.cancelled_caught
 
 
 async def test_a_key_that_dt_withdraws_is_dropped(dt_key, jwk_of):
@@ -429,12 +441,19 @@ async def test_an_unchanged_set_of_keys_is_not_written_again(dt, autojump_clock)
     assert written == [STATE]
 
 
-async def test_a_ca_file_without_certificates_is_told(tmp_path):
-    empty = tmp_path / "ca.pem"
-    empty.write_text("nothing")
-    for path in (empty, tmp_path / "missing.pem"):
-        with pytest.raises(SettingError, match="ca_file: expected CA certificates in PEM"):
-            await keep_keys(KeyRing(), asymmetric(ca_file=path), FakeState(), FakeReport())
+async def test_a_ca_file_without_certificates_is_told_until_it_has_some(dt, autojump_clock, tmp_path):
+    path, report = tmp_path / "ca.pem", FakeReport()
+    async with keeping(dt, FakeState(), report, ca_file=path) as ring:
+        for text in (None, "nothing"):
+            if text is not None:
+                path.write_text(text)
+                await trio.sleep(60)
+            assert f"ca_file: {path} cannot be used" in report.problems[-1]
+            assert status_of(ring, "dt-1") == 503
+        trustme.CA().cert_pem.write_to_path(path)
+        await trio.sleep(60)
+        assert status_of(ring, "dt-1") == 200
+        assert report.texts[-1] == ""
 
 
 # The whole source
