@@ -873,7 +873,7 @@ async def test_what_a_replay_has_lost_is_read_back_from_the_history(
         # A point in the history of a stream has no envelope, and so another key than the one that was pushed.
         count = 12 if streams else 6
         if row.pause:
-            await world.daemon.until(lambda: "backfill" in world.daemon.board.states["gap:gateways"].text)
+            await world.daemon.until(lambda: "backfill " in world.daemon.board.states["gap:gateways"].text)
             await world.pass_time(row.pause)
         await world.daemon.says("gap:gateways", "5 of them new" if not streams else "11 of them new", problem=False)
         await world.daemon.delivered(count)
