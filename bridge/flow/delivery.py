@@ -110,6 +110,7 @@ class Delivery:
         self._refusals = Refusals(policy.reject_limit)
         self._crash = ""  # the newest mistake of the plugin that was logged
         self._dead = 0
+        self._newest_dead = ""
         self._dead_told = -math.inf
         self._waiting_devices: dict[int, str] = {}  # lane: why its device waits while others go on
 
@@ -232,6 +233,8 @@ class Delivery:
         elif self._waiting_devices:
             why = next(iter(self._waiting_devices.values()))
             self._report(f"delivers, but {len(self._waiting_devices)} lanes wait: {why}", problem=True)
+        elif self._dead:
+            self._report_dead()
         else:
             self._report("delivers again")
 
@@ -262,11 +265,12 @@ class Delivery:
         work.settled(count)
         if dead:
             self._dead += len(dead)
-            self._tell_of_dead(dead[-1].reason)
+            self._newest_dead = dead[-1].reason
+            if trio.current_time() >= self._dead_told + TELL_DEAD_AGAIN:  # a destination may refuse thousands
+                self._report_dead()
 
-    def _tell_of_dead(self, reason: str) -> None:
-        """Report dead letters, at most once a minute: a destination may refuse thousands."""
-        now = trio.current_time()
-        if now >= self._dead_told + TELL_DEAD_AGAIN:
-            self._dead_told = now
-            self._report(f"delivers; dead letters since the start: {self._dead}, the newest: {reason}", problem=True)
+    def _report_dead(self) -> None:
+        """Report dead letters: kept, but somebody must look at them, whatever is delivered since."""
+        self._dead_told = trio.current_time()
+        text = f"delivers; dead letters since the start: {self._dead}, the newest: {self._newest_dead}"
+        self._report(text, problem=True)

@@ -111,7 +111,7 @@ class Work:
 
     def rejected(self, group: Group, verdict: Reject) -> Wait | None:
         """The sink refused the group, or some of its events, for good."""
-        if not verdict.reasons and self._refusals.systemic:
+        if self._refusals.systemic and not _delivers(group, verdict):
             return self._systemic(verdict)  # a probe that was refused condemns nothing
         if not verdict.reasons and len(group.indexes) > 1:
             self._bisect(group)
@@ -228,6 +228,12 @@ class Work:
         if self._one_device:
             device = self._device(group)
             self._groups = deque(sorted(self._groups, key=lambda other: (other.paused, self._device(other) == device)))
+
+
+def _delivers(group: Group, verdict: Reject) -> bool:
+    """Tell whether the destination took some event of a group that it refused in part."""
+    named = {*verdict.reasons, *verdict.others.filtered, *verdict.others.dead}
+    return bool(verdict.reasons) and len(named) < len(group.indexes)
 
 
 def _groups(events: Sequence[Stored], *, one_device: bool, only: Sequence[int] | None = None) -> list[Group]:

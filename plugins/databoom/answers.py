@@ -73,12 +73,12 @@ def classify(
     :param credential: the setting that holds what was sent: ``token`` or ``apikey``.
     :param scopes: what it must have.
     """
-    said = f"{status}: {excerpt(body)}"
     if 200 <= status < 300:
         remark = _remark(body)
         if remark and strict_body:
-            return Retry(f"the answer {said} is not the documented one")
+            return Retry(f"the answer {status}: {remark} is not the documented one")
         return Accepted(remark)
+    said = f"{status}: {excerpt(body)}"
     if status in (401, 403):
         return Pause(f"Databoom refuses the {credential} ({said}); it must exist and have {scopes}")
     if 300 <= status < 400:

@@ -16,6 +16,7 @@ from attrs import frozen
 
 from bridge.api import Retry, SettingError
 from bridge_plugins.databoom.answers import explain
+from bridge_plugins.databoom.encoding import Push
 from bridge_plugins.databoom.settings import DataboomSettings
 
 MOST_CONNECTIONS = 8  # above this httpx spends its time on choosing a connection (measured)
@@ -23,6 +24,7 @@ IDLE_SECONDS = 30.0  # then a connection is closed: the vendor's own limit is un
 MOST_ANSWER = 64 << 10  # bytes of the answer to a push that are kept; the documented one has 32
 MOST_PAGE = 8 << 20  # the same of a page of the list
 HIDDEN = "********"
+SHOWN = ("date", "location", "retry-after")
 
 
 @frozen
@@ -31,42 +33,39 @@ class Received:
 
     status: int
     headers: Mapping[str, str]
-    """By lower-case name."""
+    """By lower-case name: those of ``SHOWN`` that it has."""
     body: bytes
     """Its beginning, if it is very long."""
 
 
 class Client:
-    """An open client. One request of each kind can be under way for each connection."""
+    """An open client."""
 
-    def __init__(self, settings: DataboomSettings, http: httpx.AsyncClient) -> None:
+    def __init__(self, settings: DataboomSettings, pushing: httpx.AsyncClient, listing: httpx.AsyncClient) -> None:
         self._settings = settings
-        self._http = http
-        name, secret = settings.credential
-        self._credential = (
-            {"Authorization": f"Bearer {secret.reveal()}"} if name == "token" else {"apikey": secret.reveal()}
-        )
-        secrets = [secret, settings.read_token]
+        self._pushing = pushing
+        self._listing = listing
+        self._url = httpx.URL(settings.url)  # parsed once
+        secrets = [settings.credential[1], settings.read_token]
         self._secrets = [one.reveal() for one in secrets if one is not None]
 
-    async def push(self, url: str, body: bytes) -> Received:
+    async def push(self, push: Push) -> Received:
         """Post a push. :raises Retry: there was no answer. :raises Pause: the server cannot be trusted."""
-        return await self._ask("POST", url, self._credential, MOST_ANSWER, content=body)
+        url = push.url(self._settings.url) if push.form == "template" else self._url
+        return await self._ask(self._pushing, "POST", url, MOST_ANSWER, content=push.body)
 
     async def signals(self, page: int, per_page: int) -> Received:
         """Get a page of the list of signals with the read token. Raises as :meth:`push` does."""
-        assert self._settings.read_token is not None
-        headers = {"Authorization": f"Bearer {self._settings.read_token.reveal()}"}
         url = f"{self._settings.list_url.rstrip('/')}/?page={page}&per_page={per_page}&showHiddenElements=true"
-        return await self._ask("GET", url, headers, MOST_PAGE)
+        return await self._ask(self._listing, "GET", url, MOST_PAGE)
 
     async def _ask(
-        self, method: str, url: str, headers: Mapping[str, str], most: int, content: bytes | None = None
+        self, http: httpx.AsyncClient, method: str, url: httpx.URL | str, most: int, content: bytes | None = None
     ) -> Received:
         answer = bytearray()
         try:
             with trio.fail_after(self._settings.request_timeout):
-                async with self._http.stream(method, url, headers=headers, content=content) as response:
+                async with http.stream(method, url, content=content) as response:
                     async for piece in response.aiter_raw():
                         answer += piece[: most - len(answer)]  # the rest is read, so that the connection is kept
         except httpx.TransportError as exc:
@@ -74,7 +73,7 @@ class Client:
         except trio.TooSlowError:
             seconds = self._settings.request_timeout
             raise Retry(f"no answer of Databoom within request_timeout = {seconds}") from None
-        shown = {name: self._hidden(value) for name, value in response.headers.items()}
+        shown = {name: self._hidden(value) for name in SHOWN if (value := response.headers.get(name)) is not None}
         body = bytes(answer)
         for secret in self._secrets:
             body = body.replace(secret.encode(), HIDDEN.encode())
@@ -97,13 +96,23 @@ async def open_client(settings: DataboomSettings) -> AsyncIterator[Client]:
     except OSError as exc:  # ssl.SSLError is one
         reason = exc.strerror or "it holds no certificate"
         raise SettingError("ca_file", f"expected CA certificates in PEM, got {settings.ca_file}: {reason}") from exc
-    http = httpx.AsyncClient(
+    name, secret = settings.credential
+    credential = {"Authorization": f"Bearer {secret.reveal()}"} if name == "token" else {"apikey": secret.reveal()}
+    reading = {} if settings.read_token is None else {"Authorization": f"Bearer {settings.read_token.reveal()}"}
+    async with _connections(settings, tls, credential) as pushing, _connections(settings, tls, reading) as listing:
+        yield Client(settings, pushing, listing)
+
+
+def _connections(settings: DataboomSettings, tls: ssl.SSLContext, credential: Mapping[str, str]) -> httpx.AsyncClient:
+    """Make the connections that send this credential, and no other."""
+    return httpx.AsyncClient(
         verify=tls,
         headers={
             "Content-Type": "application/json",
             "Accept": "application/json",
             "Accept-Encoding": "identity",
             "User-Agent": "bridged",
+            **credential,
         },
         timeout=httpx.Timeout(None, connect=settings.connect_timeout),  # request_timeout bounds the rest
         limits=httpx.Limits(max_connections=MOST_CONNECTIONS, keepalive_expiry=IDLE_SECONDS),
@@ -111,5 +120,3 @@ async def open_client(settings: DataboomSettings) -> AsyncIterator[Client]:
         follow_redirects=False,  # the token must not go elsewhere
         trust_env=False,
     )
-    async with http:
-        yield Client(settings, http)

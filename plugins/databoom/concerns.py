@@ -11,6 +11,7 @@ import trio
 
 from bridge.api import Report
 
+CLEARED = "no concern any more"
 REMARKS_AGAIN = 3600.0  # seconds between two reports of counts that grow
 
 
@@ -24,16 +25,11 @@ class Concerns:
         self._told = ""
         self._remarked: dict[str, float] = {}  # when a count was last told
 
-    def set(self, topic: str, text: str, *, again: bool = False) -> None:
-        """Note a concern, or by an empty text that there is none any more.
-
-        :param again: tell it even if it is known: another report may have covered it.
-        """
+    def set(self, topic: str, text: str) -> None:
+        """Note a concern, or by an empty text that there is none any more."""
         if text != self._concerns.get(topic, ""):
             self._concerns[topic] = text
             self._tell()
-        elif text and again:
-            self._report(self._told, problem=True)
 
     def once(self, topic: str, text: str) -> None:
         """Note a concern, unless there is one of this topic."""
@@ -47,10 +43,10 @@ class Concerns:
         if now - self._remarked.get(what, -REMARKS_AGAIN) >= REMARKS_AGAIN:
             self._remarked[what] = now
             remark = f"{what}: {self._counts[what]} since the start, the newest: {example}"
-            self._report(f"{self._told or 'delivers'}; {remark}", problem=bool(self._told))
+            self._report("; ".join(filter(None, (self._told, remark))), problem=bool(self._told))
 
     def _tell(self) -> None:
         concern = "; ".join(text for text in self._concerns.values() if text)
         if concern != self._told:
             self._told = concern
-            self._report(concern or "delivers", problem=bool(concern))
+            self._report(concern or CLEARED, problem=bool(concern))

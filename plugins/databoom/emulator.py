@@ -24,6 +24,8 @@ from bridge_plugins.databoom.emulator_cloud import Cloud, Refuse, Rules
 from bridge_plugins.databoom.emulator_faults import Fault, Faults, Logged
 from bridge_plugins.databoom.emulator_routes import PUSH, SCOPES, Access, is_push, route
 
+BODILESS = (204, 304)  # statuses that have no body in HTTP
+
 __all__ = ["SCOPES", "Emulator", "Fault", "Faults", "Logged", "Rules", "open_emulation", "open_emulator"]
 
 
@@ -87,6 +89,8 @@ class Emulator:
         if fault.cut == "after":
             raise HangUp
         body = orjson.dumps(document) if fault.body is None else fault.body
+        if status in BODILESS:
+            body = b""
         headers = [("Content-Type", "application/json"), ("Date", _http_date(now + self.faults.clock_skew))]
         if fault.retry_after is not None:
             late = fault.retry_after

@@ -26,7 +26,7 @@ from typing import Literal
 from urllib.parse import quote
 
 import orjson
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from bridge.api import JSON, Reading, Stored
 from bridge_plugins.databoom.naming import Names, Unfit, Unmapped
@@ -67,9 +67,11 @@ class Push:
     """By date; all of one date in array form and template form."""
     template: str = ""
     """Template token, in template form."""
+    body: bytes = field(init=False, eq=False, repr=False)
+    """The request body. Written once: what is sent again is identical."""
 
-    def body(self) -> bytes:
-        """Write the request body."""
+    @body.default
+    def _write(self) -> bytes:
         if self.form == "history":
             return orjson.dumps({"device": self.device, "signals": self._histories()})
         moment = {"date": self.points[0].date, "signals": [_array_entry(point) for point in self.points]}
@@ -138,6 +140,8 @@ def plan(
     inexact: Counter[str] = Counter()
     devices: dict[str, dict[tuple[str, str], Point]] = {}
     texts = settings.texts == "send"
+    taken: dict[tuple[str, str, str, str], tuple[str, str]] = {}  # a batch asks for few names, many times
+    by_label = names.by_label
     for index, stored in enumerate(events):
         for reading in stored.event.readings:
             value = sent_value(reading.value, texts=texts)
@@ -146,7 +150,10 @@ def plan(
                 continue
             try:
                 _check_time(reading, stored, settings.future_limit)
-                device, signal = names.take(stored.source, stored.event, reading)
+                key = stored.source, stored.event.device, stored.event.kind, reading.signal
+                if by_label or key not in taken:
+                    taken[key] = names.take(stored.source, stored.event, reading)
+                device, signal = taken[key]
             except Unfit as exc:
                 unfit[index] = str(exc)
                 continue
@@ -249,7 +256,7 @@ def _histories(device: str, points: Sequence[Point], settings: DataboomSettings)
 
 def _within(fitting: int, most: int, push: Push, unfit: dict[int, str]) -> Iterator[Push]:
     """Split a push until its parts fit, which a single value may miss up to ``most``."""
-    size = len(push.body())
+    size = len(push.body)
     if size <= fitting or (size <= most and len(push.points) == 1):
         yield push
     elif len(push.points) > 1:

@@ -158,6 +158,11 @@ class Names:
     """Signal token of the heartbeat; empty if there is none."""
     claims: Claims
 
+    @property
+    def by_label(self) -> bool:
+        """Whether a template asks for a label, so that two events of a device may have different tokens."""
+        return any(name.startswith(LABEL) for name in (*self.device.fields, *self.signal.fields))
+
     def take(self, source: str, event: Event, reading: Reading) -> tuple[str, str]:
         """Give device token and signal token, and remember what they stand for.
 

@@ -53,7 +53,7 @@ async def open_databoom(settings: DataboomSettings, context: SinkContext) -> Asy
     async with open_client(settings) as client, trio.open_nursery() as upkeep:
         validation = None
         if settings.read_token is not None:
-            tell = partial(concerns.set, "validation", again=True)
+            tell = partial(concerns.set, "validation")
             validation = Validation(client, tell, partial(_forget, known, settings))
             upkeep.start_soon(validation.run)
         pusher = Pusher(settings, client, introduced=known, validation=validation, concerns=concerns, now=context.now)
@@ -125,7 +125,7 @@ async def _push_heartbeat(
         point = introduced(point, settings)
     form: Form = "array" if settings.form == "auto" else settings.form
     push = Push(device, form, (point,), settings.template)
-    return await pusher.push(push, push.body())
+    return await pusher.push(push)
 
 
 async def _answer_map(seen: Seen, names: Names, arguments: JSON) -> JSON:

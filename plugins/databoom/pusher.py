@@ -6,14 +6,13 @@ push ──▶ turn of its device ──▶ client.py ──▶ answers.py ─�
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from datetime import datetime
 
 import trio
 
 from bridge_plugins.databoom.answers import Accepted, Verdict, classify, clock_skew
-from bridge_plugins.databoom.client import Client
+from bridge_plugins.databoom.client import Client, Received
 from bridge_plugins.databoom.concerns import Concerns
 from bridge_plugins.databoom.encoding import Push
 from bridge_plugins.databoom.memory import Ledger
@@ -42,18 +41,17 @@ class Pusher:
         self._validation = validation
         self._concerns = concerns
         self._now = now
-        self._turns: dict[str, trio.Lock] = {}
+        self._under_way: dict[str, trio.Event] = {}  # device: set when its push is through
         self._credential = settings.credential[0]
         self._scopes = "the scopes Publish and Create" if settings.form == "template" else "the scope Publish"
 
-    async def push(self, push: Push, body: bytes) -> Verdict:
+    async def push(self, push: Push) -> Verdict:
         """Send a push.
 
         :raises Retry: there was no answer, and whether the push was stored is not known.
         :raises Pause: the server cannot be trusted.
         """
-        async with self._turn(push.device):
-            received = await self._client.push(push.url(self._settings.url), body)
+        received = await self._send_in_turn(push)
         now = self._now()
         verdict = classify(
             received.status,
@@ -69,16 +67,16 @@ class Pusher:
             self._look(verdict.remark, clock_skew(received.headers, now))
         return verdict
 
-    @asynccontextmanager
-    async def _turn(self, device: str) -> AsyncIterator[None]:
-        """Wait until no other push of this device is under way: two source devices may share a token."""
-        lock = self._turns.setdefault(device, trio.Lock())
+    async def _send_in_turn(self, push: Push) -> Received:
+        """Send when no other push of this device is under way: two source devices may share a token."""
+        while (other := self._under_way.get(push.device)) is not None:
+            await other.wait()
+        self._under_way[push.device] = through = trio.Event()
         try:
-            async with lock:
-                yield
+            return await self._client.push(push)
         finally:
-            if not lock.locked():  # nobody waits, or it would have been handed on
-                self._turns.pop(device, None)
+            del self._under_way[push.device]
+            through.set()
 
     def _learn(self, push: Push) -> None:
         for point in push.points:

@@ -135,22 +135,22 @@ class DataboomSink:
 
     async def _plan(self, batch: Batch) -> Plan:
         arguments = batch.events, self._names, self._introduced, self._settings, self._fitting.bytes
+        short = sum(len(stored.event.readings) for stored in batch.events) <= MOST_READINGS
+        if short and not self._planning.locked():
+            return plan(*arguments)
         async with self._planning:  # names are not for two threads at once
-            if sum(len(stored.event.readings) for stored in batch.events) <= MOST_READINGS:
-                return plan(*arguments)
             return await trio.to_thread.run_sync(plan, *arguments)
 
     async def _push(self, work: Work) -> None:
         """Send the next push of a batch. :raises Retry, Pause, Reject: it waits, or is refused without saying why."""
         push = work.pushes[0]
-        body = push.body()
-        verdict = await self._pusher.push(push, body)
+        verdict = await self._pusher.push(push)
         match verdict:
             case Accepted():
                 self._devices.found(push.device)
                 self._pulses.seen(push.device, trio.current_time())
             case TooLarge() if len(push.points) > 1:
-                self._fitting.refused(len(body))
+                self._fitting.refused(len(push.body))
                 work.pushes.popleft()
                 work.pushes.extendleft(reversed(push.halves()))
                 return

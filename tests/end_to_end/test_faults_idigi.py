@@ -19,13 +19,14 @@ import trio
 from attrs import define, field, frozen
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from bridge.admin.control import ask
 from bridge.api import Answer, HangUp
 from bridge_plugins.idigi.emulator import Emulator, open_emulator
 from bridge_plugins.idigi.emulator_account import Monitor
 from bridge_plugins.idigi.emulator_faults import BlockFault, Faults, LoginFault, gateway_error, throttled
 from bridge_plugins.idigi.emulator_modes import Modes, Rate
 from bridge_plugins.idigi.emulator_monitor import End
-from tests.end_to_end.daemon import Daemon
+from tests.end_to_end.daemon import BEGIN, Daemon
 from tests.end_to_end.digi_peers import Authority, Rival, listening, serving_push
 
 pytestmark = pytest.mark.slow
@@ -852,7 +853,7 @@ async def test_what_a_replay_has_lost_is_read_back_from_the_history(
 ):
     streams = modes.streams_path != Modes().streams_path
     world.write(
-        "backfill = yes\nbackfill_after = 10m",
+        f"backfill = {'no' if answer else 'yes'}\nbackfill_after = 10m",
         f"streams = d/level\nstream_history_path = {modes.streams_path}" if streams else "",
     )
     for name in turned(modes):
@@ -872,6 +873,9 @@ async def test_what_a_replay_has_lost_is_read_back_from_the_history(
         world.digi.faults.rest = list(row.answers)
         # A point in the history of a stream has no envelope, and so another key than the one that was pushed.
         count = 12 if streams else 6
+        if answer:  # asked for when the answer lies ready; by itself it might be read before
+            span = {"from": BEGIN.isoformat(), "to": world.daemon.now().isoformat(), "dry_run": False}
+            await ask(world.daemon.folder / "state" / "control.sock", SOURCE, "backfill", span)
         if row.pause:
             await world.daemon.until(lambda: "backfill " in world.daemon.board.states["gap:gateways"].text)
             await world.pass_time(row.pause)

@@ -19,18 +19,18 @@ def test_several_concerns_are_told_together_and_taken_back_one_by_one():
         "the clock is wrong",
         "the clock is wrong; not validated",
         "not validated",
-        "delivers",
+        "no concern any more",
     ]
     assert report.problems == report.texts[:3]
 
 
-def test_what_is_known_is_told_again_only_if_asked_for():
+def test_what_is_known_is_not_told_again():
     report = FakeReport()
     concerns = Concerns(report)
-    for again in (False, False, True):
-        concerns.set("a", "x", again=again)
+    concerns.set("a", "x")
+    concerns.set("a", "x")
     concerns.once("a", "y")
-    assert report.texts == ["x", "x"]
+    assert report.texts == ["x"]
 
 
 async def test_a_count_is_told_at_once_and_then_once_an_hour(autojump_clock):
@@ -40,8 +40,8 @@ async def test_a_count_is_told_at_once_and_then_once_an_hour(autojump_clock):
         concerns.count("left out", "signal 's'", 2)
         await trio.sleep(600)
     assert report.texts == [
-        "delivers; left out: 2 since the start, the newest: signal 's'",
-        "delivers; left out: 14 since the start, the newest: signal 's'",
+        "left out: 2 since the start, the newest: signal 's'",
+        "left out: 14 since the start, the newest: signal 's'",
     ]
     assert report.problems == []
 

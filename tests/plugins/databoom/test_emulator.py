@@ -202,6 +202,14 @@ async def test_a_fault_has_status_retry_after_and_location():
         assert answers[2].headers["location"] == "https://x.example/"
 
 
+@pytest.mark.parametrize("status", [204, 304])
+async def test_a_status_that_has_no_body_in_http_is_answered_without_one(status):
+    async with asking(faults=Faults(always=Fault(status=status))) as (emulator, client):
+        for _ in range(2):
+            answer = await client.post(emulator.url, json=pushed())
+            assert (answer.status_code, answer.content) == (status, b"")
+
+
 @pytest.mark.parametrize(("cut", "stored"), [("before", 0), ("after", 1)])
 async def test_a_connection_can_be_cut_before_or_after_storing(cut, stored):
     async with asking() as (emulator, client):

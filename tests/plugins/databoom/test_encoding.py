@@ -41,13 +41,13 @@ def names(settings: DataboomSettings) -> Names:
 
 
 def bodies(events: Any, settings: DataboomSettings, known: Any = ()) -> list[Any]:
-    return [json.loads(push.body()) for push in plan(events, names(settings), known, settings).pushes]
+    return [json.loads(push.body) for push in plan(events, names(settings), known, settings).pushes]
 
 
 def test_values_of_one_moment_share_a_push_with_one_date(make, settings):
     known = {("d1", "temperature"), ("d1", "humidity")}
     event = make.event(("temperature", 21.5), ("humidity", 40))
-    assert plan([event], names(settings), known, settings).pushes[0].body() == (
+    assert plan([event], names(settings), known, settings).pushes[0].body == (
         b'{"device":"d1","date":"2026-05-04T10:00:00.000+0000",'
         b'"signals":[{"name":"temperature","value":21.5},{"name":"humidity","value":40}]}'
     )
@@ -55,7 +55,7 @@ def test_values_of_one_moment_share_a_push_with_one_date(make, settings):
 
 def test_values_of_several_moments_go_in_history_form_sorted_by_date(make, settings):
     events = [make.event(("t", 2, 60)), make.event(("t", 1, 0))]
-    assert plan(events, names(settings), {("d1", "t")}, settings).pushes[0].body() == (
+    assert plan(events, names(settings), {("d1", "t")}, settings).pushes[0].body == (
         b'{"device":"d1","signals":{"t":{"history":['
         b'{"date":"2026-05-04T10:00:00.000+0000","value":1},{"date":"2026-05-04T10:01:00.000+0000","value":2}]}}}'
     )
@@ -155,7 +155,7 @@ def test_a_push_of_exactly_the_largest_size_is_not_split(make, settings):
     events = [make.event(("t", number, number)) for number in range(30)]
     known = {("d1", "t")}
     (whole,) = plan(events, names(settings), known, settings).pushes
-    size = len(whole.body())
+    size = len(whole.body)
     fitting = plan(events, names(settings), known, evolve(settings, most_bytes=Size(size))).pushes
     too_large = plan(events, names(settings), known, evolve(settings, most_bytes=Size(size - 1))).pushes
     assert (len(fitting), len(too_large)) == (1, 2)
@@ -209,8 +209,8 @@ def test_every_point_is_sent_once_in_order_within_all_limits(events, known, most
     got: list[tuple[str, str, Any]] = []
     introduced = set()
     for push in decided.pushes:
-        assert len(push.body()) <= 1024
-        body = json.loads(push.body(), parse_constant=lambda name: pytest.fail(f"{name} was sent"))
+        assert len(push.body) <= 1024
+        body = json.loads(push.body, parse_constant=lambda name: pytest.fail(f"{name} was sent"))
         if push.form == "array":
             assert len(body["signals"]) <= most_signals
             assert len({entry["name"] for entry in body["signals"]}) == len(body["signals"])
@@ -228,7 +228,7 @@ def test_every_point_is_sent_once_in_order_within_all_limits(events, known, most
         dates = [date for name, date, _ in got if name == signal]
         assert dates == sorted(dates)
     again = plan(events, names(settings), known_signals, settings)
-    assert [push.body() for push in again.pushes] == [push.body() for push in decided.pushes]
+    assert [push.body for push in again.pushes] == [push.body for push in decided.pushes]
     assert decided.filtered == again.filtered
 
 
@@ -264,7 +264,7 @@ def test_template_form_has_one_entry_a_request_and_the_device_in_the_address(mak
     pushes = plan(
         [make.event(("t", 1), device="a/b ü"), make.event(("t", 2, 1), device="a/b ü")], names(changed), (), changed
     ).pushes
-    assert pushes[0].body() == (
+    assert pushes[0].body == (
         b'{"type":"data","message":[{"template":"tpl","date":"2026-05-04T10:00:00.000+0000",'
         b'"signals":[{"name":"t","value":1}]}]}'
     )
@@ -322,3 +322,11 @@ def test_every_form_sends_every_point_once_within_its_limits(make, settings, for
 def test_nothing_to_send_in_history_form_makes_no_push(make, settings):
     changed = evolve(settings, form="history")
     assert plan([make.event(("door", "open"))], names(changed), (), changed).pushes == ()
+
+
+def test_two_events_of_a_device_with_different_labels_or_kinds_have_different_tokens(make, settings):
+    templates = evolve(settings, device="{kind}", signal="{signal}_{label.room}")
+    rooms = [make.event(("t", room), labels={"room": str(room)}) for room in (1, 2)]
+    kinds = [make.event(("t", kind), kind=f"k{kind}") for kind in (1, 2)]
+    assert [point["name"] for body in bodies(rooms, templates) for point in body["signals"]] == ["t_1", "t_2"]
+    assert [body["device"] for body in bodies(kinds, evolve(settings, device="{kind}"))] == ["k1", "k2"]

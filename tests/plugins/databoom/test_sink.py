@@ -71,12 +71,10 @@ async def test_a_certificate_of_an_unknown_authority_pauses_before_anything_is_s
         assert b.emulator.requests == []
 
 
-async def test_a_server_that_does_not_speak_tls_is_tried_again(bench):
-    async with bench() as plain, bench() as b:
-        url = plain.emulator.url.replace("http:", "https:")
-        object.__setattr__(b.sink._settings, "url", url)
+async def test_a_server_that_does_not_speak_tls_is_tried_again(bench, open_sink, make):
+    async with bench() as plain, open_sink(plain.emulator.url.replace("http:", "https:")) as sink:
         with pytest.raises(Retry, match="no connection to Databoom"):
-            await b.sink.deliver(b.make.batch(("t", 1)))
+            await sink.deliver(make.batch(("t", 1)))
 
 
 @pytest.mark.parametrize("content", [None, "no certificate"])

@@ -126,12 +126,12 @@ async def test_two_devices_that_share_a_token_push_one_after_the_other(bench, mo
     most = 0
     push = Client.push
 
-    async def watched(self, url, body):
+    async def watched(self, pushed):
         nonlocal most
-        running.append(url)
+        running.append(pushed)
         most = max(most, len(running))
         try:
-            return await push(self, url, body)
+            return await push(self, pushed)
         finally:
             running.pop()
 
@@ -141,7 +141,7 @@ async def test_two_devices_that_share_a_token_push_one_after_the_other(bench, mo
             for device in ("d1", "d2", "d3"):
                 lanes.start_soon(b.sink.deliver, b.make.batch(("t", 1), ("t", 2, 1), device=device))
         assert most == 1
-        assert b.sink._pusher._turns == {}
+        assert b.sink._pusher._under_way == {}
 
 
 async def test_a_devices_file_maps_devices_and_single_signals(bench, tmp_path):

@@ -212,7 +212,7 @@ async def test_values_that_are_being_lost_are_told_until_a_person_validates_the_
         await b.reports.wait_for("not validated: values are being lost: d1/t")
         assert b.reports.problem
         b.emulator.cloud.validate("d1", "t")
-        await b.reports.wait_for("delivers")
+        await b.reports.wait_for("no concern any more")
         assert not b.reports.problem
 
 
