@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 ARGS ?=
 
-.PHONY: demo test test-fast lint floors bench clean
+.PHONY: demo test test-fast lint floors floors-ready bench clean
 
 demo: $(VENV)/ready
 	$(BIN)/bridged demo $(ARGS)
@@ -22,8 +22,13 @@ lint: $(VENV)/ready
 	$(BIN)/mypy
 
 # The oldest versions that setup.cfg allows, in an environment of their own.
+FLOORS = VENV=.venv-floors CONSTRAINTS=.venv-floors.txt
+
 floors:
-	$(MAKE) VENV=.venv-floors CONSTRAINTS=.venv-floors.txt test-fast
+	$(MAKE) $(FLOORS) test-fast
+
+floors-ready:
+	$(MAKE) $(FLOORS) .venv-floors/ready
 
 # Prints ratios; takes minutes; a machine with nothing else to do gives better figures.
 bench: $(VENV)/ready
