@@ -10,8 +10,10 @@ ARGS ?=
 demo: $(VENV)/ready
 	$(BIN)/bridged demo $(ARGS)
 
+# The slow ones run real processes and clouds against the clock: without the tracing of coverage.
 test: $(VENV)/ready
-	$(BIN)/pytest --cov --cov-report=term $(ARGS)
+	$(BIN)/pytest -m "not slow" --cov --cov-report=term $(ARGS)
+	$(BIN)/pytest -m slow $(ARGS)
 
 test-fast: $(VENV)/ready
 	$(BIN)/pytest -m "not slow" $(ARGS)

@@ -38,7 +38,7 @@ SENSORS = 40
 GATEWAYS = 10
 EVENTS = 10_000
 LATEST = 2.0  # seconds that a live event may take while the bridge catches up
-SLOWNESS = 0.5  # virtual seconds in a second: the machine of the tests may be busy
+SLOWNESS = 0.33  # virtual seconds in a second: the machine of the tests may be busy
 
 Point = tuple[str, str, datetime]
 """Device, signal, time of measurement."""
