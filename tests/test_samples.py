@@ -26,7 +26,7 @@ path = /other
 signature = none
 [sink:other]
 plugin = jsonlines
-path = /tmp/other.jsonl
+path = other.jsonl
 """
 """What a bridge needs besides one section."""
 

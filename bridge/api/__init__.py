@@ -6,6 +6,7 @@ settings                                  fields.py
 how a plugin is found                     hookspecs.py
 what a source reads back                  history.py
 commands of a plugin                      commands.py
+TLS towards a vendor                      tls.py
 engines of the spool                      spool.py
 stand-ins for vendor clouds               emulation.py
 """
@@ -64,6 +65,7 @@ from bridge.api.spool import (
     Subscription,
     lane_of,
 )
+from bridge.api.tls import certificate_failure, client_tls
 from bridge.api.webhook import Accepted, Answer, Mount, Receive, Request
 
 __all__ = [
@@ -130,6 +132,8 @@ __all__ = [
     "Value",
     "at_least",
     "between",
+    "certificate_failure",
+    "client_tls",
     "decode",
     "encode",
     "hookimpl",

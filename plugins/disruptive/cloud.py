@@ -23,11 +23,11 @@ import orjson
 import trio
 from attrs import frozen
 
-from bridge.api import JSON, Pause, Retry, parse_json
+from bridge.api import JSON, Pause, Retry, client_tls, parse_json
 from bridge_plugins.disruptive.answers import Reply, refusal
 from bridge_plugins.disruptive.login import Login, make_login
 from bridge_plugins.disruptive.settings import Settings
-from bridge_plugins.disruptive.transport import LONGEST_WAIT, Transport, pause, trusted
+from bridge_plugins.disruptive.transport import LONGEST_WAIT, Transport, pause
 
 T = TypeVar("T")
 
@@ -157,7 +157,7 @@ async def open_cloud(
         timeout=None,  # noqa: S113  # the transport has one deadline for everything
         follow_redirects=False,
         trust_env=False,
-        transport=network or httpx.AsyncHTTPTransport(verify=trusted(settings.ca_file), trust_env=False),
+        transport=network or httpx.AsyncHTTPTransport(verify=client_tls(settings.ca_file), trust_env=False),
     ) as client:
         secrets = [secret.reveal() for secret in known if secret is not None]
         transport = Transport(client, settings.timeout, now, random, secrets)

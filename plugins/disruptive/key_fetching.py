@@ -16,10 +16,9 @@ from typing import NoReturn
 import httpx
 import trio
 
-from bridge.api import JSON, KeyValue, Pause, Refused, Report, parse_json
+from bridge.api import JSON, KeyValue, Pause, Refused, Report, client_tls, parse_json
 from bridge_plugins.disruptive.keys import INTERVAL, KeyRing, PublicKey, read_keys
 from bridge_plugins.disruptive.settings import Settings, is_safe
-from bridge_plugins.disruptive.transport import trusted
 
 MOST_ANSWER = 256 << 10  # bytes; a JWKS of two keys has less than one thousand
 MOST_URL = 300  # characters of a jwks_uri, which is told in reports
@@ -108,7 +107,7 @@ async def _open_client(
 ) -> AsyncIterator[httpx.AsyncClient]:
     """Open a client for one fetch; they are rare. :raises Pause: ``ca_file`` cannot be used."""
     client = httpx.AsyncClient(
-        verify=trusted(settings.ca_file),
+        verify=client_tls(settings.ca_file),
         headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "bridged"},
         timeout=None,  # noqa: S113  # each call has one deadline for everything
         follow_redirects=False,

@@ -8,16 +8,14 @@ The gate is one for all tasks that send through it, logins too. An answer has on
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
 
 import httpx
 import trio
 from attrs import define, field
 
-from bridge.api import Pause, Retry
+from bridge.api import Pause, Retry, certificate_failure
 from bridge_plugins.disruptive.answers import Reply, redact, retry_after
 
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0  # seconds between attempts, where DT does not say
@@ -86,34 +84,13 @@ class Transport:
         except trio.TooSlowError as exc:
             raise Retry(f"no answer of DT's REST API within {self.timeout:g} s (timeout)") from exc
         except httpx.HTTPError as exc:
-            if (refused := _certificate_failure(exc)) is not None:
-                raise Pause(refused) from exc
+            if (refused := certificate_failure(exc)) is not None:
+                raise Pause(
+                    f"the certificate of DT's REST API is refused: {refused}; "
+                    "check url and token_url, or name the CA in ca_file"
+                ) from exc
             why = redact(str(exc) or type(exc).__name__, self.secrets)
             raise Retry(f"DT's REST API cannot be reached: {why}") from exc
         if len(body) > LARGEST_ANSWER:
             raise Retry(f"an answer of DT's REST API is larger than {LARGEST_ANSWER} bytes")
         return Reply(response.status_code, response.headers, bytes(body))
-
-
-def trusted(ca_file: Path | None) -> ssl.SSLContext:
-    """Trust the system's CAs and those of ``ca_file``. :raises Pause: if the file cannot be used."""
-    context = ssl.create_default_context()
-    if ca_file is not None:
-        try:
-            context.load_verify_locations(ca_file)
-        except OSError as exc:  # ssl.SSLError too
-            raise Pause(f"ca_file: {ca_file} cannot be used: {exc}; expected CA certificates as PEM") from exc
-    return context
-
-
-def _certificate_failure(exc: BaseException) -> str | None:
-    """Say why the server's certificate was refused, if that is what the exception comes from."""
-    cause: BaseException | None = exc
-    while cause is not None:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return (
-                f"the certificate of DT's REST API is refused: {cause.verify_message}; "
-                "check url and token_url, or name the CA in ca_file"
-            )
-        cause = cause.__cause__ or cause.__context__
-    return None

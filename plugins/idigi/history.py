@@ -42,7 +42,7 @@ STREAM = "stream "
 
 @asynccontextmanager
 async def open_history(settings: Settings, context: SourceContext) -> AsyncIterator[History]:
-    """Keep one HTTP client open for reading back. :raises OSError: if ``ca_file`` cannot be read."""
+    """Keep one HTTP client open for reading back. :raises Pause: if ``ca_file`` cannot be used."""
     async with open_api(settings) as api:
         yield _History(api, settings, context)
 

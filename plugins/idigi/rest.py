@@ -18,7 +18,7 @@ import httpx
 import trio
 from attrs import frozen
 
-from bridge.api import JSON, Pause, Retry
+from bridge.api import JSON, Pause, Retry, certificate_failure, client_tls
 from bridge_plugins.idigi.answers import (
     Reply,
     classify,
@@ -31,7 +31,6 @@ from bridge_plugins.idigi.answers import (
 )
 from bridge_plugins.idigi.json_documents import parse_exactly
 from bridge_plugins.idigi.settings import Settings
-from bridge_plugins.idigi.tls import certificate_failure, client_context
 
 PATH = "/ws/Monitor"
 HISTORY_PATH = "/ws/v1/monitors/history"
@@ -160,12 +159,22 @@ class MonitorApi:
         except trio.TooSlowError as exc:
             raise Retry(f"no answer of the REST API within {self.timeout:g} s (timeout)") from exc
         except httpx.HTTPError as exc:
-            if (refused := certificate_failure(exc)) is not None:
+            if (refused := refused_certificate(exc)) is not None:
                 raise Pause(refused) from exc
             raise Retry(f"the REST API cannot be reached: {shortened(str(exc) or type(exc).__name__)}") from exc
         if len(body) > self.answer_limit:
             raise Retry(f"an answer of the REST API is larger than {self.answer_limit} (answer_limit)")
         return Reply(response.status_code, response.headers, bytes(body))
+
+
+def refused_certificate(exc: BaseException) -> str | None:
+    """Say that the server's certificate was refused, and what to do, if that is what the exception comes from."""
+    if (refused := certificate_failure(exc)) is None:
+        return None
+    return (
+        f"the certificate of the server is refused: {refused}; "
+        "check the host name, or name the CA of a private server in ca_file"
+    )
 
 
 def _monitor_xml(elements: Mapping[str, str]) -> bytes:
@@ -177,7 +186,7 @@ def _monitor_xml(elements: Mapping[str, str]) -> bytes:
 async def open_api(settings: Settings) -> AsyncIterator[MonitorApi]:
     """Keep one HTTP client open, with the credentials of the settings.
 
-    :raises OSError: if ``ca_file`` cannot be read.
+    :raises Pause: if ``ca_file`` cannot be used.
     """
     login: httpx.BasicAuth | None = httpx.BasicAuth(settings.username, settings.password.reveal())
     headers = {"Accept-Encoding": "identity"}  # the limit of the answer then counts what arrives
@@ -189,7 +198,7 @@ async def open_api(settings: Settings) -> AsyncIterator[MonitorApi]:
         base_url=settings.url,
         auth=login,
         headers=headers,
-        verify=client_context(settings.ca_file),
+        verify=client_tls(settings.ca_file),
         timeout=None,  # noqa: S113  # each call has one deadline for everything
         trust_env=False,  # the push session takes no proxy either
     ) as client:

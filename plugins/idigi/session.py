@@ -19,7 +19,7 @@ from functools import partial
 
 import trio
 
-from bridge.api import Pause, Refused, Retry, SourceContext
+from bridge.api import Pause, Refused, Retry, SourceContext, client_tls
 from bridge_plugins.idigi.documents import Decoded, decode, keep_block
 from bridge_plugins.idigi.grace import finish
 from bridge_plugins.idigi.protocol import (
@@ -33,8 +33,8 @@ from bridge_plugins.idigi.protocol import (
     encode_ack,
     encode_connect_request,
 )
+from bridge_plugins.idigi.rest import refused_certificate
 from bridge_plugins.idigi.settings import Settings
-from bridge_plugins.idigi.tls import certificate_failure, client_context
 
 READ = 65536  # bytes asked of the socket at once
 IN_THREAD = 256 << 10  # a block above this is decoded in a thread: it would hold up everything else
@@ -84,10 +84,7 @@ async def attend(
 async def open_stream(settings: Settings) -> AsyncIterator[trio.abc.Stream]:
     """Connect to the push port, with TLS unless the settings say ``insecure``."""
     where = f"{settings.host}:{settings.port}"
-    try:
-        tls = None if settings.insecure else client_context(settings.ca_file)
-    except OSError as exc:
-        raise Pause(str(exc)) from exc
+    tls = None if settings.insecure else client_tls(settings.ca_file)
     stream: trio.abc.Stream | None = None
     try:
         try:
@@ -117,7 +114,7 @@ def keep_alive(connection: trio.SocketStream) -> None:
 
 
 def _connect_verdict(where: str, exc: OSError | trio.BrokenResourceError) -> Retry | Pause:
-    if (refused := certificate_failure(exc)) is not None:
+    if (refused := refused_certificate(exc)) is not None:
         return Pause(f"{where}: {refused}")
     if isinstance(exc.__cause__, ssl.SSLError):
         return Retry(f"{where}: the TLS handshake failed: {exc.__cause__.reason or 'no reason given'}")

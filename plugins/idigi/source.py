@@ -51,7 +51,7 @@ class _Progress:
 async def run(settings: Settings, context: SourceContext, *, task_status: trio.TaskStatus[None]) -> None:
     """Bring events in until cancelled.
 
-    :raises OSError: if ``ca_file`` cannot be read.
+    :raises Pause: if ``ca_file`` cannot be used.
     """
     progress = _Progress()
     async with open_api(settings) as api:

@@ -9,11 +9,9 @@ spread evenly, so that a history that is opened again and again stays below them
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
-from pathlib import Path
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
@@ -21,7 +19,7 @@ import httpx
 import trio
 from attrs import define, frozen
 
-from bridge.api import Pause, Retry
+from bridge.api import Pause, Retry, certificate_failure, client_tls
 from bridge_plugins.wattsense.rest_answers import WINDOW, RestPage, read_answer
 from bridge_plugins.wattsense.rest_signature import basic_headers, hmac_headers
 from bridge_plugins.wattsense.settings import Settings
@@ -109,8 +107,11 @@ class RestClient:
         except trio.TooSlowError as exc:
             raise Retry(f"no answer of the REST API within {self.timeout:g} s (timeout)") from exc
         except httpx.HTTPError as exc:
-            if (refused := _certificate_failure(exc)) is not None:
-                raise Pause(refused) from exc
+            if (refused := certificate_failure(exc)) is not None:
+                raise Pause(
+                    f"the certificate of the REST API is refused: {refused}; "
+                    "check url, or name the CA of a private server in ca_file"
+                ) from exc
             raise Retry(f"the REST API cannot be reached: {shortened(str(exc) or type(exc).__name__)}") from exc
         if len(body) > self.answer_limit:
             raise Pause(
@@ -128,7 +129,7 @@ async def open_rest(settings: Settings, now: Callable[[], datetime]) -> AsyncIte
     """
     async with httpx.AsyncClient(
         headers={"Accept": "application/json", "Accept-Encoding": "identity"},  # the limit counts what arrives
-        verify=_client_tls(settings.ca_file),
+        verify=client_tls(settings.ca_file),
         timeout=None,  # noqa: S113  # each call has one deadline for everything
         follow_redirects=False,
         trust_env=False,
@@ -149,27 +150,3 @@ def make_sign(settings: Settings) -> Sign:
         return hmac_headers(key, secret, "GET", target, now)
 
     return sign
-
-
-def _client_tls(ca_file: Path | None) -> ssl.SSLContext:
-    """Trust the system's CAs and those of ``ca_file``; the host name is always checked."""
-    context = ssl.create_default_context()
-    if ca_file is not None:
-        try:
-            context.load_verify_locations(ca_file)
-        except OSError as exc:  # ssl.SSLError too
-            raise Pause(f"ca_file: {ca_file} cannot be used: {exc}; expected CA certificates, PEM") from exc
-    return context
-
-
-def _certificate_failure(exc: BaseException) -> str | None:
-    """Say why the server's certificate was refused, if that is what the exception comes from."""
-    cause: BaseException | None = exc
-    while cause is not None:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return (
-                f"the certificate of the REST API is refused: {cause.verify_message}; "
-                "check url, or name the CA of a private server in ca_file"
-            )
-        cause = cause.__cause__ or cause.__context__
-    return None
