@@ -18,6 +18,7 @@ import trio
 
 from bridge import __version__
 from bridge.api import AnyKind, Duration, Refused, SpoolError
+from bridge.certificates import check_certificates
 from bridge.commands import add_commands, all_commands, run_command
 from bridge.config import (
     Config,
@@ -33,7 +34,7 @@ from bridge.config import (
 from bridge.daemon import open_spool, run_bridge
 from bridge.http.listeners import ListenError
 from bridge.http.tls import TlsError
-from bridge.instance import Bridge, state_folder
+from bridge.instance import Bridge, state_folder, utc_now
 from bridge.plugins import Registry, load_plugins
 from bridge.systemd import Notifier
 
@@ -149,10 +150,11 @@ def _run(options: argparse.Namespace) -> int:
     loaded, _ = _load(options.config, checking=False)
     if loaded.config is None:
         return CONFIGURATION
+    _redact_log(loaded.redact)
     bridge = Bridge(options.config.stem, loaded.config, os.environ)
 
     async def until_signalled() -> None:
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
             await run_bridge(bridge, notifier, signals)
 
     status = 0
@@ -161,6 +163,9 @@ def _run(options: argparse.Namespace) -> int:
     except* (SpoolError, ListenError, TlsError, OSError) as group:
         for exc in _leaves(group):
             log.error("bridge: cannot go on: %s", exc)  # noqa: TRY400  # a sentence for the operator, no traceback
+        status = 1
+    except* Exception as group:
+        log.critical("bridge: ended by a mistake of its own", exc_info=group)  # by the log, which shows no secret
         status = 1
     return status
 
@@ -181,9 +186,29 @@ def _log_to_console(environ: Mapping[str, str]) -> None:
     logging.captureWarnings(capture=True)
 
 
+class _RedactingFormatter(logging.Formatter):
+    """Takes what must not be shown out of a whole entry, its traceback included."""
+
+    def __init__(self, formatter: logging.Formatter, redact: Callable[[str], str]) -> None:
+        super().__init__()
+        self._formatter = formatter
+        self._redact = redact
+
+    def format(self, record: logging.LogRecord) -> str:
+        return self._redact(self._formatter.format(record))
+
+
+def _redact_log(redact: Callable[[str], str]) -> None:
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(_RedactingFormatter(handler.formatter or logging.Formatter(), redact))
+
+
 def _check(options: argparse.Namespace) -> int:
     loaded, _ = _load(options.config, checking=True)
-    if loaded.errors:
+    unusable = check_certificates(loaded, utc_now())
+    for problem in unusable:
+        print(problem, file=sys.stderr)
+    if loaded.errors or any(problem.severity == "error" for problem in unusable):
         return CONFIGURATION
     print(f"{options.config}: good")
     return 0

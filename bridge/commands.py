@@ -79,6 +79,7 @@ def run_command(
         return USAGE
     role = "source" if command.kind in registry.sources else "sink"
     settings: Any = None
+    redact: Callable[[str], str] = str  # the bridge does it itself in what it answers
     if not command.asks:
         config = load(options.config)
         if config is None:
@@ -88,6 +89,7 @@ def run_command(
             print(f"[{role}:{name}] is not enabled", file=sys.stderr)
             return CONFIGURATION
         settings = sections[name].settings
+        redact = config.redact
     core = bridge_settings(document, environ=environ), admin_settings(document, environ=environ)
     asking = partial(ask, control_socket(*core, environ), f"{role}:{name}")
     context = CommandContext(name=name, settings=settings, ask=asking, now=utc_now)
@@ -97,7 +99,7 @@ def run_command(
     except* KeyboardInterrupt:
         status = INTERRUPTED
     except* (CommandError, SettingError, Retry, Pause, Reject) as group:
-        print(_first(group), file=sys.stderr)
+        print(redact(str(_first(group))), file=sys.stderr)
     return status
 
 

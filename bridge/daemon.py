@@ -9,6 +9,7 @@ point means delivered twice at worst.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -19,14 +20,11 @@ import trio
 from bridge.admin.control import open_control
 from bridge.admin.health import answer
 from bridge.admin.status import Observer
-from bridge.api import (
-    Spool,
-    SpoolContext,
-    SpoolError,
-)
+from bridge.api import RepeatedEvent, Spool, SpoolContext, SpoolError
 from bridge.config.schema import ListenerSettings
 from bridge.flow.ingest import Ingest, open_ingest
 from bridge.flow.supervision import supervise
+from bridge.http.certificates import watch_certificate
 from bridge.http.listeners import open_listeners
 from bridge.http.routing import Routes
 from bridge.http.server import serve
@@ -40,7 +38,7 @@ DRAIN_REQUESTS = 8.0  # seconds for requests in work: a webhook that took longer
 
 
 async def run_bridge(bridge: Bridge, notifier: Notifier, signals: AsyncIterator[int]) -> None:
-    """Run until a signal comes; then stop in order.
+    """Run until a signal comes that is not SIGHUP; then stop in order.
 
     Raises in a group what keeps it from starting: SpoolError, ListenError, TlsError, OSError.
     """
@@ -49,7 +47,7 @@ async def run_bridge(bridge: Bridge, notifier: Notifier, signals: AsyncIterator[
     started = bridge.now()
     ready, signalled = trio.Event(), trio.Event()
     async with trio.open_nursery() as hearing, AsyncExitStack() as stack:
-        hearing.start_soon(_hear, signals, signalled, ready, hearing.cancel_scope)
+        hearing.start_soon(_hear, signals, bridge.hangup, signalled, ready, hearing.cancel_scope)
         spool = await stack.enter_async_context(open_spool(bridge))
         await stack.enter_async_context(_open_sinks(bridge, spool))
         ingest = await stack.enter_async_context(open_ingest(spool, bridge.now))
@@ -90,10 +88,17 @@ def _make_state_folder(folder: Path) -> None:
 
 
 async def _hear(
-    signals: AsyncIterator[int], signalled: trio.Event, ready: trio.Event, everything: trio.CancelScope
+    signals: AsyncIterator[int],
+    hangup: RepeatedEvent,
+    signalled: trio.Event,
+    ready: trio.Event,
+    everything: trio.CancelScope,
 ) -> None:
-    """Wait for a signal. A start that hangs, such as a new sink on a full disk, must not outlive it."""
-    await anext(signals)
+    """Wait for the signal to stop. A start that hangs, such as a new sink on a full disk, must not outlive it."""
+    async for number in signals:
+        if number != signal.SIGHUP:
+            break
+        hangup.set()
     signalled.set()
     if not ready.is_set():
         everything.cancel()
@@ -134,6 +139,7 @@ async def _open_sinks(bridge: Bridge, spool: Spool) -> AsyncIterator[None]:
                     remark=bridge.board.report(f"remark:{sink.name}"),
                     answer=bridge.responders.answering(instance),
                     shelter=bridge.shelter,
+                    redact=bridge.config.redact,
                     now=bridge.now,
                     random=bridge.random,
                 )
@@ -164,6 +170,8 @@ async def _open_servers(bridge: Bridge, routes: Mapping[str, Routes], observer: 
             tls = None
             if settings.certificate is not None and settings.key is not None:
                 tls = TlsContext(settings.certificate, settings.key)
+                report = bridge.board.report(f"listener:{name}")
+                servers.start_soon(partial(watch_certificate, tls, report, now=bridge.now, hangup=bridge.hangup))
             opened = await sockets.enter_async_context(open_listeners(settings.address, bridge.environ))
             serving = partial(serve, opened, handle, settings, grace=DRAIN_REQUESTS, tls=tls, name=name)
             await servers.start(serving)

@@ -10,6 +10,7 @@ from pathlib import Path
 from attrs import field, frozen
 
 from bridge.admin.control import Responders
+from bridge.api import RepeatedEvent
 from bridge.config import Config
 from bridge.config.schema import AdminSettings, BridgeSettings
 from bridge.flow.delivery import Shelter
@@ -32,11 +33,17 @@ class Bridge:
     random: Callable[[], float] = field(factory=lambda: random.Random().random)  # noqa: S311  # jitter
     board: Board = field(init=False)
     shelter: Shelter = field(factory=Shelter)
-    responders: Responders = field(factory=Responders)
+    hangup: RepeatedEvent = field(factory=RepeatedEvent)
+    """SIGHUP: files are looked at again."""
+    responders: Responders = field(init=False)
 
     @board.default
     def _empty_board(self) -> Board:
-        return Board(self.now)
+        return Board(self.now, self.config.redact)
+
+    @responders.default
+    def _no_responders(self) -> Responders:
+        return Responders(self.config.redact)
 
     @property
     def state(self) -> Path:

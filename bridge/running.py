@@ -34,6 +34,7 @@ async def run_sink(
     remark: Report,
     answer: Answering,
     shelter: Shelter,
+    redact: Callable[[str], str],
     now: Callable[[], datetime],
     random: Callable[[], float],
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
@@ -63,8 +64,9 @@ async def run_sink(
             name=sink.name, state=spool.state(f"sink:{sink.name}"), report=remark, now=now, answer=answer
         )
         async with sink.kind.open(sink.settings, context) as opened:
-            delivery = Delivery(opened, subscription, policy, shelter=shelter, report=report, now=now, random=random)
-            await delivery.run()
+            await Delivery(
+                opened, subscription, policy, shelter=shelter, report=report, now=now, random=random, redact=redact
+            ).run()
 
 
 async def run_source(

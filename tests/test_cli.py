@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import trio
+import trustme
 from attrs import define
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from bridge import __version__
 from bridge.api import Arrival, Event, Refused, SpoolContext, encode
@@ -60,6 +68,15 @@ class Bridged:
     @property
     def state(self) -> Path:
         return self.folder / "state"
+
+    def issue(self, *, begins: int = -1, ends: int = 90) -> None:
+        """Write certificate and key for a listener, valid from and to so many days from now."""
+        now = datetime.now(UTC)
+        pair = trustme.CA().issue_cert(
+            "localhost", not_before=now + timedelta(days=begins), not_after=now + timedelta(days=ends)
+        )
+        (self.folder / "fullchain.pem").write_bytes(pair.cert_chain_pems[0].bytes())
+        (self.folder / "privkey.pem").write_bytes(pair.private_key_pem.bytes())
 
     def write(self, text: str = GOOD, *, port: int = 8443) -> None:
         self.config.touch(0o600)
@@ -203,9 +220,103 @@ def test_show_config_of_a_wrong_configuration_shows_what_could_be_read(bridged: 
 
 def test_the_sample_configuration_is_a_good_one(bridged: Bridged):
     assert bridged("sample-config") == 0
-    bridged.config.write_text(bridged.out, "utf-8")
+    bridged.config.write_text(bridged.out.replace("/etc/bridge/tls", str(bridged.folder)), "utf-8")
+    bridged.issue()
     assert bridged("check") == 0, bridged.err
     assert bridged.out == f"{bridged.config}: good\n"
+
+
+def with_certificate(bridged: Bridged) -> None:
+    tls = "certificate = FOLDER/fullchain.pem\nkey = FOLDER/privkey.pem\n[sink:file]"
+    bridged.write(GOOD.replace("[sink:file]", tls.replace("FOLDER", str(bridged.folder))))
+
+
+def missing(folder: Path) -> None:
+    (folder / "privkey.pem").unlink()
+
+
+def not_matching(folder: Path) -> None:
+    (folder / "privkey.pem").write_bytes(trustme.CA().issue_cert("localhost").private_key_pem.bytes())
+
+
+def with_passphrase(folder: Path) -> None:
+    path = folder / "privkey.pem"
+    key = load_pem_private_key(path.read_bytes(), None)
+    path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"hunter2")))
+
+
+def garbage(folder: Path) -> None:
+    (folder / "fullchain.pem").write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (missing, "12: [listener:public] key: FOLDER/privkey.pem: there is no such file; expected a private key"),
+        (not_matching, "12: [listener:public] key: FOLDER/privkey.pem: the private key does not belong to the first"),
+        (with_passphrase, "12: [listener:public] key: FOLDER/privkey.pem: the private key has a passphrase; expected"),
+        (
+            garbage,
+            "11: [listener:public] certificate: FOLDER/fullchain.pem with key FOLDER/privkey.pem: OpenSSL cannot",
+        ),
+    ],
+)
+def test_check_names_a_pair_that_cannot_be_used(harm: Callable[[Path], None], said: str, bridged: Bridged):
+    bridged.issue()
+    harm(bridged.folder)
+    with_certificate(bridged)
+    assert bridged("check") == 78
+    assert bridged.out == ""
+    assert f"office.ini:{said}".replace("FOLDER", str(bridged.folder)) in bridged.err
+
+
+@pytest.mark.parametrize(
+    ("begins", "ends", "said"),
+    [
+        (-90, -1, "the certificate ended on "),
+        (2, 90, "the certificate is valid only from "),
+    ],
+)
+def test_check_names_a_certificate_out_of_its_time(begins: int, ends: int, said: str, bridged: Bridged):
+    bridged.issue(begins=begins, ends=ends)
+    with_certificate(bridged)
+    assert bridged("check") == 78
+    assert f"office.ini:11: [listener:public] certificate: {bridged.folder}/fullchain.pem: {said}" in bridged.err
+
+
+def test_check_warns_of_a_certificate_that_ends_soon(bridged: Bridged):
+    bridged.issue(begins=-70, ends=20)
+    with_certificate(bridged)
+    assert bridged("check") == 0
+    assert bridged.err.startswith("warning: office.ini:11: [listener:public] certificate: ")
+    assert bridged.err.endswith(" and was not renewed; renew it\n")
+
+
+def test_check_takes_a_good_pair(bridged: Bridged):
+    bridged.issue()
+    with_certificate(bridged)
+    assert bridged("check") == 0
+    assert bridged.err == ""
+
+
+def test_check_says_which_file_it_may_not_read(bridged: Bridged, monkeypatch: pytest.MonkeyPatch):
+    bridged.issue()
+    with_certificate(bridged)
+    # root may read everything, so the tests cannot rely on the mode of a file
+    monkeypatch.setattr(os, "access", lambda path, _mode: not str(path).endswith("privkey.pem"))
+    assert bridged("check") == 0
+    assert bridged.err == (
+        f"warning: office.ini:12: [listener:public] key: {bridged.folder}/privkey.pem not checked, because this user "
+        "may not read it; check as root or as the bridge's user\n"
+    )
+
+
+def test_check_leaves_a_key_that_it_cannot_know(bridged: Bridged):
+    bridged.issue()
+    with_certificate(bridged)
+    bridged.config.write_text(re.sub(r"key = .*pem", "key = ${credential:privkey.pem}", bridged.config.read_text()))
+    assert bridged("check") == 0
+    assert "credential 'privkey.pem' not checked" in bridged.err
 
 
 def test_the_sample_of_some_plugins_has_their_sections_only(bridged: Bridged):

@@ -27,6 +27,7 @@ FLOORS = {
     "bridge.daemon": 4,
     "bridge.admin": 4,
     "bridge.demo": 5,
+    "bridge.certificates": 5,
     "bridge.commands": 5,
     "bridge.cli": 5,
     "bridge.__main__": 5,
@@ -39,6 +40,7 @@ SAME_FLOOR = {
     ("bridge.running", "bridge.instance"),
     ("bridge.instance", "bridge.admin"),
     ("bridge.__main__", "bridge.cli"),
+    ("bridge.cli", "bridge.certificates"),
     ("bridge.cli", "bridge.demo"),
     ("bridge.cli", "bridge.commands"),
 }

@@ -8,6 +8,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+import trustme
 
 from bridge.cli import run
 from bridge.plugins import load_plugins
@@ -40,18 +41,25 @@ def test_every_bundled_plugin_has_its_entry_point(setup: configparser.ConfigPars
     assert named >= {f"bridge_plugins.{path.stem}" for path in files if path.stem != "__init__"}
 
 
-def test_the_configuration_that_is_shipped_is_good(capsys: pytest.CaptureFixture[str]):
-    assert run(["check", "--config", str(ROOT / "etc" / "bridge.ini")]) == 0
+def check(path: Path, text: str) -> int:
+    """Check a configuration as it would be where its certificate is."""
+    pair = trustme.CA().issue_cert("localhost")
+    (path.parent / "fullchain.pem").write_bytes(pair.cert_chain_pems[0].bytes())
+    (path.parent / "privkey.pem").write_bytes(pair.private_key_pem.bytes())
+    path.write_text(text.replace("/etc/bridge/tls", str(path.parent)), "utf-8")
+    path.chmod(0o600)
+    return run(["check", "--config", str(path)])
+
+
+def test_the_configuration_that_is_shipped_is_good(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert check(tmp_path / "bridge.ini", (ROOT / "etc" / "bridge.ini").read_text("utf-8")) == 0
     assert capsys.readouterr().out.endswith("bridge.ini: good\n")
 
 
 def test_the_configuration_in_the_readme_is_good(tmp_path: Path):
     blocks = re.findall(r"::\n\n((?:    .*\n|\n)+)", README)
     (example,) = [textwrap.dedent(block) for block in blocks if block.lstrip().startswith("[listener:")]
-    path = tmp_path / "office.ini"
-    path.write_text(example, "utf-8")
-    path.chmod(0o600)
-    assert run(["check", "--config", str(path)]) == 0
+    assert check(tmp_path / "office.ini", example) == 0
 
 
 def test_the_readme_names_only_commands_targets_and_files_that_exist():

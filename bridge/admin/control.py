@@ -13,7 +13,7 @@ import logging
 import os
 import socket
 import stat
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 class Responders:
     """Who answers what."""
 
+    redact: Callable[[str], str] = str
+    """Takes out of an error what must not be shown."""
     known: dict[tuple[str, str], Respond] = field(factory=dict)
 
     def answering(self, instance: str) -> Answering:
@@ -65,7 +67,7 @@ class Responders:
         try:
             return _line({"answer": await respond(arguments)})
         except CommandError as exc:
-            return _line({"error": str(exc)})
+            return _line({"error": self.redact(str(exc))})
         except Exception as exc:
             log.exception("%s: answering %r failed", instance, request)
             return _line({"error": f"it failed: {type(exc).__name__}; the log of the bridge has the details"})

@@ -7,6 +7,7 @@ how a plugin is found                     hookspecs.py
 what a source reads back                  history.py
 commands of a plugin                      commands.py
 TLS towards a vendor                      tls.py
+waiting for what happens again            waiting.py
 engines of the spool                      spool.py
 stand-ins for vendor clouds               emulation.py
 """
@@ -66,6 +67,7 @@ from bridge.api.spool import (
     lane_of,
 )
 from bridge.api.tls import certificate_failure, client_tls
+from bridge.api.waiting import RepeatedEvent
 from bridge.api.webhook import Accepted, Answer, Mount, Receive, Request
 
 __all__ = [
@@ -108,6 +110,7 @@ __all__ = [
     "Refusal",
     "Refused",
     "Reject",
+    "RepeatedEvent",
     "Report",
     "Request",
     "Respond",

@@ -16,6 +16,7 @@ from bridge.config.fill import Entry
 from bridge.config.ini import Section
 from bridge.config.parts import Part
 from bridge.config.problems import Place, Problem, excerpt, listed, nearest
+from bridge.config.references import STORE_CREDENTIAL
 
 Sources = Sequence[Part[SourceKind[Any]]]
 Sinks = Sequence[Part[SinkKind[Any]]]
@@ -93,11 +94,11 @@ def exposed_secrets(document: Document, entries: Iterable[Entry]) -> Iterator[Pr
         if place is None or not entry.secret or entry.references or not entry.text:
             continue
         if place.file in document.exposed:
-            name = f"bridge.{document.instance}.{entry.section.replace(':', '.')}.{entry.key}"
-            credential = re.sub(r"[^A-Za-z0-9._-]", "_", name)
+            credential = re.sub(r"[^A-Za-z0-9._-]", "_", f"{entry.section.replace(':', '.')}.{entry.key}")
+            command = STORE_CREDENTIAL.format(instance=document.instance, name=credential)
             text = (
-                "a secret in a file that others may read; "
-                f"write ${{credential:{credential}}} instead, or make the file root:bridge with mode 0640"
+                f"a secret in a file that others may read; write ${{credential:{credential}}} instead and put it "
+                f"there with: {command}; or make the file root:bridge with mode 0640"
             )
             yield Problem.warning(place, entry.section, entry.key, text)
 

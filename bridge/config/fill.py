@@ -18,9 +18,9 @@ from bridge.api import Secret, SettingError
 from bridge.config.declared import Declared, Mistake, declared
 from bridge.config.ini import Section, Value
 from bridge.config.problems import Place, Problem, listed, nearest
+from bridge.config.redaction import HIDDEN, Confidential, Redaction
 from bridge.config.references import BadReference, Reference
 from bridge.config.values import (
-    HIDDEN,
     Reader,
     Unchecked,
     Understood,
@@ -33,8 +33,6 @@ from bridge.config.values import (
 )
 
 S = TypeVar("S")
-
-SHORTEST_SECRET = 4  # characters; shorter texts are in many a sentence by chance
 
 
 @frozen
@@ -64,6 +62,10 @@ class Filled(Generic[S]):
     """The arguments that are good, each by itself; what was not written is not among them."""
     entries: tuple[Entry, ...]
     problems: tuple[Problem, ...]
+    confidential: tuple[Confidential, ...] = ()
+    """What no message may show."""
+    pending: frozenset[str] = frozenset()
+    """Keys whose real value, a credential, cannot be looked up here."""
 
 
 def fill(wanted: type[S], section: Section, reader: Reader, tables: Mapping[str, Section] | None = None) -> Filled[S]:
@@ -84,7 +86,14 @@ def fill(wanted: type[S], section: Section, reader: Reader, tables: Mapping[str,
             filling.mistake(section, setting.key, section.place, f"missing; expected {expected}")
     settings = filling.make()
     entries = [entry for setting in fields for entry in filling.entries(setting, settings)]
-    return Filled(settings, filling.arguments, tuple(entries), tuple(filling.problems))
+    return Filled(
+        settings,
+        filling.arguments,
+        tuple(entries),
+        tuple(filling.problems),
+        tuple(filling.confidential),
+        frozenset(filling.pending),
+    )
 
 
 def unknown_keys(section: Section, known: Mapping[str, Declared]) -> Iterator[Problem]:
@@ -114,7 +123,7 @@ class _Filling:
     failed: bool = False
     pending: set[str] = field(factory=set)
     """Keys whose real value, a credential, cannot be looked up here."""
-    confidential: set[str] = field(factory=set, repr=False)
+    confidential: list[Confidential] = field(factory=list)
     """Texts that must not be in a problem."""
 
     def mistake(self, section: Section, key: str | None, place: Place, text: str) -> None:
@@ -158,9 +167,10 @@ class _Filling:
             self._not_checked(section, value, understood.unchecked)
             self.pending.add(setting.key)
         text = text_of(understood.value)
-        hidden = has_password(text) or any(reference.confidential for reference in understood.references)
-        texts = _confidential(understood.value, everything=hidden)
-        self.confidential.update(text for text in texts if len(text) >= SHORTEST_SECRET)
+        brought = [reference for reference in understood.references if reference.content is not None]
+        hidden = has_password(text) or bool(brought)
+        self.confidential += [Confidential(each.content, f"({each})") for each in brought if each.content is not None]
+        self.confidential += map(Confidential, _secrets(understood.value, everything=has_password(text)))
         entry = Entry(
             section.name,
             value.key,
@@ -191,7 +201,7 @@ class _Filling:
 
     def _quoted(self, text: str) -> str:
         """Give what a plugin's class says, unless it says a secret."""
-        if any(secret in text for secret in self.confidential):
+        if Redaction(tuple(self.confidential))(text) != text:
             return "expected another value (the plugin's own words are not shown, because a secret is in them)"
         return text
 
@@ -220,11 +230,11 @@ class _Filling:
         return [Entry(self.section.name, setting.key, text_of(value), secret=is_secret(setting.type))]
 
 
-def _confidential(value: Any, *, everything: bool) -> Iterator[str]:
-    """Give the texts in a value that must not be shown: secrets, or everything."""
+def _secrets(value: Any, *, everything: bool) -> Iterator[str]:
+    """Yield the texts in a value that must not be shown: secrets, or everything."""
     if isinstance(value, tuple):
         for item in value:
-            yield from _confidential(item, everything=everything)
+            yield from _secrets(item, everything=everything)
     elif isinstance(value, Secret):
         yield value.reveal()
     elif everything:

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import attrs
+
 from bridge.api import SettingError, SinkKind, SourceKind, SpoolKind
 from bridge.config import checks
 from bridge.config.declared import keys
@@ -22,6 +24,7 @@ from bridge.config.layout import arrange
 from bridge.config.model import Config, Kinds, Loaded, SinkConfig, SourceConfig, SpoolConfig
 from bridge.config.parts import Part, read_sink, read_source, read_spool
 from bridge.config.problems import Problem
+from bridge.config.redaction import Redaction
 from bridge.config.references import References
 from bridge.config.schema import AdminSettings, BridgeSettings, ListenerSettings
 from bridge.config.values import Reader
@@ -41,18 +44,22 @@ def load(path: Path, kinds: Kinds, *, environ: Mapping[str, str], checking: bool
 
 def bridge_settings(document: Document, *, environ: Mapping[str, str]) -> BridgeSettings:
     """Give ``[bridge]`` alone, with defaults in place of what is wrong there: ``understand`` will report that."""
-    reader = Reader(References.from_environment(environ, checking=True))
+    reader = _reader(document, environ, checking=True)
     return BridgeSettings(**fill(BridgeSettings, document.section("bridge"), reader).values)
 
 
 def admin_settings(document: Document, *, environ: Mapping[str, str]) -> AdminSettings:
     """Give ``[admin]`` alone, likewise."""
-    reader = Reader(References.from_environment(environ, checking=True))
+    reader = _reader(document, environ, checking=True)
     values = fill(AdminSettings, document.section("admin"), reader).values
     try:
         return AdminSettings(**values)
     except SettingError:
         return AdminSettings(socket=values.get("socket"))
+
+
+def _reader(document: Document, environ: Mapping[str, str], *, checking: bool) -> Reader:
+    return Reader(References.from_environment(environ, instance=document.instance, checking=checking))
 
 
 def section_names(document: Document, kind: SourceKind[Any] | SinkKind[Any]) -> list[str]:
@@ -68,7 +75,7 @@ def section_names(document: Document, kind: SourceKind[Any] | SinkKind[Any]) -> 
 
 def understand(document: Document, kinds: Kinds, *, environ: Mapping[str, str], checking: bool = False) -> Loaded:
     """Understand a document with what the plugins say about their sections. Parameters as for ``load``."""
-    reader = Reader(References.from_environment(environ, checking=checking))
+    reader = _reader(document, environ, checking=checking)
     layout = arrange(document)
 
     bridge = _fill_core(BridgeSettings, document.section("bridge"), reader)
@@ -99,11 +106,18 @@ def understand(document: Document, kinds: Kinds, *, environ: Mapping[str, str], 
         *checks.exposed_secrets(document, entries),
     ]
     refused = any(problem.severity == "error" for problem in problems)
+    redact = Redaction(tuple(text for each in understood for text in each.confidential))
     return Loaded(
-        None if refused else _config(bridge, admin, listeners, spool, sources, sinks),
+        None if refused else _config(bridge, admin, listeners, spool, sources, sinks, redact),
         _in_order(document, problems),
         entries,
         {name: section.place for name, section in document.sections.items()},
+        redact,
+        {
+            name: filled.settings
+            for name, filled in listeners.items()
+            if filled.settings is not None and not filled.pending
+        },
     )
 
 
@@ -114,6 +128,7 @@ def _config(
     spool: Part[SpoolKind[Any]],
     sources: Sequence[Part[SourceKind[Any]]],
     sinks: Sequence[Part[SinkKind[Any]]],
+    redact: Redaction,
 ) -> Config | None:
     """Put the parts together; None if one lacks a credential that could not be looked up."""
     listening = {name: filled.settings for name, filled in listeners.items() if filled.settings is not None}
@@ -139,13 +154,14 @@ def _config(
         ),
         source_names=tuple(part.name for part in sources),
         sink_names=tuple(part.name for part in sinks),
+        redact=redact,
     )
 
 
 def _fill_core(wanted: type[S], section: Section, reader: Reader) -> Filled[S]:
     filled = fill(wanted, section, reader)
     strangers = unknown_keys(section, keys(wanted))
-    return Filled(filled.settings, filled.values, filled.entries, (*filled.problems, *strangers))
+    return attrs.evolve(filled, problems=(*filled.problems, *strangers))
 
 
 def _in_order(document: Document, problems: list[Problem]) -> tuple[Problem, ...]:

@@ -10,6 +10,7 @@ from attrs import field, frozen
 from bridge.api import SinkKind, SourceKind, SpoolKind
 from bridge.config.fill import Entry
 from bridge.config.problems import Place, Problem
+from bridge.config.redaction import Redaction
 from bridge.config.schema import (
     AdminSettings,
     BridgeSettings,
@@ -121,6 +122,8 @@ class Config:
     """All that are configured, disabled ones too: what is pending for another sink is orphaned."""
     source_names: tuple[str, ...]
     """All that are configured, disabled ones too."""
+    redact: Redaction = Redaction()
+    """Takes out of a sentence what must not be shown."""
 
 
 @frozen
@@ -135,6 +138,10 @@ class Loaded:
     """What is in effect, as far as it could be read."""
     headers: Mapping[str, Place]
     """Where each section begins, by name."""
+    redact: Redaction
+    """Takes out of a sentence what must not be shown."""
+    listeners: Mapping[str, ListenerSettings]
+    """Those whose settings are all known here: none of them comes from a credential that could not be looked up."""
 
     @property
     def errors(self) -> tuple[Problem, ...]:

@@ -18,6 +18,7 @@ from bridge.config.fill import Entry, fill, unknown_keys
 from bridge.config.ini import Section
 from bridge.config.model import Kinds
 from bridge.config.problems import Problem, listed, nearest
+from bridge.config.redaction import Confidential
 from bridge.config.references import BadReference
 from bridge.config.schema import SinkSettings, SourceSettings, SpoolSettings, recovery_defaults, source_settings
 from bridge.config.values import Reader, Unchecked, Unfit
@@ -38,6 +39,8 @@ class Part(Generic[K]):
     """The core's settings that are good, each by itself."""
     entries: tuple[Entry, ...] = ()
     problems: tuple[Problem, ...] = ()
+    confidential: tuple[Confidential, ...] = ()
+    """What no message may show."""
 
     @property
     def complete(self) -> bool:
@@ -115,6 +118,7 @@ def _read(part: Part[K], core: type[Any], tables: Mapping[str, Section], reader:
         values=core_filled.values,
         entries=core_filled.entries,
         problems=(*part.problems, *core_filled.problems),
+        confidential=core_filled.confidential,
     )
     kind = part.kind
     if kind is None:
@@ -133,6 +137,7 @@ def _read(part: Part[K], core: type[Any], tables: Mapping[str, Section], reader:
         settings=filled.settings,
         entries=(*part.entries, *own_entries),
         problems=(*part.problems, *filled.problems, *strangers),
+        confidential=(*part.confidential, *filled.confidential),
     )
     return _with_defaults(part, {"plugin": kind.name})
 

@@ -1,6 +1,7 @@
 """References: values that stand elsewhere.
 
-    ${credential:NAME}        a systemd credential: the file NAME in $CREDENTIALS_DIRECTORY
+    ${credential:NAME}        a systemd credential: a file in $CREDENTIALS_DIRECTORY, called NAME, or NAME behind
+                              the prefix with which the unit of an instance imports it
     ${env:NAME}               an environment variable
     ${env:NAME:-DEFAULT}      the same, or DEFAULT if it is not set or empty
     ${file:/PATH}             the text of a file
@@ -9,11 +10,14 @@
 One pass: what comes back is not looked at again. Anything else that begins with ``${`` is an error, because the daemon
 would otherwise send it somewhere as a password. Line ends at the end of a credential or file are left out.
 
-No error quotes the text around a reference.
+In a setting that is a path, a credential stands for the *path* of its file, never for what is in it.
+
+No error quotes the text around a reference, or what it stands for.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -28,6 +32,9 @@ LARGEST_FILE = 1 << 20  # bytes; also systemd's limit for a credential
 _DOLLARS = re.compile(r"\$\$|\$\{([^{}]*)(\})?")
 _VARIABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-([^$]*))?")
 _CREDENTIAL = re.compile(r"[A-Za-z0-9._-]+")
+
+STORE_CREDENTIAL = "sudo install -D -m 0600 /dev/stdin /etc/bridge/credentials/{instance}/{name}"
+"""The one command that gives a secret to an instance: it is typed or pasted, and ends with Ctrl-D."""
 
 FORMS = (
     "expected ${credential:NAME}, ${env:NAME}, ${env:NAME:-DEFAULT} or ${file:/PATH} after the dollar sign; "
@@ -45,17 +52,23 @@ class Reference:
 
     scheme: str
     name: str
-
-    @property
-    def confidential(self) -> bool:
-        """Whether what it stands for is never shown."""
-        return self.scheme != "env"
+    content: str | None = field(default=None, repr=False)
+    """What must not be shown of it; None if that is nothing: the path of a credential, or the DEFAULT of the file."""
 
     def __str__(self) -> str:
         return f"{_SCHEME_WORDS[self.scheme]} {self.name}"
 
 
 _SCHEME_WORDS = {"credential": "credential", "env": "environment variable", "file": "file"}
+
+
+@frozen
+class Found:
+    """What a reference stands for."""
+
+    text: str | None = field(repr=False)
+    """None: nobody can know it here."""
+    confidential: bool = True
 
 
 @frozen
@@ -75,20 +88,34 @@ class References:
     environ: Mapping[str, str] = field(repr=False)
     credentials: Path | None
     """Folder of the credentials; None where the process has none."""
+    instance: str = "NAME"
+    """Of the bridge: the unit brings its credentials under names that begin with it."""
     checking: bool = False
     """True: credentials that cannot be known, because there is no folder, are not an error."""
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str], *, checking: bool = False) -> Self:
+    def from_environment(cls, environ: Mapping[str, str], *, instance: str = "NAME", checking: bool = False) -> Self:
         """Take the folder of the credentials from ``$CREDENTIALS_DIRECTORY``."""
         folder = environ.get("CREDENTIALS_DIRECTORY")
-        return cls(environ, Path(folder) if folder else None, checking)
+        return cls(environ, Path(folder) if folder else None, instance, checking)
 
     def expand(self, text: str) -> Expanded:
         """Replace the references of a text.
 
         :raises BadReference: when one is not understood, or there is nothing that it refers to.
         """
+        return self._expand(text, {"credential": self._credential, "env": self._variable, "file": self._file})
+
+    def expand_path(self, text: str) -> Expanded:
+        """Replace the references of a path: a credential stands for the path of its file.
+
+        :raises BadReference: as ``expand``; also for ``${file:...}``, and for text beside a credential.
+        """
+        if "${credential:" in text and not _DOLLARS.fullmatch(text):
+            raise BadReference("expected nothing beside ${credential:NAME}, which is a whole path here")
+        return self._expand(text, {"credential": self._credential_path, "env": self._variable, "file": _no_file})
+
+    def _expand(self, text: str, look_up: Mapping[str, Callable[[str], Found]]) -> Expanded:
         references: list[Reference] = []
         unchecked: list[str] = []
 
@@ -96,60 +123,78 @@ class References:
             if match[0] == "$$":
                 return "$"
             scheme, colon, name = match[1].partition(":")
-            look_up = self._look_up().get(scheme)
-            if match[2] is None or not colon or look_up is None:
+            if match[2] is None or not colon or scheme not in look_up:
                 raise BadReference(FORMS)
-            found = look_up(name)
-            references.append(Reference(scheme, name.partition(":-")[0] if scheme == "env" else name))
-            if found is None:
+            found = look_up[scheme](name)
+            shown = name.partition(":-")[0] if scheme == "env" else name
+            references.append(Reference(scheme, shown, found.text if found.confidential else None))
+            if found.text is None:
                 unchecked.append(name)
                 return "unchecked"
-            return found
+            return found.text
 
         return Expanded(_DOLLARS.sub(replace, text), tuple(references), tuple(unchecked))
 
-    def _look_up(self) -> dict[str, Callable[[str], str | None]]:
-        return {"credential": self._credential, "env": self._variable, "file": self._file}
+    def _credential(self, name: str) -> Found:
+        path = self._find_credential(name)
+        if path is None:
+            return Found(None)
+        try:
+            return Found(_text_of(path))
+        except Unreadable as exc:
+            raise BadReference(f"the credential '{name}' cannot be read: {exc}") from exc
 
-    def _credential(self, name: str) -> str | None:
+    def _credential_path(self, name: str) -> Found:
+        path = self._find_credential(name)
+        return Found(None if path is None else str(path), confidential=False)
+
+    def _find_credential(self, name: str) -> Path | None:
+        """Find the file of a credential; None if nobody can know it here.
+
+        :raises BadReference: if there is none.
+        """
         if not _CREDENTIAL.fullmatch(name) or not name.strip("."):
             raise BadReference("expected ${credential:NAME}, where NAME has letters, digits, '.', '_' and '-' only")
+        put = f"put it there with: {STORE_CREDENTIAL.format(instance=self.instance, name=name)}"
         if self.credentials is None:
             if self.checking:
                 return None
             raise BadReference(
-                f"there is no credential '{name}', because $CREDENTIALS_DIRECTORY is not set; "
-                "start the bridge by its systemd unit, or use ${file:...}"
+                f"there is no credential '{name}', because $CREDENTIALS_DIRECTORY is not set: "
+                f"bridge@{self.instance}.service sets it; {put}; a bridge started by hand can use ${{file:/PATH}}"
             )
-        try:
-            return _text_of(self.credentials / name)
-        except Unreadable as exc:
-            if isinstance(exc.__cause__, FileNotFoundError):
-                raise BadReference(
-                    f"there is no credential '{name}'; name it in LoadCredential= of the unit, or use ${{file:...}}"
-                ) from None
-            raise BadReference(f"the credential '{name}' cannot be read: {exc}") from exc
+        # An imported credential carries the name of the instance (ImportCredential=bridge.%i.*), and so does one
+        # that came from a folder, of which systemd joins the ID of the folder and the name of the file by '_'.
+        for candidate in (name, f"bridge.{self.instance}.{name}", f"bridge.{self.instance}_{name}"):
+            path = self.credentials / candidate
+            if os.path.lexists(path):
+                return path
+        raise BadReference(f"there is no credential '{name}'; {put}; then restart the bridge")
 
-    def _variable(self, name: str) -> str:
+    def _variable(self, name: str) -> Found:
         match = _VARIABLE.fullmatch(name)
         if match is None:
             raise BadReference("expected ${env:NAME} or ${env:NAME:-DEFAULT}, without a dollar sign in DEFAULT")
         found = self.environ.get(match[1])
-        if match[2] is not None:
-            return found or match[2]
+        if match[2] is not None and not found:
+            return Found(match[2], confidential=False)
         if found is None:
             raise BadReference(
                 f"there is no environment variable '{match[1]}'; set it, or write ${{env:{match[1]}:-DEFAULT}}"
             )
-        return found
+        return Found(found)
 
-    def _file(self, name: str) -> str:
+    def _file(self, name: str) -> Found:
         if not name.startswith("/"):
             raise BadReference("expected ${file:/PATH}, where /PATH begins at the root folder")
         try:
-            return _text_of(Path(name))
+            return Found(_text_of(Path(name)))
         except Unreadable as exc:
             raise BadReference(f"the file '{name}' cannot be read: {exc}") from exc
+
+
+def _no_file(name: str) -> Found:
+    raise BadReference(f"expected the path itself, not what is in the file; write {name} instead of ${{file:{name}}}")
 
 
 def _text_of(path: Path) -> str:

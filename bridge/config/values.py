@@ -24,8 +24,6 @@ from bridge.api import Duration, NetworkAddress, Secret, Size, Url
 from bridge.config.problems import excerpt, listed
 from bridge.config.references import Reference, References
 
-HIDDEN = "********"
-
 
 class Unfit(Exception):
     """A text that is no value of the wanted type. The text of the error is complete and holds no secret."""
@@ -78,7 +76,7 @@ class Reader:
         return self._read_one(text, plain)
 
     def _read_one(self, text: str, wanted: Any) -> Understood:
-        expanded = self.references.expand(text)
+        expanded = self.references.expand_path(text) if wanted is Path else self.references.expand(text)
         try:
             value = self._structure(expanded.text, wanted)
         except ValueError as exc:

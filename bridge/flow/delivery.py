@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from datetime import datetime
 
 import trio
-from attrs import frozen
+from attrs import evolve, frozen
 
 from bridge.api import Lease, Pause, Refused, Reject, Report, Retry, Sink, Stale, Subscription
 from bridge.flow.lanes import Group, Refusals, Wait, Work
@@ -97,6 +97,7 @@ class Delivery:
         report: Report,
         now: Callable[[], datetime],
         random: Callable[[], float],
+        redact: Callable[[str], str] = str,
     ) -> None:
         self._sink = sink
         self._subscription = subscription
@@ -106,6 +107,7 @@ class Delivery:
         self._report = report
         self._now = now
         self._random = random
+        self._redact = redact
         self._slots = trio.Semaphore(policy.in_flight)
         self._refusals = Refusals(policy.reject_limit)
         self._crash = ""  # the newest mistake of the plugin that was logged
@@ -252,9 +254,10 @@ class Delivery:
             self._tell()
 
     async def _settle(self, lease: Lease, work: Work, *, rest: float) -> None:
-        count, filtered, dead = work.settlement()
+        count, filtered, letters = work.settlement()
         if not count:
             return
+        dead = [evolve(letter, reason=self._redact(letter.reason)) for letter in letters]
         while True:
             try:
                 await lease.settle(count, filtered=filtered, dead=dead, rest=rest)

@@ -33,8 +33,9 @@ class State:
 class Board:
     """The states of all instances, by name such as ``source:sensors``."""
 
-    def __init__(self, now: Callable[[], datetime]) -> None:
+    def __init__(self, now: Callable[[], datetime], redact: Callable[[str], str] = str) -> None:
         self._now = now
+        self._redact = redact
         self.states: dict[str, State] = {}
 
     def report(self, instance: str) -> Report:
@@ -42,7 +43,7 @@ class Board:
         _, _, name = instance.rpartition(":")
 
         def report(text: str, *, problem: bool = False) -> None:
-            text = printable(text[:MOST_TEXT])  # a reason may hold what a vendor answered
+            text = printable(self._redact(text)[:MOST_TEXT])  # a reason may hold what a vendor answered
             before = self.states.get(instance)
             if before is not None and (before.text, before.problem) == (text, problem):
                 return

@@ -8,40 +8,88 @@ a live context instead would keep serving the old certificate where the type of 
 from __future__ import annotations
 
 import ssl
+from datetime import datetime
 from pathlib import Path
-from typing import NoReturn
+from typing import Literal, NoReturn, TypeAlias
+
+from attrs import frozen
+
+Stamp: TypeAlias = tuple[tuple[int, int, int] | None, ...]
+"""What changes when a file is written or exchanged; None for one that is not there."""
 
 
 class TlsError(Exception):
     """A certificate or key cannot be used; the message names the file and says what to do."""
 
+    def __init__(self, message: str, *, setting: Literal["certificate", "key"]) -> None:
+        super().__init__(message)
+        self.setting = setting
+        """The setting of the listener that names the file."""
+
+
+@frozen
+class Validity:
+    """When the certificates of a chain are valid, all of them at once; UTC."""
+
+    begins: datetime
+    ends: datetime
+
 
 class TlsContext:
     """Holds the context of a listener."""
 
-    __slots__ = ("_certificate", "_key", "context")
+    __slots__ = ("certificate", "context", "key", "stamp", "validity")
 
     def __init__(self, certificate: Path, key: Path) -> None:
         """Read both files. :raises TlsError: if they cannot be used."""
-        self._certificate = certificate
-        self._key = key
-        self.context = _build(certificate, key)
-        """For the next connection."""
+        self.certificate = certificate
+        self.key = key
+        self.reload()
 
     def reload(self) -> None:
         """Read both files again.
 
         :raises TlsError: if they cannot be used; the old ones stay in use.
         """
-        self.context = _build(self._certificate, self._key)
+        stamp = self.look()  # before reading: what is written meanwhile is seen by the next look
+        context = _build(self.certificate, self.key)
+        self.validity = _validity(self.certificate)
+        self.context: ssl.SSLContext = context
+        """For the next connection."""
+        self.stamp = stamp
+        """Of the files in use."""
+
+    def look(self) -> Stamp:
+        """Return the stamp of the files as they are now."""
+        return _stamp(self.certificate), _stamp(self.key)
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_ino, status.st_size
+
+
+def _validity(certificate: Path) -> Validity:
+    from cryptography import x509  # slow to import, and needed only where there is a certificate
+
+    try:
+        chain = x509.load_pem_x509_certificates(certificate.read_bytes())
+    except (OSError, ValueError) as exc:
+        raise TlsError(f"{certificate}: its certificates cannot be read: {exc}", setting="certificate") from exc
+    return Validity(max(each.not_valid_before_utc for each in chain), min(each.not_valid_after_utc for each in chain))
 
 
 def _build(certificate: Path, key: Path) -> ssl.SSLContext:
     _look_for(b"-----BEGIN CERTIFICATE-----", certificate, "certificate")
-    _look_for(b"PRIVATE KEY-----", key, "private key")
+    _look_for(b"PRIVATE KEY-----", key, "key")
 
     def passphrase() -> NoReturn:  # without it OpenSSL would ask on the terminal, and wait
-        raise TlsError(f"{key}: the private key has a passphrase; expected one without, readable by this user only")
+        raise TlsError(
+            f"{key}: the private key has a passphrase; expected one without, readable by this user only", setting="key"
+        )
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -51,23 +99,26 @@ def _build(certificate: Path, key: Path) -> ssl.SSLContext:
     except ssl.SSLError as exc:
         if exc.reason == "KEY_VALUES_MISMATCH":
             raise TlsError(
-                f"{key}: the private key does not belong to the first certificate in {certificate}"
+                f"{key}: the private key does not belong to the first certificate in {certificate}", setting="key"
             ) from None
         what = (exc.reason or str(exc)).replace("_", " ").lower()
-        raise TlsError(f"{certificate} with key {key}: OpenSSL cannot use them: {what}") from exc
+        raise TlsError(f"{certificate} with key {key}: OpenSSL cannot use them: {what}", setting="certificate") from exc
     except OSError as exc:
-        raise TlsError(f"{certificate} with key {key}: cannot be read: {exc.strerror}") from exc
+        raise TlsError(f"{certificate} with key {key}: cannot be read: {exc.strerror}", setting="key") from exc
     return context
 
 
-def _look_for(marker: bytes, path: Path, what: str) -> None:
+def _look_for(marker: bytes, path: Path, setting: Literal["certificate", "key"]) -> None:
+    what = "private key" if setting == "key" else setting
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        raise TlsError(f"{path}: there is no such file; expected a {what} in PEM form") from None
+        raise TlsError(f"{path}: there is no such file; expected a {what} in PEM form", setting=setting) from None
     except PermissionError:
-        raise TlsError(f"{path}: this user may not read it; give it read permission, or use a credential") from None
+        text = f"{path}: this user may not read it; give it read permission, or use a credential"
+        raise TlsError(text, setting=setting) from None
     except OSError as exc:
-        raise TlsError(f"{path}: cannot be read: {exc.strerror}; expected a {what} in PEM form") from exc
+        text = f"{path}: cannot be read: {exc.strerror}; expected a {what} in PEM form"
+        raise TlsError(text, setting=setting) from exc
     if marker not in content:
-        raise TlsError(f"{path}: holds no {what} in PEM form")
+        raise TlsError(f"{path}: holds no {what} in PEM form", setting=setting)

@@ -4,26 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import trio
 from attrs import define, field
 
+from bridge.api import RepeatedEvent
 from bridge.spool.writer import Writer
-
-
-@define(eq=False)
-class Bell:
-    """Wakes whoever waits, once."""
-
-    _rung: trio.Event = field(factory=trio.Event)
-
-    def ring(self) -> None:
-        """Wake all."""
-        self._rung.set()
-        self._rung = trio.Event()
-
-    async def wait(self) -> None:
-        """Wait for the next ring."""
-        await self._rung.wait()
 
 
 @define(eq=False)
@@ -32,7 +16,7 @@ class Notices:
 
     _writer: Writer
     _report: Callable[..., None]
-    bells: set[Bell] = field(factory=set)
+    waiting: set[RepeatedEvent] = field(factory=set)
     """One for each subscription."""
     _heads: list[int] | None = None
     _reported: str | None = None
@@ -41,12 +25,12 @@ class Notices:
         """Look at what changed. Runs in the loop before those who asked the writer go on."""
         if self._heads is not self._writer.memory.heads:
             self._heads = self._writer.memory.heads
-            self.ring()
+            self.wake()
         if self._reported != self._writer.refusal:
             self._reported = self._writer.refusal
             self._report(self._reported or "stores events", problem=self._reported is not None)
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         """Let every subscription look again."""
-        for bell in self.bells:
-            bell.ring()
+        for each in self.waiting:
+            each.set()

@@ -82,12 +82,12 @@ class SqliteSpool:
         positions = await self._read(partial(read_positions, sink=sink))
         subscription = SqliteSubscription(ways, sink, batch, wanted, positions)
         self._subscribed.append(sink)
-        self._notices.bells.add(subscription.bell)
+        self._notices.waiting.add(subscription.news)
         try:
             yield subscription
         finally:
             self._subscribed.remove(sink)
-            self._notices.bells.discard(subscription.bell)
+            self._notices.waiting.discard(subscription.news)
 
     def state(self, instance: str) -> InstanceState:
         """Give the durable memory of an instance."""
@@ -170,7 +170,7 @@ async def open_sqlite(
                     writing,
                     reader,
                     reading,
-                    notices.ring,
+                    notices.wake,
                     context.now,
                     settings.dedup_window,
                     frozenset(context.sinks),

@@ -19,14 +19,13 @@ from functools import partial
 import trio
 from attrs import define, field, frozen
 
-from bridge.api import DeadLetter, Refused, Stale, Stored
-from bridge.spool.notices import Bell
+from bridge.api import DeadLetter, Refused, RepeatedEvent, Stale, Stored
 from bridge.spool.operations import Settlement, position_of
 from bridge.spool.reading import NotOpen, Question, Stretch, Wish, read
 from bridge.spool.thread import DatabaseThread
 from bridge.spool.transaction import Memory
 
-AGAIN = 1.0  # seconds; what keeps a lane from being read or written is looked at again, should nobody ring
+AGAIN = 1.0  # seconds; what keeps a lane from being read or written is looked at again, should nobody tell
 
 
 @frozen
@@ -53,7 +52,7 @@ class SqliteSubscription:
     sources: frozenset[str] | None
     _positions: dict[int, int]
     """By lane: where the cursor was when it was seen last; a lane that is not in it is looked at."""
-    bell: Bell = field(factory=Bell)
+    news: RepeatedEvent = field(factory=RepeatedEvent)
     """Rung when there may be something to lend that was not there before."""
     _in_hand: set[int] = field(factory=set)
     _resting: dict[int, float] = field(factory=dict)
@@ -67,7 +66,7 @@ class SqliteSubscription:
             lane = self._next_lane()
             if lane is None:
                 with trio.move_on_at(min(self._resting.values(), default=math.inf)):
-                    await self.bell.wait()
+                    await self.news.wait()
                     waited = True
                 continue
             if waited and linger:
@@ -93,7 +92,7 @@ class SqliteSubscription:
 
     async def _trouble_over(self) -> None:
         with trio.move_on_after(AGAIN):
-            await self.bell.wait()
+            await self.news.wait()
 
     def release(self, lane: int, position: int, rest: float = 0.0) -> None:
         """Let a lane be lent again, after so many seconds."""
@@ -101,7 +100,7 @@ class SqliteSubscription:
         self._positions[lane] = position
         if rest:
             self._resting[lane] = trio.current_time() + rest
-        self.bell.ring()
+        self.news.set()
 
     async def settle(self, settlement: Settlement) -> None:
         """Move the cursor."""

@@ -5,24 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 
-import trio
 from attrs import define, field, frozen
 
-
-@define
-class Bell:
-    """Wakes everybody who waits, any number of times."""
-
-    _rung: trio.Event = field(factory=trio.Event)
-
-    def ring(self) -> None:
-        """Wake those who wait now."""
-        self._rung.set()
-        self._rung = trio.Event()
-
-    async def wait(self) -> None:
-        """Wait for the next ring."""
-        await self._rung.wait()
+from bridge.api import RepeatedEvent
 
 
 @frozen
@@ -69,7 +54,7 @@ class Books:
     """Their queries, as sent; empty ones too, so that both lists go together."""
     bodies: list[bytes] = field(factory=list)
     """Bodies of the REST calls that had one."""
-    _bell: Bell = field(factory=Bell)
+    _news: RepeatedEvent = field(factory=RepeatedEvent)
 
     @property
     def unacked(self) -> set[int]:
@@ -91,9 +76,9 @@ class Books:
 
     def changed(self) -> None:
         """Wake those who wait in :meth:`until`."""
-        self._bell.ring()
+        self._news.set()
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until a condition on the books holds."""
         while not condition():
-            await self._bell.wait()
+            await self._news.wait()

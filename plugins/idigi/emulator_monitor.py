@@ -20,7 +20,8 @@ from typing import Any, Literal, TypeAlias
 import trio
 from attrs import define, evolve, field, frozen
 
-from bridge_plugins.idigi.emulator_books import Bell, Books
+from bridge.api import RepeatedEvent
+from bridge_plugins.idigi.emulator_books import Books
 from bridge_plugins.idigi.emulator_faults import Faults
 from bridge_plugins.idigi.emulator_modes import Modes
 from bridge_plugins.idigi.emulator_topics import CUSTOMER, topics_of
@@ -66,12 +67,12 @@ class Attachment:
     """Of this session; may be replaced while it runs."""
     end: Callable[[End], None]
     queue: deque[Waiting] = field(factory=deque)
-    arrived: Bell = field(factory=Bell)
+    arrived: RepeatedEvent = field(factory=RepeatedEvent)
 
     def put(self, event: Waiting) -> None:
         """Take an event that happened."""
         self.queue.append(event)
-        self.arrived.ring()
+        self.arrived.set()
 
     def ready(self) -> bool:
         """Tell whether a block can go without waiting for more: a replay, or a full one."""
@@ -115,7 +116,7 @@ class Monitor:
     attachments: list[Attachment] = field(factory=list)
     _block_ids: BlockIds | None = None
     _deleted: bool = False
-    _detached: Bell = field(factory=Bell)
+    _detached: RepeatedEvent = field(factory=RepeatedEvent)
 
     @property
     def topics(self) -> list[str]:
@@ -215,7 +216,7 @@ class Monitor:
                 self._trim_record()
             else:
                 self._clear_record()
-        self._detached.ring()
+        self._detached.set()
 
     async def cut_off(self) -> None:
         """End every session, and wait until they are over."""

@@ -13,8 +13,8 @@ from __future__ import annotations
 import trio
 from attrs import define, field
 
+from bridge.api import RepeatedEvent
 from bridge_plugins.idigi.emulator_account import Account
-from bridge_plugins.idigi.emulator_books import Bell
 from bridge_plugins.idigi.emulator_faults import BlockFault, Faults
 from bridge_plugins.idigi.emulator_frames import (
     KEEP_ALIVES,
@@ -67,7 +67,7 @@ class Session:
     _muted: bool = False
     _under_way: list[_Sent] = field(factory=list)
     """In the order of sending. A block that went out twice is in it twice."""
-    _bell: Bell = field(factory=Bell)
+    _news: RepeatedEvent = field(factory=RepeatedEvent)
     """Rings when a block went out or an ack came."""
     _last_frame: float = field(factory=trio.current_time)
     _pen: trio.Lock = field(factory=trio.Lock)
@@ -141,7 +141,7 @@ class Session:
 
     async def _until_window(self) -> None:
         while not self._window_open():
-            await self._bell.wait()
+            await self._news.wait()
 
     def _drop(self) -> None:
         self.faults.drop = None
@@ -186,7 +186,7 @@ class Session:
         self.account.books.note_sent((event.id for event in block), replayed=block[0].replayed)
         self.monitor.last["monLastSent"] = self.account.stamp()
         self.monitor.last["monLastSentUuid"] = self.account.uuid()
-        self._bell.ring()
+        self._news.set()
         return written
 
     def _keep_alive_frame(self, document: BlockFault = "keep-alive") -> bytes:
@@ -195,7 +195,7 @@ class Session:
         self._under_way.append(_Sent(block_id, [], written, trio.current_time()))
         self.account.books.blocks += 1
         self.account.books.keep_alives += 1
-        self._bell.ring()
+        self._news.set()
         return written
 
     async def _read_acks(self) -> None:
@@ -215,7 +215,7 @@ class Session:
                 self._under_way.remove(sent)
                 sent.acked = True
                 books.acked.update(event.id for event in sent.events)
-            self._bell.ring()
+            self._news.set()
             books.changed()
             if self.faults.drop == "after-ack":
                 self._drop()
@@ -226,7 +226,7 @@ class Session:
         while True:
             oldest = min((sent for sent in self._under_way if not sent.acked), key=lambda sent: sent.at, default=None)
             if oldest is None:
-                await self._bell.wait()
+                await self._news.wait()
             elif trio.current_time() < oldest.at + modes.unacked_after:
                 await trio.sleep_until(oldest.at + modes.unacked_after)
             elif modes.unacked == "close":

@@ -19,7 +19,8 @@ def references(credentials):
             "HOST": "store.example",
             "EMPTY": "",
             "NESTED": "${env:HOST} $$",
-        }
+        },
+        instance="office",
     )
 
 
@@ -81,7 +82,8 @@ CREDENTIAL = "expected ${credential:NAME}, where NAME has letters, digits, '.', 
         ("${credential:a b}", CREDENTIAL),
         (
             "${credential:nope}",
-            "there is no credential 'nope'; name it in LoadCredential= of the unit, or use ${file:...}",
+            "there is no credential 'nope'; put it there with: "
+            "sudo install -D -m 0600 /dev/stdin /etc/bridge/credentials/office/nope; then restart the bridge",
         ),
         ("${credential:binary}", "the credential 'binary' cannot be read: it is not UTF-8 text"),
         ("${credential:folder}", "the credential 'folder' cannot be read: it is not an ordinary file"),
@@ -115,8 +117,61 @@ def test_a_secret_file_has_a_largest_size(tmp_path):
 
 
 def test_without_a_folder_of_credentials_the_daemon_refuses():
-    with pytest.raises(BadReference, match=r"no credential 'a', because \$CREDENTIALS_DIRECTORY is not set"):
-        References.from_environment({}).expand("${credential:a}")
+    with pytest.raises(BadReference) as caught:
+        References.from_environment({}, instance="office").expand("${credential:a}")
+    assert str(caught.value) == (
+        "there is no credential 'a', because $CREDENTIALS_DIRECTORY is not set: bridge@office.service sets it; put it "
+        "there with: sudo install -D -m 0600 /dev/stdin /etc/bridge/credentials/office/a; "
+        "a bridge started by hand can use ${file:/PATH}"
+    )
+
+
+@pytest.mark.parametrize("name", ["nope", "bridge.office.nope", "bridge.office_nope"])
+def test_a_credential_is_found_under_the_names_of_the_unit(name, credentials, references):
+    (credentials / name).write_text("found\n")
+    assert references.expand("${credential:nope}").text == "found"
+
+
+def test_a_credential_of_another_instance_is_not_found(credentials, references):
+    (credentials / "bridge.cellar.nope").write_text("found\n")
+    with pytest.raises(BadReference, match="there is no credential 'nope'"):
+        references.expand("${credential:nope}")
+
+
+def test_a_credential_without_a_prefix_is_found_first(credentials, references):
+    (credentials / "bridge.office.store.token").write_text("other\n")
+    assert references.expand("${credential:store.token}").text == "t0ken-from-systemd"
+
+
+def test_in_a_path_a_credential_is_the_path_of_its_file(credentials, references):
+    (credentials / "bridge.office_key").write_text("PRIVATE")
+    expanded = references.expand_path("${credential:key}")
+    assert expanded.text == str(credentials / "bridge.office_key")
+    assert [reference.content for reference in expanded.references] == [None]
+
+
+def test_in_a_path_a_variable_is_a_part_of_it(references):
+    assert references.expand_path("/srv/${env:HOST}/a$$b").text == "/srv/store.example/a$b"
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("${file:/run/key}", "expected the path itself, not what is in the file; write /run/key instead of "),
+        ("/run/${credential:key}", "expected nothing beside ${credential:NAME}, which is a whole path here"),
+        ("${credential:store.token}.pem", "expected nothing beside ${credential:NAME}"),
+        ("${credential:nope}", "there is no credential 'nope'; put it there with: "),
+        ("${vault:x}", FORMS),
+    ],
+)
+def test_a_path_that_is_not_understood_is_refused(text, why, references):
+    with pytest.raises(BadReference) as caught:
+        references.expand_path(text)
+    assert why in str(caught.value)
+
+
+def test_a_path_that_cannot_be_known_is_not_checked():
+    assert References({}, None, checking=True).expand_path("${credential:key}").unchecked == ("key",)
 
 
 def test_without_a_folder_of_credentials_a_check_only_says_so():

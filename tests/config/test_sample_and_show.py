@@ -117,7 +117,7 @@ def test_what_is_in_effect_is_shown_with_where_it_came_from(load_text, credentia
     assert "[bridge]  # default\nstate =  # default\n" in shown
     assert "[spool]  # default\nplugin = sqlite  # default\nmax_size = 10GiB  # default\n" in shown
     assert "[source:poll]  # office.ini:1\nplugin = poll  # default\nenabled = yes  # default\n" in shown
-    assert "\nurl = https://poll.example  # office.ini:2, from environment variable HOST\n" in shown
+    assert "\nurl = ********  # office.ini:2, from environment variable HOST\n" in shown
     assert "\npassword = ********  # office.ini:3\n" in shown
     assert "\ntoken = ********  # office.ini:5, from credential store.token\n" in shown
     assert "\ntimeout = 10s  # office.d/20-local.ini:4, instead of office.ini:6\n" in shown
@@ -125,6 +125,17 @@ def test_what_is_in_effect_is_shown_with_where_it_came_from(load_text, credentia
     assert "\nbatch = 500  # default\n" in shown
     assert "\nuser = $$  # office.ini:7\n" in shown
     assert shown.endswith("\n\n[sink:store:devices]  # office.ini:8\nurn:x = 1  # office.ini:9\n")
+
+
+def test_a_path_from_a_credential_is_shown(load_text, credentials):
+    text = "[source:poll]\nurl = http://a\n[sink:store]\ntoken = s3cret\nca_file = ${credential:store.token}"
+    shown = show_config(load_text(text, environ={"CREDENTIALS_DIRECTORY": str(credentials)}))
+    assert f"\nca_file = {credentials}/store.token  # office.ini:5, from credential store.token\n" in shown
+
+
+def test_a_default_beside_a_variable_is_shown(load_text):
+    text = "[source:poll]\nurl = ${env:NONE:-http://a}\n[sink:store]\ntoken = s3cret"
+    assert "\nurl = http://a  # office.ini:2, from environment variable NONE\n" in show_config(load_text(text))
 
 
 def test_disabled_sections_are_shown(load_text):

@@ -52,6 +52,8 @@ def output(load_text, tmp_path):
         "[sink:store]\ntoken = x\nurl = https:/user:SECRET@store.example",
         "[sink:store]\ntoken = x\nurl = https://user:SECRET@${env:TOKEN}",
         "[sink:store]\ntoken = x\nuser = FILE",
+        "[sink:store]\ntoken = x\nuser = ${env:TOKEN}",
+        "[sink:store]\ntoken = x\nca_file = FILE",
         "[sink:store]\ntoken = x\nuser = postgresql://user:SECRET@host",
         "[sink:store]\ntoken = x\n[sink:store:devices]\nurn:x = FILE",
         "[sink:store]\ntoken = x\n[sink:store:sizes]\nurn:x = FILE",
@@ -98,7 +100,8 @@ def test_a_secret_in_a_file_that_others_may_read_is_a_warning_with_the_credentia
     loaded = load_text(f"{GOOD}{SECRET}", mode=0o644)
     assert warnings(loaded) == [
         "warning: office.ini:4: [sink:store] token: a secret in a file that others may read; write "
-        "${credential:bridge.office.sink.store.token} instead, or make the file root:bridge with mode 0640"
+        "${credential:sink.store.token} instead and put it there with: sudo install -D -m 0600 /dev/stdin "
+        "/etc/bridge/credentials/office/sink.store.token; or make the file root:bridge with mode 0640"
     ]
     assert loaded.config is not None
 

@@ -27,6 +27,12 @@ def test_only_problems_are_listed_as_problems(now):
     assert not board.problems
 
 
+def test_what_must_not_be_shown_is_taken_out_before_it_is_cut(caplog, now):
+    board = Board(now, lambda text: text.replace("hunter2", "****"))
+    board.report("sink:a")("x" * 995 + "hunter2", problem=True)
+    assert "hunt" not in caplog.text + board.states["sink:a"].text
+
+
 def test_what_a_vendor_answers_cannot_forge_a_line_of_the_log(caplog, now):
     Board(now).report("sink:a")("refused: no\n12:00:00 I bridge: all is well \x1b[2J \ud800", problem=True)
     (message,) = [record.getMessage() for record in caplog.records]
