@@ -5,18 +5,18 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 ARGS ?=
 
-.PHONY: demo test test-fast lint floors floors-ready bench clean
+.PHONY: demo test test-fast lint floors floors-ready bench systemd-test clean
 
 demo: $(VENV)/ready
 	$(BIN)/bridged demo $(ARGS)
 
 # The slow ones run real processes and clouds against the clock: without the tracing of coverage.
 test: $(VENV)/ready
-	$(BIN)/pytest -m "not slow" --cov --cov-report=term $(ARGS)
+	$(BIN)/pytest -m "not slow and not systemd" --cov --cov-report=term $(ARGS)
 	$(BIN)/pytest -m slow $(ARGS)
 
 test-fast: $(VENV)/ready
-	$(BIN)/pytest -m "not slow" $(ARGS)
+	$(BIN)/pytest -m "not slow and not systemd" $(ARGS)
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .
@@ -36,6 +36,10 @@ floors-ready:
 bench: $(VENV)/ready
 	$(BIN)/pip install --quiet --editable '.[bench]'
 	$(BIN)/python -m tests.bench $(ARGS)
+
+# Boots Debian 12 and 13 beside what runs here: as root; some minutes for the first time. Keeps its systems in .systemd.
+systemd-test: $(VENV)/ready
+	$(BIN)/pytest -m systemd tests/systemd $(ARGS)
 
 $(VENV)/ready: setup.cfg setup.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

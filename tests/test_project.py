@@ -64,7 +64,7 @@ def test_the_configuration_in_the_readme_is_good(tmp_path: Path):
 
 def test_the_readme_names_only_commands_targets_and_files_that_exist():
     makefile = (ROOT / "Makefile").read_text("utf-8")
-    for target in set(re.findall(r"\bmake ([a-z]+)", README)) - {"of"}:
+    for target in set(re.findall(r"\bmake ([a-z-]+)", README)) - {"of"}:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
     for words in set(re.findall(r"\bbridged ((?:disruptive|idigi|wattsense|databoom) [a-z]+|[a-z-]+)", README)) - {
         "NAME"

@@ -6,6 +6,7 @@ if the files are still the same at the next look.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -14,6 +15,8 @@ from attrs import define
 
 from bridge.api import RepeatedEvent, Report
 from bridge.http.tls import Stamp, TlsContext, TlsError, Validity
+
+log = logging.getLogger(__name__)
 
 LOOK_EVERY = 10.0  # seconds
 TOLD_BEFORE = timedelta(days=21)  # a renewal is tried 30 days before the end, so this one has failed for nine days
@@ -80,3 +83,4 @@ class _Watch:
             self._unfit = seen
         else:
             self.failure = self._unfit = None
+            log.info("%s: read again, in use for new connections", self.tls.certificate)

@@ -101,7 +101,11 @@ def _build(certificate: Path, key: Path) -> ssl.SSLContext:
             raise TlsError(
                 f"{key}: the private key does not belong to the first certificate in {certificate}", setting="key"
             ) from None
-        what = (exc.reason or str(exc)).replace("_", " ").lower()
+        if exc.reason is None:  # OpenSSL has no word for a file that is damaged between its first and last line
+            raise TlsError(
+                f"{certificate} with key {key}: one of them is damaged; expected both in PEM form", setting="key"
+            ) from exc
+        what = exc.reason.replace("_", " ").lower()
         raise TlsError(f"{certificate} with key {key}: OpenSSL cannot use them: {what}", setting="certificate") from exc
     except OSError as exc:
         raise TlsError(f"{certificate} with key {key}: cannot be read: {exc.strerror}", setting="key") from exc
