@@ -164,6 +164,12 @@ async def open_world(
         yield World(daemon, cloud, connector)
 
 
+@pytest.mark.fact(
+    "Each fault of a push is answered as the answer table says, in every scheme, and the event arrives once"
+)
+@pytest.mark.fact(
+    "In either a scheme whose header is present and whose key is known must be right too",
+)
 @pytest.mark.parametrize(("push", "scheme", "hears"), CELLS)
 async def test_a_faulty_push_is_answered_as_it_must_be_and_what_it_brings_arrives_once(
     tmp_path: Path, mock_clock: MockClock, push: Push, scheme: str, hears: str
@@ -212,6 +218,7 @@ def assert_kept(daemon: Daemon, push: Push) -> None:
     assert {event.kind for event in kept} == {"temperature", push.kept_as or "temperature"}
 
 
+@pytest.mark.fact("Unknown path 404, other method 405 with Allow: POST, body over the cap 413")
 async def test_the_front_end_answers_what_is_no_push_of_dts(tmp_path: Path, mock_clock: MockClock):
     async with open_world(tmp_path, mock_clock, "hmac", PROMPT) as world, world.daemon.running():
         daemon = world.daemon
@@ -226,6 +233,7 @@ async def test_the_front_end_answers_what_is_no_push_of_dts(tmp_path: Path, mock
     world.daemon.proved(0)
 
 
+@pytest.mark.fact("A body that is not complete in time hears 408")
 async def test_a_body_that_never_ends_hears_408(tmp_path: Path, mock_clock: MockClock):
     listener = "request_timeout = 200ms"
     async with open_world(tmp_path, mock_clock, "hmac", PROMPT, listener=listener) as world, world.daemon.running():
@@ -238,6 +246,7 @@ async def test_a_body_that_never_ends_hears_408(tmp_path: Path, mock_clock: Mock
     world.daemon.proved(0)
 
 
+@pytest.mark.fact("A wrong static header is 401 and a problem")
 @pytest.mark.parametrize("headers", [{}, {"X-Bridge-Key": "another"}, {"X-Other": STATIC}])
 async def test_a_push_without_our_custom_header_is_refused_until_the_connector_has_it(
     tmp_path: Path, mock_clock: MockClock, headers: dict[str, str]
@@ -256,6 +265,7 @@ async def test_a_push_without_our_custom_header_is_refused_until_the_connector_h
     daemon.proved(SENSORS)
 
 
+@pytest.mark.fact("Two secrets are good at once")
 async def test_both_secrets_are_good_while_dt_changes_from_one_to_the_other(tmp_path: Path, mock_clock: MockClock):
     settings = "previous_secret = the-secret-before-the-last-change\n"
     async with open_world(tmp_path, mock_clock, "hmac", PROMPT, settings) as world, world.daemon.running():
@@ -268,6 +278,7 @@ async def test_both_secrets_are_good_while_dt_changes_from_one_to_the_other(tmp_
     world.daemon.proved(2 * SENSORS)
 
 
+@pytest.mark.fact("An unknown event type is 200 and kept whole")
 async def test_an_event_of_a_type_that_nobody_knows_is_kept_whole(tmp_path: Path, mock_clock: MockClock):
     async with open_world(tmp_path, mock_clock, "hmac", PROMPT) as world, world.daemon.running():
         world.connector.publish("ofTomorrow", "sensor0", {"novelty": [1, None]})

@@ -194,6 +194,9 @@ KEYS = [
 ]
 
 
+@pytest.mark.fact(
+    "Keys not obtainable and no other scheme verifies: 503, never 401, never accepted",
+)
 @pytest.mark.parametrize(
     ("scheme", "fault", "problem"), [("both", *KEYS[0]), *(("asymmetric", *unobtainable) for unobtainable in KEYS)]
 )
@@ -245,6 +248,7 @@ async def test_a_ca_file_that_is_gone_is_told_and_stops_nothing_that_can_go_on(
     world.proved()
 
 
+@pytest.mark.fact("Keys are cached on disk: a start without DT serves")
 async def test_keys_that_are_remembered_serve_a_bridge_that_starts_while_dt_cannot_be_asked(
     tmp_path: Path, mock_clock: MockClock
 ):
@@ -262,6 +266,7 @@ async def test_keys_that_are_remembered_serve_a_bridge_that_starts_while_dt_cann
     world.proved()
 
 
+@pytest.mark.fact("A rotated key is fetched, at most one fetch a minute")
 async def test_a_new_key_of_dts_is_fetched_within_a_minute(tmp_path: Path, mock_clock: MockClock):
     async with open_world(tmp_path, mock_clock, "scheme = asymmetric", secret=False) as world, world.daemon.running():
         world.publish(10)
@@ -280,6 +285,7 @@ async def test_a_new_key_of_dts_is_fetched_within_a_minute(tmp_path: Path, mock_
     world.proved()
 
 
+@pytest.mark.fact("An unknown kid is looked for at once, and is 401 when DT publishes no such key")
 async def test_a_key_that_dt_never_published_is_refused_once_dt_was_asked(tmp_path: Path, mock_clock: MockClock):
     async with (
         open_world(tmp_path, mock_clock, "scheme = asymmetric", secret=False) as world,
@@ -363,6 +369,9 @@ READS = [
 ]
 
 
+@pytest.mark.fact(
+    "Each status of the REST API has its consequence for a backfill, which ends complete",
+)
 @pytest.mark.parametrize("read", READS, ids=lambda read: read.name)
 async def test_whatever_dt_answers_the_history_is_read_back_in_the_end(
     tmp_path: Path, mock_clock: MockClock, read: Read
@@ -456,6 +465,7 @@ ODDITIES = [
 ]
 
 
+@pytest.mark.fact("History order, bounds, delay and page sizes do not matter")
 @pytest.mark.parametrize("rules", ODDITIES, ids=lambda rules: "-".join(sorted(changed_fields(rules))) or "none")
 async def test_however_dt_keeps_its_record_it_is_read_back(tmp_path: Path, mock_clock: MockClock, rules: Rules):
     async with open_world(tmp_path, mock_clock) as world, world.daemon.running():
@@ -465,6 +475,7 @@ async def test_however_dt_keeps_its_record_it_is_read_back(tmp_path: Path, mock_
     world.proved()
 
 
+@pytest.mark.fact("With Retry-After in both forms makes reading back slow and nothing else")
 @pytest.mark.parametrize("as_date", [False, True])
 async def test_a_rate_that_is_never_lifted_makes_reading_back_slow_and_nothing_else(
     tmp_path: Path, mock_clock: MockClock, as_date: bool
@@ -482,6 +493,7 @@ async def test_a_rate_that_is_never_lifted_makes_reading_back_slow_and_nothing_e
     world.proved()
 
 
+@pytest.mark.fact("Revoked credentials are a problem until they are restored")
 @pytest.mark.parametrize(
     ("revoked", "says"),
     [
@@ -522,6 +534,7 @@ async def recovered(world: World) -> None:
 # Connector
 
 
+@pytest.mark.fact("After SYSTEM_DISABLED enable first, then read history; USER_DISABLED is left so")
 @pytest.mark.parametrize(
     ("status", "reenable", "says"),
     [
@@ -563,6 +576,9 @@ async def test_what_a_disabled_connector_missed_is_read_back_when_it_is_enabled_
     world.proved()
 
 
+@pytest.mark.fact(
+    "Days of refusals end in SYSTEM_DISABLED, and the history gives back what was lost",
+)
 async def test_days_of_refusals_are_a_problem_end_in_a_disabled_connector_and_lose_nothing(
     tmp_path: Path, mock_clock: MockClock, authority: trustme.CA
 ):
@@ -652,6 +668,7 @@ STRICT = Rules(https_only=True, unique_urls=True, show_secrets=False)
 MAKING_RULES = [Rules(), STRICT, Rules(merge_headers=True)]
 
 
+@pytest.mark.fact("A create whose answer is lost makes no second connector")
 @pytest.mark.parametrize(
     ("fault", "rules"), [*((fault, Rules()) for fault in MAKES), *((MAKES[1], rules) for rules in MAKING_RULES[1:])]
 )

@@ -642,6 +642,7 @@ async def test_a_rest_call_that_fails_at_the_start_is_said_and_made_again(
     assert len(world.digi.account.monitors) == 1  # whatever the answer was, it was no empty list
 
 
+@pytest.mark.fact("Whatever REST answers while a session lives has no say in whether events come")
 @pytest.mark.parametrize("name", ["401", "404", "302", "500-html", "429-retry-after", "hang-up", "html-with-200"])
 async def test_a_rest_api_that_fails_later_has_no_say_in_whether_events_come(
     world: World, mock_clock: MockClock, name: str
@@ -733,6 +734,7 @@ async def test_an_account_without_room_for_a_monitor_is_said_until_there_is_room
 # Somebody else at our monitor
 
 
+@pytest.mark.fact("A live monitor that somebody deletes is made anew and its loss is said")
 @pytest.mark.parametrize("status", [200, 400, 404])
 async def test_a_monitor_that_somebody_deletes_is_made_anew_and_the_loss_is_said(
     world: World, mock_clock: MockClock, status: int
@@ -794,6 +796,7 @@ async def test_a_put_by_somebody_else_that_changes_nothing_is_survived(world: Wo
     world.daemon.proved(1)
 
 
+@pytest.mark.fact("A PUT by somebody else on a live monitor is seen at the next session and said until it is undone")
 async def test_a_put_by_somebody_else_is_said_until_it_is_undone_and_events_come_meanwhile(
     world: World, mock_clock: MockClock
 ):
@@ -938,6 +941,7 @@ async def test_a_rest_api_with_the_certificate_of_another_host_is_never_spoken_t
         assert (digi.books.calls, digi.books.logins) == ([], 0)
 
 
+@pytest.mark.fact("A wrong certificate is a problem and the push port hears nothing in clear text")
 @pytest.mark.parametrize("says", [b"\0\2\0\0\0\4\0\xc8\0\1", b"220 ready\r\n", b""])
 async def test_a_push_port_in_clear_text_hears_no_password(world: World, mock_clock: MockClock, says: bytes):
     async with listening(says) as peer:

@@ -132,6 +132,9 @@ CALLS = [
 ]  # fmt: skip
 
 
+@pytest.mark.fact(
+    "Whatever the cloud does wrong, each acknowledged value is stored and delivered once, and none is invented"
+)
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: call.name)
 async def test_a_call_that_goes_wrong_harms_no_value(
     daemon: Daemon, mock_clock: MockClock, caplog: pytest.LogCaptureFixture, call: Call
@@ -174,6 +177,10 @@ PRESETS = {
 }  # fmt: skip
 
 
+@pytest.mark.fact(
+    "Each preset refuses what is unsigned, signed with another secret, tampered, stale or from "
+    "the future, as far as its convention can tell"
+)
 @pytest.mark.parametrize(
     ("preset", "attack", "status"),
     [
@@ -253,6 +260,9 @@ CALLERS = [
 ]  # fmt: skip
 
 
+@pytest.mark.fact(
+    "Revoked credentials are shown as a problem, and are none any more when they are restored",
+)
 @pytest.mark.parametrize("caller", CALLERS, ids=lambda caller: caller.name)
 async def test_revoked_credentials_are_a_problem_until_they_are_restored(
     daemon: Daemon, mock_clock: MockClock, caplog: pytest.LogCaptureFixture, caller: Caller
@@ -275,6 +285,7 @@ async def test_revoked_credentials_are_a_problem_until_they_are_restored(
     site.proved()
 
 
+@pytest.mark.fact("Several secrets and callers are good at one time, by the running bridge")
 async def test_while_the_secret_is_changed_both_are_good(
     daemon: Daemon, mock_clock: MockClock, caplog: pytest.LogCaptureFixture
 ):
@@ -356,6 +367,7 @@ ASKED = [
 ]  # fmt: skip
 
 
+@pytest.mark.fact("The answer table: 200 400 404 405 413 415 for each kind of request")
 @pytest.mark.parametrize("asked", ASKED, ids=lambda asked: asked.name)
 async def test_a_request_of_a_known_sender_is_answered_by_the_table(
     daemon: Daemon, mock_clock: MockClock, caplog: pytest.LogCaptureFixture, asked: Asked
@@ -415,6 +427,9 @@ PIECES = [
 ]
 
 
+@pytest.mark.fact(
+    "A connection that is cut, half-closed or half-open costs no value; too slow is 408",
+)
 @pytest.mark.parametrize("piece", PIECES, ids=lambda piece: piece.name)
 async def test_a_connection_that_ends_anyhow_costs_no_value(
     daemon: Daemon, mock_clock: MockClock, caplog: pytest.LogCaptureFixture, piece: Piece
@@ -493,6 +508,9 @@ def shaky(tmp_path: Path, mock_clock: MockClock):
         yield ShakyDaemon(tmp_path, mock_clock, layer=layer)
 
 
+@pytest.mark.fact(
+    "With Retry-After while nothing can be stored; what nobody sends again is read back",
+)
 async def test_a_refused_value_that_nobody_sends_again_is_read_back(
     shaky: ShakyDaemon, mock_clock: MockClock, caplog: pytest.LogCaptureFixture
 ):

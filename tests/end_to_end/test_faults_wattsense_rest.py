@@ -164,6 +164,9 @@ ANSWERED = [
 ]  # fmt: skip
 
 
+@pytest.mark.fact(
+    "REST: every status, slow, cut, half and wrong answers delay a backfill and lose nothing",
+)
 @pytest.mark.parametrize("hit", ["list", "page"])
 @pytest.mark.parametrize("row", ANSWERED, ids=lambda row: f"{row.trouble}-{row.also}".rstrip("-"))
 async def test_an_answer_that_is_none_delays_what_is_read_back_and_loses_nothing(
@@ -261,6 +264,7 @@ APIS = [
 ]
 
 
+@pytest.mark.fact("REST: links, orders, empty answers, limits, credentials, clock skew: read, or said to need a person")
 @pytest.mark.parametrize("api", APIS, ids=lambda api: api.name)
 async def test_an_api_that_is_otherwise_is_read_or_said_to_need_a_person(
     daemon: Daemon, mock_clock: MockClock, caplog: pytest.LogCaptureFixture, api: Api

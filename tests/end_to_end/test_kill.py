@@ -60,6 +60,7 @@ def occurrence(oracle: Oracle, device: str) -> Occurrence:
     return Occurrence(f"DataPoint/{stream}", "DataPoint", entity, "INSERTION")
 
 
+@pytest.mark.fact("Mistake 1: removing from the queue before the 2xx", vendor="databoom")
 @pytest.mark.slow
 async def test_killed_again_and_again_the_bridge_loses_nothing_it_acknowledged(
     site: Site, request: pytest.FixtureRequest

@@ -1,9 +1,12 @@
+"""Delivery to one sink: order, batches, retries, pauses, dead letters."""
+
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from datetime import datetime
 
+import pytest
 import trio
 from attrs import define, evolve, field
 
@@ -106,6 +109,7 @@ def of_device(keys: list[str], device: str) -> list[int]:
     return [int(key.split("-")[1]) for key in keys if key.startswith(f"{device}-")]
 
 
+@pytest.mark.fact("FIFO per signal", vendor="databoom")
 async def test_everything_is_delivered_in_order_per_device(autojump_clock):
     async with open_memory_spool() as spool:
         sink = FakeSink(seconds=0.1)
@@ -155,6 +159,7 @@ async def test_an_outage_loses_nothing_and_says_so_once(autojump_clock):
         assert report.texts[-1] == "delivers again"
 
 
+@pytest.mark.fact("And 403 pause the sink and keep the queue", vendor="databoom")
 async def test_a_refused_token_pauses_the_sink_and_drops_nothing(autojump_clock):
     async with open_memory_spool() as spool:
         attempts: list[float] = []

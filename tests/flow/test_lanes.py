@@ -1,3 +1,5 @@
+"""One lane of a sink: what a verdict does to the events of a request."""
+
 from __future__ import annotations
 
 import math
@@ -126,6 +128,10 @@ def test_a_retried_request_holds_the_same_events_again(size: int):
     assert seen == [(list(range(1, size + 1)), n) for n in (1, 2, 3, 4)]
 
 
+@pytest.mark.fact(
+    "If every single point is refused the sink pauses instead of dead-lettering the queue",
+    vendor="databoom",
+)
 def test_refusals_of_everything_pause_the_sink_and_condemn_nothing():
     desk = Desk(make_stored(["d"] * 100), limit=20)
     desk.run(refuse(range(1, 101)), most=500)
@@ -144,6 +150,7 @@ def test_many_bad_events_among_good_ones_become_dead_letters_without_a_pause():
     assert {index + 1 for index in desk.dead} == poison
 
 
+@pytest.mark.fact("A blocked device does not block the others", vendor="databoom")
 def test_a_device_that_must_wait_does_not_hold_up_the_others():
     desk = Desk(make_stored(["a", "b", "a", "c"]), one_device=True)
 

@@ -1,5 +1,8 @@
+"""Pauses between attempts, and the breaker that all attempts of a sink share."""
+
 from __future__ import annotations
 
+import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +15,7 @@ def test_a_pause_is_never_longer_than_the_cap(failures: int, luck: float):
     assert 0 <= backoff(failures, 1.0, 300.0, lambda: luck) <= 300.0
 
 
+@pytest.mark.fact("Back-off doubles to a cap, with full jitter", vendor="databoom")
 def test_the_ceiling_doubles_with_each_failure():
     assert [backoff(n, 1.0, 300.0, lambda: 1.0) for n in (1, 2, 3, 4)] == [1, 2, 4, 8]
 
@@ -63,6 +67,7 @@ async def test_during_a_day_of_outage_probes_are_never_closer_than_the_backoff_a
     assert 86_400 / 60 <= probes <= 86_400 / 60 + 10
 
 
+@pytest.mark.fact("Mistake 9: ignoring Retry-After", vendor="databoom")
 async def test_retry_after_closes_the_gate_for_everybody_at_once(autojump_clock):
     breaker = make_breaker()
     breaker.failed(after=30.0)
@@ -79,6 +84,7 @@ async def test_a_retry_after_of_a_week_is_capped(autojump_clock):
     assert trio.current_time() - began == LONGEST_RETRY_AFTER
 
 
+@pytest.mark.fact("A paused sink is probed at the slowest pace", vendor="databoom")
 async def test_a_paused_sink_is_probed_at_its_own_slow_pace(autojump_clock):
     breaker = make_breaker()
     breaker.paused()

@@ -80,6 +80,7 @@ def test_a_redirect_says_where_it_leads():
     assert "https://elsewhere.example/push/" in verdict.why
 
 
+@pytest.mark.fact("Success is any 2xx with ALL_INFO_PROCESSED or a blank body")
 @pytest.mark.parametrize("body", [DONE, b"", b"  \n"])
 def test_the_documented_body_and_a_blank_one_are_ordinary(body):
     assert classify(200, {}, body, now=NOW, strict_body=True) == Accepted()
@@ -96,6 +97,7 @@ def test_a_strict_sink_tries_again_after_an_unusual_body():
     assert isinstance(classify(200, {}, b"<html>", now=NOW, strict_body=True), Retry)
 
 
+@pytest.mark.fact("Retry-After in seconds or as HTTP date, capped at an hour")
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [
@@ -159,6 +161,7 @@ def test_an_excerpt_is_one_short_printable_line(body):
     assert len(line) <= 203
 
 
+@pytest.mark.fact("Error bodies are repeated shortened and without control characters")
 def test_an_excerpt_is_the_message_without_control_characters():
     assert excerpt(b'{"message":"bad\\u001b[31m value\\r\\nforged: line"}') == "bad [31m value forged: line"
 
@@ -176,6 +179,7 @@ def test_a_certificate_that_cannot_be_trusted_waits_for_a_person():
     assert "self-signed certificate" in verdict.why
 
 
+@pytest.mark.fact("Connect error, TLS error, time-out and cut answer are tried again")
 @pytest.mark.parametrize(
     ("error", "said"),
     [

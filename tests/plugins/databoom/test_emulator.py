@@ -35,6 +35,7 @@ def pushed(value=1, name="t", date=DATE, meta=META, device="d"):
     return {"device": device, "date": date, "signals": [entry]}
 
 
+@pytest.mark.fact("Stand-in: success body exactly as documented, with and without slash")
 @pytest.mark.parametrize("slash", ["", "/"])
 async def test_a_push_is_answered_as_documented(slash):
     async with asking() as (emulator, client):
@@ -43,6 +44,9 @@ async def test_a_push_is_answered_as_documented(slash):
         assert emulator.cloud.points("d", "t") == [(TIME, 1)]
 
 
+@pytest.mark.fact(
+    "A signal sent for the first time without meta is INIT: acknowledged, not recorded",
+)
 async def test_values_of_a_signal_that_is_not_validated_are_acknowledged_and_lost():
     async with asking() as (emulator, client):
         assert (await client.post(emulator.url, json=pushed(meta=None))).status_code == 200
@@ -52,6 +56,7 @@ async def test_values_of_a_signal_that_is_not_validated_are_acknowledged_and_los
         assert emulator.cloud.points("d", "t") == [(TIME, 2)]
 
 
+@pytest.mark.fact("Meta is used only when the signal is created")
 async def test_meta_on_a_later_push_does_not_validate():
     async with asking() as (emulator, client):
         await client.post(emulator.url, json=pushed(meta=None))
@@ -59,12 +64,14 @@ async def test_meta_on_a_later_push_does_not_validate():
         assert emulator.cloud.points("d", "t") == []
 
 
+@pytest.mark.fact("Stand-in: the validation trap can be switched off")
 async def test_the_trap_can_be_switched_off():
     async with asking(rules=Rules(validation_trap=False)) as (emulator, client):
         await client.post(emulator.url, json=pushed(meta=None))
         assert emulator.cloud.points("d", "t") == [(TIME, 1)]
 
 
+@pytest.mark.fact("A push in history form stores each value with its own date")
 async def test_a_history_push_brings_dated_values():
     async with asking() as (emulator, client):
         await client.post(emulator.url, json=pushed(0))
@@ -74,12 +81,16 @@ async def test_a_history_push_brings_dated_values():
         assert emulator.cloud.points("d", "t") == [(TIME, 0), (TIME + minute, 1), (TIME + 2 * minute, 2)]
 
 
+@pytest.mark.fact(
+    "The date is optional, without it the time of reception counts: the sink always sends it",
+)
 async def test_a_push_without_date_has_the_time_of_reception():
     async with asking(now=lambda: TIME) as (emulator, client):
         await client.post(emulator.url, json={"device": "d", "signals": [{"name": "t", "value": "7.5", "meta": META}]})
         assert emulator.cloud.points("d", "t") == [(TIME, 7.5)]
 
 
+@pytest.mark.fact("A 2xx covers the whole request; a refusal likewise")
 @pytest.mark.parametrize(
     "document",
     [
@@ -110,6 +121,7 @@ async def test_bytes_that_are_no_json_are_refused():
         assert (await client.post(emulator.url, content=b'{"device":NaN')).status_code == 400
 
 
+@pytest.mark.fact("Stand-in: 401 for an unknown token, 403 for a missing scope")
 async def test_an_unknown_token_hears_401_and_a_missing_scope_403():
     async with asking(scopes=("Read",)) as (emulator, client):
         assert (await client.post(emulator.url, json=pushed())).status_code == 403
@@ -117,6 +129,7 @@ async def test_an_unknown_token_hears_401_and_a_missing_scope_403():
         assert (await client.post(emulator.url, headers={"Authorization": "Basic good"})).status_code == 401
 
 
+@pytest.mark.fact("Stand-in: a token revoked and restored")
 async def test_a_revoked_token_hears_401_until_it_is_restored():
     async with asking() as (emulator, client):
         emulator.revoke("good")
@@ -125,6 +138,9 @@ async def test_a_revoked_token_hears_401_until_it_is_restored():
         assert (await client.post(emulator.url, json=pushed())).status_code == 200
 
 
+@pytest.mark.fact(
+    "An unknown device token is 404, 400 or created (unknown): selectable in the stand-in",
+)
 @pytest.mark.parametrize("status", [404, 400])
 async def test_an_unknown_device_can_be_refused(status):
     async with asking(rules=Rules(unknown_device=status)) as (emulator, client):
@@ -133,6 +149,9 @@ async def test_an_unknown_device_can_be_refused(status):
         assert (await client.post(emulator.url, json=pushed())).status_code == 200
 
 
+@pytest.mark.fact(
+    "A duplicate overwrites or makes a second row (unknown): selectable in the stand-in",
+)
 @pytest.mark.parametrize(("policy", "values"), [("overwrite", [3, 2]), ("second row", [1, 2, 3])])
 async def test_a_second_value_at_one_time_follows_the_policy(policy, values):
     async with asking(rules=Rules(duplicates=policy)) as (emulator, client):
@@ -148,6 +167,8 @@ async def test_too_large_and_too_many_are_refused():
         assert (await client.post(emulator.url, json=two)).status_code == 400
 
 
+@pytest.mark.fact("GET /v1/signals/ is paged: data, pages, total_items")
+@pytest.mark.fact("last_recived_value is spelled so, and a text")
 async def test_signals_can_be_listed_page_by_page():
     async with asking() as (emulator, client):
         await client.post(emulator.url, json=pushed(21.5))
@@ -163,6 +184,7 @@ async def test_signals_can_be_listed_page_by_page():
         assert (await client.get(url, params={"page": "x"})).status_code == 400
 
 
+@pytest.mark.fact("POST /v1/chart/ reads back between two dates")
 async def test_a_chart_reads_back_what_lies_between_its_dates():
     async with asking() as (emulator, client):
         await client.post(emulator.url, json=pushed(1))
@@ -188,6 +210,7 @@ async def test_another_path_is_not_found():
         assert (await client.get(emulator.url)).status_code == 404
 
 
+@pytest.mark.fact("Stand-in: faults with status, Retry-After in both forms and redirect")
 async def test_a_fault_has_status_retry_after_and_location():
     async with asking() as (emulator, client):
         emulator.faults.next += [
@@ -210,6 +233,7 @@ async def test_a_status_that_has_no_body_in_http_is_answered_without_one(status)
             assert (answer.status_code, answer.content) == (status, b"")
 
 
+@pytest.mark.fact("Stand-in: a connection cut before or after storing")
 @pytest.mark.parametrize(("cut", "stored"), [("before", 0), ("after", 1)])
 async def test_a_connection_can_be_cut_before_or_after_storing(cut, stored):
     async with asking() as (emulator, client):
@@ -220,6 +244,7 @@ async def test_a_connection_can_be_cut_before_or_after_storing(cut, stored):
         assert emulator.requests[0].status is None
 
 
+@pytest.mark.fact("Stand-in: delay")
 async def test_a_delayed_answer_comes_late(autojump_clock):
     faults = Faults(always=Fault(delay=40, cut="before"))
     emulator = Emulator(Cloud(Rules()), faults, Access({}, ()), now=lambda: TIME, keep_log=True)
@@ -228,6 +253,7 @@ async def test_a_delayed_answer_comes_late(autojump_clock):
     assert trio.current_time() >= 40
 
 
+@pytest.mark.fact("Stand-in: one poison value in a batch")
 async def test_a_poison_value_spoils_its_push_and_no_other():
     async with asking() as (emulator, client):
         emulator.faults.poison |= {666, "cursed"}
@@ -236,6 +262,7 @@ async def test_a_poison_value_spoils_its_push_and_no_other():
         assert (await client.post(emulator.url, json=pushed(667))).status_code == 200
 
 
+@pytest.mark.fact("Stand-in: clock skew in Date")
 async def test_the_date_of_answers_can_be_wrong():
     async with asking(now=lambda: TIME) as (emulator, client):
         emulator.faults.clock_skew = timedelta(minutes=5)
@@ -243,6 +270,7 @@ async def test_the_date_of_answers_can_be_wrong():
         assert answer.headers["date"] == "Mon, 04 May 2026 10:05:00 GMT"
 
 
+@pytest.mark.fact("Stand-in: a request log without the token")
 async def test_the_log_holds_every_request_without_the_token():
     async with asking() as (emulator, client):
         await client.post(emulator.url, json=pushed())

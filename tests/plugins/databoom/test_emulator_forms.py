@@ -35,6 +35,7 @@ def template(*signals, token="tpl"):
     return {"type": "data", "message": [entry]}
 
 
+@pytest.mark.fact("Stand-in: an API key is accepted until it is revoked")
 async def test_an_apikey_may_do_everything_until_it_is_revoked():
     async with asking(headers={"apikey": "key"}) as (emulator, client):
         assert (await client.post("/signals/push", json=pushed(("t", 1)))).status_code == 200
@@ -50,6 +51,10 @@ async def test_a_token_and_an_apikey_at_once_are_refused():
         assert answer.status_code == 400
 
 
+@pytest.mark.fact(
+    "The first push of a template creates the device TEMPLATE-UNIQUE with every signal validated",
+)
+@pytest.mark.fact("A signal that is not in the template still needs validation")
 @pytest.mark.parametrize("slash", ["", "/"])
 async def test_a_template_makes_a_device_with_all_its_signals_validated(slash):
     async with asking() as (emulator, client):
@@ -63,6 +68,7 @@ async def test_a_template_makes_a_device_with_all_its_signals_validated(slash):
         assert emulator.cloud.points(device, "extra") == []
 
 
+@pytest.mark.fact("A signal added to the template later is created by the next push")
 async def test_a_signal_added_to_the_template_later_is_made_by_the_next_push():
     async with asking() as (emulator, client):
         emulator.cloud.add_template("tpl", "t")
@@ -78,6 +84,7 @@ async def test_the_template_form_needs_the_scope_create_too():
         assert (await client.post("/signals/push/x", json=template(("t", 1)))).status_code == 403
 
 
+@pytest.mark.fact("Several entries of a template push must be for different devices")
 @pytest.mark.parametrize(
     "document",
     [
@@ -103,18 +110,21 @@ async def test_a_template_that_does_not_exist_is_refused(status):
         assert (await client.post("/signals/push/x", json=template(("t", 1)))).status_code == status
 
 
+@pytest.mark.fact("The wrapper of the template form does not belong to the plain URL")
 async def test_the_plain_url_does_not_take_the_template_form():
     async with asking() as (emulator, client):
         emulator.cloud.add_template("tpl", "t")
         assert (await client.post("/signals/push", json=template(("t", 1)))).status_code == 400
 
 
+@pytest.mark.fact("Stand-in: limits of body and signals, answered 413 or 400")
 @pytest.mark.parametrize("status", [400, 413])
 async def test_too_many_signals_are_answered_as_chosen(status):
     async with asking(rules=Rules(most_signals=1, too_many=status)) as (_, client):
         assert (await client.post("/signals/push", json=pushed(("a", 1), ("b", 2)))).status_code == status
 
 
+@pytest.mark.fact("POST /v1/signals/ creates a signal, INIT or with status ACTIVE")
 async def test_a_signal_can_be_created_validated_or_not():
     async with asking() as (emulator, client):
         emulator.cloud.add_device("d")
@@ -132,12 +142,14 @@ async def test_a_signal_can_be_created_validated_or_not():
         assert (await client.post("/signals/", json=[])).status_code == 400
 
 
+@pytest.mark.fact("Creating needs the scope Create, changing the scope Update")
 async def test_creating_and_updating_need_their_scopes():
     async with asking(scopes=("Publish", "Read")) as (_, client):
         assert (await client.post("/signals/", json={})).status_code == 403
         assert (await client.put("/signals/1", json={})).status_code == 403
 
 
+@pytest.mark.fact("Enable log switched off for a signal: accepted but not recorded")
 async def test_values_of_a_signal_whose_log_is_off_are_acknowledged_and_lost():
     async with asking() as (emulator, client):
         await client.post("/signals/push", json=pushed(("t", 1)))
@@ -148,6 +160,7 @@ async def test_values_of_a_signal_whose_log_is_off_are_acknowledged_and_lost():
         assert (await client.put(address, json={})).status_code == 400
 
 
+@pytest.mark.fact("Lists and single items of signals and devices")
 async def test_everything_can_be_listed_at_once():
     async with asking() as (_, client):
         assert (await client.get("/signals/all")).json()["data"] == []
@@ -159,6 +172,7 @@ async def test_everything_can_be_listed_at_once():
         assert (await client.get("/signals/0")).status_code == 404
 
 
+@pytest.mark.fact("A device silent for an hour is flagged")
 async def test_a_device_that_is_silent_for_an_hour_is_flagged():
     now = TIME
     async with asking(now=lambda: now) as (emulator, client):
@@ -175,6 +189,7 @@ async def test_a_device_that_is_silent_for_an_hour_is_flagged():
         assert await status() == "Communication error"
 
 
+@pytest.mark.fact("The clock of Databoom can be asked with an apikey")
 async def test_the_clock_can_be_asked_with_an_apikey():
     async with asking(now=lambda: TIME, headers={"apikey": "key"}) as (emulator, client):
         answer = await client.get("/auth/gmtclock/plain")
@@ -183,6 +198,7 @@ async def test_the_clock_can_be_asked_with_an_apikey():
         assert (await client.get("/auth/gmtclock/plain")).status_code == 401
 
 
+@pytest.mark.fact("Granularity: a, \\*, h, d, m")
 @pytest.mark.parametrize(
     ("granularity", "values"),
     [("*", [1, 3, 5, 7]), ("a", [1, 3, 5, 7]), ("h", [3, 5, 7]), ("d", [5, 7]), ("m", [7])],
@@ -223,6 +239,7 @@ async def test_a_fault_of_reading_does_not_touch_pushes():
         assert (await client.post("/signals/push", json=pushed(("t", 1)))).status_code == 200
 
 
+@pytest.mark.fact("Stand-in: a blank, non-JSON or different 2xx body")
 @pytest.mark.parametrize("body", [b"", b"<html>", b'{"message":"QUEUED"}'])
 async def test_a_push_may_be_stored_and_answered_with_another_body(body):
     async with asking() as (emulator, client):

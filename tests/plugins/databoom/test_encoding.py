@@ -44,6 +44,7 @@ def bodies(events: Any, settings: DataboomSettings, known: Any = ()) -> list[Any
     return [json.loads(push.body) for push in plan(events, names(settings), known, settings).pushes]
 
 
+@pytest.mark.fact("Array form: the values of one moment share a date")
 def test_values_of_one_moment_share_a_push_with_one_date(make, settings):
     known = {("d1", "temperature"), ("d1", "humidity")}
     event = make.event(("temperature", 21.5), ("humidity", 40))
@@ -53,6 +54,7 @@ def test_values_of_one_moment_share_a_push_with_one_date(make, settings):
     )
 
 
+@pytest.mark.fact("History form: signals keyed by token, each with a history of dates and values, no date above them")
 def test_values_of_several_moments_go_in_history_form_sorted_by_date(make, settings):
     events = [make.event(("t", 2, 60)), make.event(("t", 1, 0))]
     assert plan(events, names(settings), {("d1", "t")}, settings).pushes[0].body == (
@@ -61,6 +63,7 @@ def test_values_of_several_moments_go_in_history_form_sorted_by_date(make, setti
     )
 
 
+@pytest.mark.fact("First contact: the oldest value in array form with meta, the others as history")
 def test_a_new_signal_is_introduced_by_its_oldest_value_with_meta(make, settings):
     events = [make.event(("t", 2, 60, "°C")), make.event(("t", 1, 0, "°C")), make.event(("t", 3, 120, "°C"))]
     first, rest = bodies(events, settings)
@@ -100,6 +103,7 @@ def test_an_event_without_anything_to_send_is_filtered(make, settings):
     assert plan(events, names(settings), (), settings).filtered == {0, 1}
 
 
+@pytest.mark.fact("Two values of a signal in one millisecond: the last is kept")
 def test_of_two_values_in_one_millisecond_the_last_is_sent(make, settings):
     events = [make.event(("t", 1, 0.0001)), make.event(("t", 2, 0.0009))]
     decided = plan(events, names(settings), (), settings)
@@ -132,18 +136,22 @@ def test_two_signals_that_become_one_token_do_not_mix(make, settings):
     assert [point.value for push in decided.pushes for point in push.points] == [1, 3]
 
 
+@pytest.mark.fact("One device a request")
 def test_each_device_token_has_its_own_pushes(make, settings):
     events = [make.event(("t", 1), source="east"), make.event(("t", 2), source="west")]
     decided = plan(events, names(evolve(settings, device="{source}-{device}")), (), settings)
     assert [push.device for push in decided.pushes] == ["east-d1", "west-d1"]
 
 
+@pytest.mark.fact("Signals a request in array form, 21 are two requests")
+@pytest.mark.fact("Mistake 4: off by one in chunking")
 @pytest.mark.parametrize(("count", "pushes"), [(20, [20]), (21, [20, 1])])
 def test_twenty_signals_are_one_push_and_twenty_one_are_two(make, settings, count, pushes):
     event = make.event(*((f"s{number}", number) for number in range(count)))
     assert [len(body["signals"]) for body in bodies([event], settings)] == pushes
 
 
+@pytest.mark.fact("Values per signal in history form")
 @pytest.mark.parametrize(("count", "pushes"), [(100, [100]), (101, [100, 1])])
 def test_a_hundred_values_of_a_signal_are_one_push(make, settings, count, pushes):
     events = [make.event(("t", number, number)) for number in range(count)]
@@ -151,6 +159,7 @@ def test_a_hundred_values_of_a_signal_are_one_push(make, settings, count, pushes
     assert [len(push.points) for push in decided.pushes] == pushes
 
 
+@pytest.mark.fact("kB a request")
 def test_a_push_of_exactly_the_largest_size_is_not_split(make, settings):
     events = [make.event(("t", number, number)) for number in range(30)]
     known = {("d1", "t")}
@@ -189,6 +198,10 @@ batches = st.lists(st.lists(readings, max_size=8), min_size=1, max_size=20).map(
 )
 
 
+@pytest.mark.fact(
+    "One moment goes in array form, several in history form, never mixed in a request",
+)
+@pytest.mark.fact("History is sorted by date and a signal occurs once in array form")
 @pace(deadline=None)
 @given(batches, st.sets(st.sampled_from(["t", "humidity"])), st.integers(1, 4), st.integers(1, 9), st.integers(1, 5))
 def test_every_point_is_sent_once_in_order_within_all_limits(events, known, most_signals, most_points, per_signal):
@@ -248,6 +261,7 @@ def test_each_moment_has_its_push_in_array_form(make, settings):
     assert [body["date"] for body in pushed] == sorted(body["date"] for body in pushed)
 
 
+@pytest.mark.fact("History form may have a description, and meta is not evidenced there")
 def test_history_form_is_used_for_one_moment_too_and_describes_a_new_signal(make, settings):
     (body,) = bodies([make.event(("t", 1), ("u", 2))], evolve(settings, form="history"), known={("d1", "u")})
     assert body == {
@@ -259,6 +273,10 @@ def test_history_form_is_used_for_one_moment_too_and_describes_a_new_signal(make
     }
 
 
+@pytest.mark.fact(
+    "Template form: POST to url/UNIQUE with type, message, template; one entry a request",
+)
+@pytest.mark.fact("The unique value is percent-encoded and kept to letters, digits, \\_ and -")
 def test_template_form_has_one_entry_a_request_and_the_device_in_the_address(make, settings):
     changed = evolve(settings, form="template", template="tpl")
     pushes = plan(
@@ -272,6 +290,7 @@ def test_template_form_has_one_entry_a_request_and_the_device_in_the_address(mak
     assert pushes[0].listed_device() == "tpl-a_b__"
 
 
+@pytest.mark.fact("Meta has description, type, unit and tags; a type only if a person named it")
 def test_meta_has_the_tags_and_the_type_that_people_named(make, settings):
     changed = evolve(settings, tags=("east", "hall"), types={"t": "Temperature"})
     (body,) = bodies([make.event(("t", 1, 0, "°C"), ("u", 2))], changed)
@@ -281,6 +300,7 @@ def test_meta_has_the_tags_and_the_type_that_people_named(make, settings):
     ]
 
 
+@pytest.mark.fact("Z can be chosen instead of +0000")
 def test_dates_may_end_in_z(make, settings):
     (body,) = bodies([make.event(("t", 1))], evolve(settings, dates="Z"))
     assert body["date"] == "2026-05-04T10:00:00.000Z"
@@ -308,6 +328,7 @@ def test_a_size_that_was_learned_splits_pushes_but_refuses_no_single_value(make,
     assert not decided.unfit
 
 
+@pytest.mark.fact("Values per request, in every form all limits hold")
 @pytest.mark.parametrize("form", ["array", "history", "template"])
 def test_every_form_sends_every_point_once_within_its_limits(make, settings, form):
     changed = evolve(settings, form=form, template="tpl" if form == "template" else "", most_points=7, most_signals=3)

@@ -25,6 +25,7 @@ def test_a_device_is_due_when_nothing_was_pushed_for_the_interval():
     assert pulses.due(1900) == []
 
 
+@pytest.mark.fact("A device that brought no reading for long gets no heartbeat any more")
 def test_a_device_that_brought_no_reading_for_long_gets_none_any_more():
     pulses = Pulses(900, 24 * HOUR)
     pulses.seen("d", 0)
@@ -95,6 +96,7 @@ async def until(condition):
             await trio.sleep(0.1)
 
 
+@pytest.mark.fact("An optional heartbeat keeps a device from being flagged")
 @pytest.mark.parametrize("form", ["auto", "history", "template"])
 async def test_a_heartbeat_arrives_as_the_value_one_and_keeps_the_device_from_being_flagged(bench, mock_clock, form):
     mock_clock.rate = 20  # real sockets: time may run faster, but not jump

@@ -10,6 +10,7 @@ from bridge.testing.fakes import FixedClock
 from bridge_plugins.databoom.limits import FittingSize
 
 
+@pytest.mark.fact("It grows back, doubled hour by hour")
 def test_a_refused_size_is_halved_and_doubles_hour_by_hour_up_to_the_setting():
     clock = FixedClock()
     fitting = FittingSize(1000, clock)

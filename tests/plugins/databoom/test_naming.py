@@ -78,6 +78,7 @@ def test_an_empty_token_is_refused(make):
         device_of(names, make.event(("t", 1), device=""))
 
 
+@pytest.mark.fact("The second of two sources whose tokens collide is refused")
 def test_the_second_of_two_devices_with_one_token_is_refused_and_the_first_goes_on(make):
     names = names_of()
     assert device_of(names, make.event(device="a:b")) == "a_b"
@@ -163,6 +164,9 @@ def test_any_text_is_a_template_or_is_refused(text):
     assert len(template.literals) == len(template.fields) + 1
 
 
+@pytest.mark.fact(
+    "Tokens are letters, digits, \\_ and - (assumed), case kept; others are replaced, never . or $",
+)
 @given(st.text(min_size=1))
 def test_every_text_becomes_a_token(text):
     assert is_token(token_of(text))
@@ -173,6 +177,7 @@ def test_a_token_stays_as_it_is(token):
     assert token_of(token) == token
 
 
+@pytest.mark.fact("Tokens have at most 64 characters (assumed)")
 def test_long_texts_that_differ_at_the_end_get_different_tokens():
     assert token_of("x" * 64) == "x" * 64
     assert token_of("x" * 65) != token_of("x" * 66)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 from bridge.testing.fakes import fake_sink_context
 from bridge_plugins import databoom
 from bridge_plugins.databoom.settings import DataboomSettings
 
 
+@pytest.mark.fact("Few requests in flight in total")
 def test_a_batch_holds_events_of_one_device():
     (kind,) = databoom.bridge_sink_kinds()
     assert (kind.name, kind.settings, kind.one_device) == ("databoom", DataboomSettings, True)

@@ -40,6 +40,7 @@ def test_a_token_that_no_header_can_carry_is_refused_without_being_shown(setting
     assert caught.value.setting == "token"
 
 
+@pytest.mark.fact("Mistake 12: the token in clear text")
 def test_the_token_is_not_sent_in_plain_text_to_another_host(settings):
     url = Url("http://api.example.com/push")
     with pytest.raises(SettingError, match="plaintext"):
@@ -52,6 +53,7 @@ def test_no_secret_is_in_the_text_of_the_settings(settings):
     assert settings.token.reveal() not in repr(settings)
 
 
+@pytest.mark.fact("Either token or apikey is configured, exactly one")
 def test_either_a_token_or_an_apikey_is_expected(settings):
     assert evolve(settings, token=None, apikey=Secret("k")).credential == ("apikey", Secret("k"))
     for changes, got in (({"token": None}, "none of them"), ({"apikey": Secret("k")}, "both")):
@@ -105,6 +107,7 @@ def test_a_list_that_is_not_beside_the_push_must_be_named_for_the_check(settings
         evolve(settings, read_token=Secret("r"), signals_url=Url("http://api.example.com/list"))
 
 
+@pytest.mark.fact("Time-outs: connect 10 s, whole request 20 s, never below 5 s")
 def test_a_request_waits_twenty_seconds_and_never_less_than_five(settings):
     assert (settings.connect_timeout, settings.request_timeout) == (10, 20)
     with pytest.raises(ValueError, match="5 or more"):

@@ -25,12 +25,14 @@ async def test_readings_arrive_with_value_and_time(bench):
         assert b.emulator.cloud.points("d1", "t") == [(START, 20.5), (START + MINUTE, 21.5), (START + 2 * MINUTE, 1)]
 
 
+@pytest.mark.fact("Meta on the first push creates a validated signal")
 async def test_a_new_signal_is_recorded_from_its_first_value(bench):
     async with bench(rules={"validation_trap": True}) as b:
         await b.sink.deliver(b.make.batch(("t", 1)))
         assert b.emulator.cloud.points("d1", "t") == [(START, 1)]
 
 
+@pytest.mark.fact("Mistake 2: believing that a 2xx means stored")
 async def test_without_meta_the_values_of_a_new_signal_are_lost_until_a_person_validates_it(bench):
     async with bench(meta=False) as b:
         await b.sink.deliver(b.make.batch(("t", 1)))
@@ -40,6 +42,7 @@ async def test_without_meta_the_values_of_a_new_signal_are_lost_until_a_person_v
         assert b.emulator.cloud.points("d1", "t") == [(START, 2)]
 
 
+@pytest.mark.fact("Meta is sent at first contact only")
 async def test_a_signal_is_described_only_once(bench):
     async with bench() as b:
         for value in (1, 2):
@@ -47,6 +50,8 @@ async def test_a_signal_is_described_only_once(bench):
         assert [("meta" in body["signals"][0]) for body in b.bodies()] == [True, False]
 
 
+@pytest.mark.fact("The push is POST /v1/signals/push with a JSON body and Authorization: Bearer")
+@pytest.mark.fact("Requests are not compressed: support is unknown")
 async def test_a_push_carries_the_token_and_plain_json(bench):
     async with bench() as b:
         await b.sink.deliver(b.make.batch(("t", 1)))
@@ -100,6 +105,7 @@ async def test_events_without_readings_are_filtered_and_the_others_arrive(bench)
         assert b.emulator.cloud.points("d1", "t") == [(START, 1)]
 
 
+@pytest.mark.fact("408, 425, 429 and 5xx are tried again, not before Retry-After")
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
 async def test_a_temporary_failure_is_tried_again_not_before_retry_after(bench, status):
     async with bench() as b:
@@ -117,6 +123,7 @@ async def test_retry_after_may_be_a_date(bench):
         assert caught.value.after == 90
 
 
+@pytest.mark.fact("400, 422 and other 4xx are rejected with status and excerpt")
 @pytest.mark.parametrize("status", [400, 409, 422])
 async def test_refused_content_is_rejected_with_its_status_for_the_whole_batch(bench, status):
     async with bench() as b:
@@ -126,6 +133,7 @@ async def test_refused_content_is_rejected_with_its_status_for_the_whole_batch(b
         assert (caught.value.status, caught.value.indexes) == (status, frozenset())
 
 
+@pytest.mark.fact("A refused batch is bisected down to the culprit, the others are delivered")
 async def test_one_poison_value_is_found_by_bisecting(bench):
     async with bench() as b:
         b.emulator.faults.poison.add(666)
@@ -140,6 +148,9 @@ async def test_one_poison_value_is_found_by_bisecting(bench):
         assert [value for _, value in b.emulator.cloud.points("d1", "t")] == [1, 2, 3]
 
 
+@pytest.mark.fact(
+    "A deleted token stops every push until it is restored: the sink pauses and drops nothing",
+)
 async def test_a_revoked_token_pauses_the_sink_until_it_is_restored(bench):
     async with bench() as b:
         b.emulator.revoke(TOKEN)
@@ -152,12 +163,15 @@ async def test_a_revoked_token_pauses_the_sink_until_it_is_restored(bench):
         assert b.emulator.cloud.points("d1", "t") == [(START, 1)]
 
 
+@pytest.mark.fact("A push needs the scope Publish")
 async def test_a_token_without_the_scope_publish_pauses_the_sink(bench):
     async with bench(tokens={TOKEN: ("Read",)}) as b:
         with pytest.raises(Pause, match=r"403.*Publish"):
             await b.sink.deliver(b.make.batch(("t", 1)))
 
 
+@pytest.mark.fact("3xx pauses and is never followed; the token goes nowhere else")
+@pytest.mark.fact("Mistake 8: following redirects with the token")
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 async def test_a_redirect_is_not_followed(bench, status):
     async with open_emulator({}) as elsewhere, bench() as b:
@@ -167,6 +181,7 @@ async def test_a_redirect_is_not_followed(bench, status):
         assert elsewhere.requests == []
 
 
+@pytest.mark.fact("The retry of an ambiguous request has the identical body")
 @pytest.mark.parametrize("cut", ["before", "after"])
 async def test_the_retry_of_a_cut_answer_has_the_identical_body(bench, cut):
     async with bench() as b:
@@ -181,6 +196,7 @@ async def test_the_retry_of_a_cut_answer_has_the_identical_body(bench, cut):
         assert [value for _, value in b.emulator.cloud.points("d1", "t")] == [1, 3]
 
 
+@pytest.mark.fact("Mistake 10: another body for the retry, or sending again what was accepted")
 async def test_pushes_taken_before_a_failure_are_not_repeated(bench):
     async with bench() as b:
         batch = b.make.batch(("t", 1), ("t", 2, 1), ("t", 3, 2))
@@ -203,6 +219,7 @@ async def test_nobody_listening_is_tried_again(open_sink, make):
             await sink.deliver(make.batch(("t", 1)))
 
 
+@pytest.mark.fact("Mistake 11: giving up on an empty answer although the status is 2xx")
 @pytest.mark.parametrize("body", [b"", b" "])
 async def test_a_blank_answer_is_as_good_as_the_documented_one(bench, body):
     async with bench(strict_body=True) as b:
@@ -211,6 +228,7 @@ async def test_a_blank_answer_is_as_good_as_the_documented_one(bench, body):
         assert b.reports.texts == []
 
 
+@pytest.mark.fact("A 2xx with another message, or not JSON, is accepted and told once")
 async def test_an_unusual_answer_is_accepted_and_told_once(bench):
     async with bench() as b:
         b.emulator.faults.always = Fault(body=b"<html>queued</html>")
@@ -221,6 +239,7 @@ async def test_an_unusual_answer_is_accepted_and_told_once(bench):
         assert b.reports.problem
 
 
+@pytest.mark.fact("strict_body makes it a failure that is tried again")
 async def test_a_strict_sink_repeats_a_push_with_an_unusual_answer(bench):
     async with bench(strict_body=True) as b:
         b.emulator.faults.next.append(Fault(body=b"<html>queued</html>"))
@@ -239,6 +258,7 @@ async def test_an_endless_answer_is_read_but_not_kept(bench):
         assert len(caught.value.why) < 300
 
 
+@pytest.mark.fact("Is halved and tried again at once")
 async def test_a_push_that_is_too_large_is_halved_until_it_fits(bench):
     async with bench(rules={"most_bytes": 400}) as b:
         batch = b.make.batch(*(("t", value, value) for value in range(40)))
@@ -247,6 +267,7 @@ async def test_a_push_that_is_too_large_is_halved_until_it_fits(bench):
         assert all(len(request.body) <= 400 for request in b.emulator.requests if request.status == 200)
 
 
+@pytest.mark.fact("A single point that is refused with 413 is a dead letter")
 async def test_a_single_value_that_is_too_large_is_rejected_and_the_others_arrive(bench):
     async with bench(rules={"most_bytes": 400, "texts": True}, texts="send") as b:
         batch = b.make.batch(("t", 1), ("note", "x" * 400, 1), ("t", 2, 2))
@@ -274,6 +295,7 @@ async def test_events_that_cannot_be_named_are_dead_letters_and_the_others_arriv
         assert b.emulator.cloud.points("d1", "hall_t") == [(START, 2)]
 
 
+@pytest.mark.fact("A point more than 10 minutes in the future is not sent, and kept as dead letter")
 async def test_a_reading_from_the_future_is_a_dead_letter_that_no_refusal_is_counted_for(bench):
     async with bench() as b:
         outcome = await b.sink.deliver(b.make.batch(("t", 1, 700), ("t", 2)))
@@ -281,6 +303,7 @@ async def test_a_reading_from_the_future_is_a_dead_letter_that_no_refusal_is_cou
         assert b.emulator.cloud.points("d1", "t") == [(START, 2)]
 
 
+@pytest.mark.fact("Mistake 7: dropping a whole batch for one bad point")
 async def test_refused_events_have_a_reason_each_and_the_sink_says_what_became_of_the_others(bench):
     async with bench(rules={"most_bytes": 400, "texts": True}, texts="send") as b:
         batch = b.make.batch(("t", 1), ("t", 2, 700), ("a", "x" * 400), ("b", "x" * 500))
@@ -291,6 +314,7 @@ async def test_refused_events_have_a_reason_each_and_the_sink_says_what_became_o
         assert (caught.value.others.filtered, caught.value.others.dead.keys()) == ({4}, {1})
 
 
+@pytest.mark.fact("And 405 pause the sink where nothing ever worked")
 @pytest.mark.parametrize("status", [404, 405])
 async def test_an_address_that_never_worked_pauses_the_whole_sink(bench, status):
     async with bench() as b:
@@ -300,6 +324,7 @@ async def test_an_address_that_never_worked_pauses_the_whole_sink(bench, status)
         assert not caught.value.device_only
 
 
+@pytest.mark.fact("Of one device while others succeed pauses that device only")
 async def test_an_unknown_device_pauses_alone_if_another_one_works(bench):
     async with bench(rules={"unknown_device": 404}) as b:
         b.emulator.cloud.add_device("d1")
@@ -328,6 +353,7 @@ async def probe(b, batch, times, seconds):
         await b.sink.deliver(b.make.batch(("t", 1)))
 
 
+@pytest.mark.fact("More than 10 times over at least an hour: dead letters of that device")
 async def test_a_device_that_stays_unknown_for_an_hour_gets_dead_letters(bench):
     async with bench(rules={"unknown_device": 404}) as b:
         b.emulator.cloud.add_device("d1")
@@ -339,6 +365,7 @@ async def test_a_device_that_stays_unknown_for_an_hour_gets_dead_letters(bench):
         assert (caught.value.indexes, caught.value.status) == ({0, 1}, 404)
 
 
+@pytest.mark.fact("Less than an hour is waited for")
 async def test_a_device_unknown_for_less_than_an_hour_is_waited_for(bench):
     async with bench(rules={"unknown_device": 404}) as b:
         b.emulator.cloud.add_device("d1")
@@ -353,6 +380,7 @@ async def test_a_device_asked_for_rarely_is_waited_for_longer_than_an_hour(bench
         await probe(b, b.make.batch(("t", 1), device="d2"), times=10, seconds=3600)
 
 
+@pytest.mark.fact("401, 403 and 404 never drop data while all devices are unknown")
 async def test_no_device_gets_dead_letters_while_all_are_unknown(bench):
     async with bench(rules={"unknown_device": 404}, unknown_device_time=Duration(0)) as b:
         b.emulator.cloud.add_device("d1")
@@ -375,6 +403,7 @@ async def test_a_device_that_is_created_at_last_gets_its_events(bench):
         assert b.emulator.cloud.points("d2", "t") == [(START, 1)]
 
 
+@pytest.mark.fact("The clock is compared with the Date of answers; more than 60 s are told")
 @pytest.mark.parametrize(("minutes", "said"), [(2, "behind"), (-2, "ahead of")])
 async def test_a_wrong_clock_is_told_once_and_taken_back(bench, minutes, said):
     async with bench() as b:
@@ -420,6 +449,7 @@ TELLING = [
 ]
 
 
+@pytest.mark.fact("Dead letters never hold the token")
 @pytest.mark.parametrize("fault", [*TELLING, Fault(cut="before")], ids=lambda fault: str(fault.status))
 async def test_the_token_is_in_no_log_report_or_exception(bench, caplog, fault):
     with caplog.at_level(logging.INFO):
@@ -436,6 +466,7 @@ async def test_the_token_is_in_no_log_report_or_exception(bench, caplog, fault):
     assert TOKEN not in repr(b.emulator.requests)
 
 
+@pytest.mark.fact("Mistake 6: logging the key on a 401, or the token in a debug dump")
 async def test_the_token_is_not_even_in_the_log_of_every_detail(bench, caplog):
     with caplog.at_level(logging.DEBUG):
         async with bench() as b:

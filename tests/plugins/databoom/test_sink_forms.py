@@ -21,6 +21,7 @@ TOKEN = "t0ken-of-the-tests"
 KEY = "key-of-the-tests"
 
 
+@pytest.mark.fact("The older header apikey is sent instead of a token, never both")
 async def test_an_apikey_goes_alone_in_its_own_header(bench, caplog):
     with caplog.at_level(logging.DEBUG):
         async with bench(apikeys=[KEY], token=None, apikey=Secret(KEY)) as b:
@@ -39,6 +40,7 @@ async def test_a_refused_apikey_is_called_by_its_name_and_not_shown(bench):
             await b.sink.deliver(b.make.batch(("t", 1)))
 
 
+@pytest.mark.fact("Values reach the device that a template made")
 async def test_the_first_push_of_the_template_form_makes_the_device(bench):
     async with bench(form="template", template="tpl", rules={"unknown_device": 404}) as b:
         b.emulator.cloud.add_template("tpl", "t", "u")
@@ -49,6 +51,7 @@ async def test_the_first_push_of_the_template_form_makes_the_device(bench):
         assert [request.path for request in b.emulator.requests] == ["/v1/signals/push/d1"] * 2
 
 
+@pytest.mark.fact("The template form needs the scopes Publish and Create")
 async def test_the_template_form_needs_two_scopes_and_says_so(bench):
     async with bench(form="template", template="tpl", tokens={TOKEN: ("Publish",)}) as b:
         with pytest.raises(Pause, match=r"403.*the scopes Publish and Create"):
@@ -61,6 +64,7 @@ async def test_a_template_that_does_not_exist_pauses_the_sink(bench):
             await b.sink.deliver(b.make.batch(("t", 1)))
 
 
+@pytest.mark.fact("A form that is configured is kept")
 @pytest.mark.parametrize("form", ["array", "history"])
 async def test_a_form_that_is_asked_for_is_kept(bench, form):
     async with bench(form=form, rules={"validation_trap": False}) as b:
@@ -70,6 +74,7 @@ async def test_a_form_that_is_asked_for_is_kept(bench, form):
         assert [value for _, value in b.emulator.cloud.points("d1", "t")] == [1, 2]
 
 
+@pytest.mark.fact("What was introduced is remembered across restarts, for one account")
 async def test_what_was_introduced_is_remembered_for_one_account_only(open_sink, bench):
     state = FakeState()
     async with bench() as b:
@@ -85,6 +90,7 @@ async def test_what_was_introduced_is_remembered_for_one_account_only(open_sink,
     assert described == [True, False, True]
 
 
+@pytest.mark.fact("Collisions are remembered across restarts")
 async def test_the_second_of_two_colliding_devices_is_a_dead_letter_after_a_restart_too(open_sink, bench):
     state = FakeState()
     async with bench() as b:
@@ -97,6 +103,7 @@ async def test_the_second_of_two_colliding_devices_is_a_dead_letter_after_a_rest
             assert await sink.deliver(b.make.batch(("t", 3), device="a b")) is None
 
 
+@pytest.mark.fact("The smaller size is remembered")
 async def test_a_push_that_was_too_large_teaches_the_next_ones(bench):
     async with bench(rules={"most_bytes": 1000}) as b:
         await b.sink.deliver(b.make.batch(*(("t", value, value) for value in range(60))))
@@ -107,6 +114,7 @@ async def test_a_push_that_was_too_large_teaches_the_next_ones(bench):
         assert len(b.emulator.cloud.points("d1", "t")) == 120
 
 
+@pytest.mark.fact("What is learned meanwhile does not change the retry")
 async def test_a_size_that_was_learned_meanwhile_does_not_change_a_batch_that_is_tried_again(bench):
     async with bench(rules={"most_bytes": 1000}) as b:
         await b.sink.deliver(b.make.batch(("t", 0), ("u", 0)))
@@ -121,6 +129,7 @@ async def test_a_size_that_was_learned_meanwhile_does_not_change_a_batch_that_is
         assert len(of_d1[1]) > b.sink._fitting.bytes
 
 
+@pytest.mark.fact("One push in flight per device, also where two source devices share a token")
 async def test_two_devices_that_share_a_token_push_one_after_the_other(bench, monkeypatch):
     running = []
     most = 0
@@ -177,6 +186,7 @@ async def test_a_device_in_no_map_can_be_a_dead_letter(bench):
         assert b.emulator.requests == []
 
 
+@pytest.mark.fact("What is not sent is counted and told")
 async def test_values_that_databoom_cannot_hold_are_told_with_their_number(bench):
     async with bench() as b:
         await b.sink.deliver(b.make.batch(("door", "open"), ("t", 1), ("big", 2**60)))
@@ -187,6 +197,7 @@ async def test_values_that_databoom_cannot_hold_are_told_with_their_number(bench
         assert b.emulator.cloud.points("d1", "big") == [(START, 2**60)]
 
 
+@pytest.mark.fact("Collecting interval per device, 0 s by default")
 async def test_a_device_waits_for_its_interval_and_others_do_not(bench, mock_clock):
     mock_clock.rate = 20
     async with bench(min_interval=Duration(5)) as b:
@@ -198,6 +209,7 @@ async def test_a_device_waits_for_its_interval_and_others_do_not(bench, mock_clo
         assert trio.current_time() - began >= 5
 
 
+@pytest.mark.fact("An answer that does not come in time is a retry")
 async def test_an_answer_that_does_not_come_is_waited_for_until_the_time_is_up(bench, mock_clock):
     mock_clock.rate = 20
     async with bench(request_timeout=Duration(5)) as b:
@@ -229,6 +241,9 @@ async def test_a_refused_batch_is_planned_anew_for_its_halves(bench):
         assert b.sink._unfinished == {}
 
 
+@pytest.mark.fact(
+    "The path appears with and without a slash at its end: the url is used as it is written",
+)
 async def test_the_url_is_used_as_it_is_written_with_or_without_a_slash(bench, open_sink):
     async with bench() as b:
         for slash in ("", "/"):
@@ -237,6 +252,7 @@ async def test_the_url_is_used_as_it_is_written_with_or_without_a_slash(bench, o
         assert [request.path for request in b.emulator.requests] == ["/v1/signals/push", "/v1/signals/push/"]
 
 
+@pytest.mark.fact("Connections are used again, and made anew where the server closed one")
 async def test_a_connection_is_used_again_and_made_anew_where_the_server_closed_it(open_sink, make):
     opened = []
 

@@ -75,6 +75,7 @@ def test_many_signals_are_summed_up():
     assert "d/0, d/1, d/2 and 6 others;" in text
 
 
+@pytest.mark.fact("Every page of the list is read")
 async def test_every_page_of_the_list_is_read():
     listing = Listing(*(entry("d", str(number), "ACTIVE") for number in range(5)))
     assert len(await read_list(listing)) == 5
@@ -148,6 +149,7 @@ async def test_a_signal_that_is_not_validated_is_told_some_seconds_after_its_fir
     assert "d/t" in here.told[-1]
 
 
+@pytest.mark.fact("A signal of which validation is missing is looked at again, and the report taken back by itself")
 async def test_a_signal_is_looked_at_again_until_a_person_validated_it(autojump_clock, desk):
     listing = Listing(entry("d", "t", "INIT"))
     here = desk(listing)
@@ -206,6 +208,7 @@ def at_once(monkeypatch):
     monkeypatch.setattr(validation_module, "AGAIN", 0.01)
 
 
+@pytest.mark.fact("A 2xx may mean that nothing was stored: with a Read token each new signal must be listed as ACTIVE")
 async def test_values_that_are_being_lost_are_told_until_a_person_validates_the_signal(bench, at_once):
     async with bench(meta=False, tokens=TOKENS, read_token=Secret(READ)) as b:
         await b.sink.deliver(b.make.batch(("t", 1)))
@@ -216,6 +219,9 @@ async def test_values_that_are_being_lost_are_told_until_a_person_validates_the_
         assert not b.reports.problem
 
 
+@pytest.mark.fact(
+    "A signal renamed or deleted in Databoom is made anew by the next push: it is described again",
+)
 async def test_a_signal_that_was_deleted_in_databoom_is_described_again(bench, at_once):
     async with bench(tokens=TOKENS, read_token=Secret(READ)) as b:
         await b.sink.deliver(b.make.batch(("t", 1)))
@@ -225,6 +231,7 @@ async def test_a_signal_that_was_deleted_in_databoom_is_described_again(bench, a
         assert b.emulator.cloud.points("d1", "t")[0][1] == 2
 
 
+@pytest.mark.fact("The check of validation never delays a push")
 async def test_a_list_that_is_slow_delays_no_push(bench, at_once):
     async with bench(tokens=TOKENS, read_token=Secret(READ)) as b:
         b.emulator.faults.reading = Fault(delay=3600)

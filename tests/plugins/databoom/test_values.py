@@ -13,6 +13,9 @@ from hypothesis import strategies as st
 from bridge_plugins.databoom.values import is_exact, sent_date, sent_value
 
 
+@pytest.mark.fact(
+    "Numbers are sent as JSON numbers, booleans as 0 and 1, texts that are numbers as numbers",
+)
 @pytest.mark.parametrize(
     ("value", "sent"),
     [
@@ -32,17 +35,21 @@ def test_numbers_and_booleans_are_sent_as_numbers(value, sent):
     assert type(sent_value(value, texts=False)) is type(sent)
 
 
+@pytest.mark.fact("Free text is off by default and can be asked for")
 @pytest.mark.parametrize("text", ["", "open", "1e999", "0x10", "NaN", "Infinity", "1,5", "١", " 1", "1\n"])
 def test_a_text_that_is_no_number_is_sent_only_if_asked_for(text):
     assert sent_value(text, texts=False) is None
     assert sent_value(text, texts=True) == text
 
 
+@pytest.mark.fact("Dates are UTC with milliseconds and a zone, finer times are cut")
+@pytest.mark.fact("Mistake 5: dates without zone, or in seconds")
 def test_a_date_is_utc_with_milliseconds_cut_off_and_a_zone():
     time = datetime(2020, 2, 5, 3, 59, 33, 999999, tzinfo=timezone(timedelta(hours=1)))
     assert sent_date(time) == "2020-02-05T02:59:33.999+0000"
 
 
+@pytest.mark.fact("NaN, infinities, null and objects are never sent")
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, None, {}, [1], {"a": 1}])
 def test_what_is_no_finite_value_is_never_sent(value):
     assert sent_value(value, texts=True) is None
@@ -55,6 +62,9 @@ def test_what_is_sent_is_a_finite_number_unless_texts_are_asked_for(value):
     json.dumps(sent, allow_nan=False)
 
 
+@pytest.mark.fact(
+    "Whole numbers above 2^53 lose precision in JavaScript (assumed): sent, counted and told",
+)
 @pytest.mark.parametrize(("value", "exact"), [(2**53, True), (2**53 + 1, False), (-(2**53) - 1, False), (1e300, True)])
 def test_whole_numbers_above_two_to_the_53_are_not_exact_in_javascript(value, exact):
     assert is_exact(value) is exact

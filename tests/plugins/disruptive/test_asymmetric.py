@@ -69,6 +69,7 @@ def refused(receive, request, status=401, **settings):
 # Settings
 
 
+@pytest.mark.fact("Without an organization id the schemes with ES256 refuse to start")
 @pytest.mark.parametrize("scheme", ["asymmetric", "either", "both"])
 def test_without_an_organization_the_keys_of_dt_are_not_trusted(scheme):
     secret = None if scheme == "asymmetric" else Secret("s")
@@ -93,6 +94,7 @@ def test_an_organization_is_an_id_alone(organization):
         Settings(scheme="asymmetric", organization=organization)
 
 
+@pytest.mark.fact("Keys are fetched over HTTPS only, except from this machine")
 @pytest.mark.parametrize(
     ("url", "safe"),
     [
@@ -115,6 +117,7 @@ def test_keys_are_fetched_over_https_only(url, safe):
             settings()
 
 
+@pytest.mark.fact("Issuer and discovery URL are settings, with DT's production by default")
 def test_the_issuer_and_the_keys_are_those_of_dt_unless_told_otherwise():
     settings = Settings(secret=Secret("s"))
     assert settings.issuer == "https://identity.disruptive-technologies.com/data-connector"
@@ -137,6 +140,9 @@ def test_cryptography_is_loaded_only_where_something_is_verified():
 # What is accepted
 
 
+@pytest.mark.fact("DT-Asymmetric-Signature is ES256 with DT's own key")
+@pytest.mark.fact("Sub is accepted as ID and as organizations/ID")
+@pytest.mark.fact("Unknown: the form of sub: both are accepted")
 @pytest.mark.parametrize("subject", [ORGANIZATION, f"organizations/{ORGANIZATION}"])
 def test_a_request_that_dt_signed_for_us_is_accepted(receive, sign_es256, dt_claims_for, subject):
     accepted = receive(signed(BODY, sign_es256(dt_claims_for(BODY, sub=subject))))
@@ -160,6 +166,7 @@ def test_another_tenant_of_dt_has_another_issuer(receive, sign_es256, dt_claims_
     assert "another issuer" in refused(receive, signed(BODY, token))
 
 
+@pytest.mark.fact("The static header is compared in addition, never instead")
 def test_the_static_header_is_asked_for_in_addition(receive, sign_es256, dt_claims_for):
     settings = {"header_name": "X-Bridge-Key", "header_value": Secret("v")}
     token = sign_es256(dt_claims_for(BODY))
@@ -188,6 +195,8 @@ def test_a_foreign_character_in_a_token_is_refused(receive, sign_es256, dt_claim
     assert "three base64url parts" in refused(receive, signed(BODY, token[:place] + foreign + token[place:]))
 
 
+@pytest.mark.fact("Alg must be exactly ES256")
+@pytest.mark.fact("Mistake 6: letting the token choose the algorithm")
 @pytest.mark.parametrize("alg", ["none", "HS256", "HS512", "RS256", "ES384", "es256", None, ["ES256"], 7])
 def test_the_token_does_not_choose_the_algorithm(receive, sign_es256, dt_claims_for, alg):
     header = json.dumps({"alg": alg, "kid": "dt-1"}).encode()
@@ -195,6 +204,7 @@ def test_the_token_does_not_choose_the_algorithm(receive, sign_es256, dt_claims_
     assert "not signed with ES256" in reason
 
 
+@pytest.mark.fact("The public key is no HS256 secret")
 def test_the_public_key_is_no_secret_for_hs256(receive, dt_claims_for, dt_key, base64url):
     public = dt_key.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
@@ -205,6 +215,7 @@ def test_the_public_key_is_no_secret_for_hs256(receive, dt_claims_for, dt_key, b
     assert "not signed with ES256" in refused(receive, signed(BODY, token))
 
 
+@pytest.mark.fact("A token must name its key: kid is a text")
 @pytest.mark.parametrize("kid", [None, "", 1, ["dt-1"], {}, True])
 def test_a_token_must_name_its_key(receive, sign_es256, dt_claims_for, kid):
     header = json.dumps({"alg": "ES256", "kid": kid}).encode()
@@ -250,6 +261,7 @@ def test_a_signature_of_another_key_is_refused(receive, sign_es256, dt_claims_fo
     assert "not made with the key that it names" in refused(receive, signed(BODY, token))
 
 
+@pytest.mark.fact("The signature is the raw r and s of 64 bytes, not DER")
 def test_a_signature_in_der_is_refused(receive, sign_es256, dt_claims_for):
     token = sign_es256(dt_claims_for(BODY), der=True)
     assert "not made with the key" in refused(receive, signed(BODY, token))
@@ -272,11 +284,14 @@ def test_any_changed_byte_of_the_token_is_refused(receive, sign_es256, dt_claims
 # Claims
 
 
+@pytest.mark.fact("Iss must equal the setting issuer")
 @pytest.mark.parametrize("issuer", [None, "", "https://evil.example.com", 7, ["x"]])
 def test_another_issuer_is_refused(receive, sign_es256, dt_claims_for, issuer):
     assert "another issuer" in refused(receive, signed(BODY, sign_es256(dt_claims_for(BODY, iss=issuer))))
 
 
+@pytest.mark.fact("Sub must be our organization, any other customer of DT is refused")
+@pytest.mark.fact("Mistake 6: ES256 without comparing sub")
 @pytest.mark.parametrize(
     "subject",
     [
@@ -299,6 +314,7 @@ def test_what_dt_signed_for_another_customer_is_refused(receive, sign_es256, dt_
     assert "another organization" in refused(receive, signed(BODY, token))
 
 
+@pytest.mark.fact("Time rules as for HS256: edges at leeway 0")
 @pytest.mark.parametrize(
     ("now", "valid"), [(IAT - 1, False), (IAT - 0.001, False), (IAT, True), (EXP - 1, True), (EXP, False)]
 )
@@ -310,6 +326,7 @@ def test_a_token_is_valid_from_iat_until_exp(receive, sign_es256, dt_claims_for,
         assert "now - iat = " in refused(receive, request, now=now, leeway=NO_LEEWAY)
 
 
+@pytest.mark.fact("Time rules as for HS256: leeway")
 @pytest.mark.parametrize(
     ("now", "valid"), [(IAT - 121, False), (IAT - 120, True), (EXP + 119, True), (EXP + 120, False)]
 )
@@ -346,6 +363,7 @@ def test_any_changed_byte_of_the_body_is_refused(receive, sign_es256, dt_claims_
         assert "does not match" in refused(receive, signed(changed, token))
 
 
+@pytest.mark.fact("Of ES256 only checksum_sha256 counts, legacy or not")
 def test_sha1_is_never_enough(receive, sign_es256, dt_claims_for):
     claims = dt_claims_for(BODY, checksum_sha256=None, checksum=hashlib.sha1(BODY).hexdigest())
     token = sign_es256(claims)
@@ -387,6 +405,9 @@ def tokens(sign, claims_for, sign_es256, dt_claims_for):
     }
 
 
+@pytest.mark.fact(
+    "Either: one verifies and no other that is present and has its key fails; both: both verify",
+)
 @pytest.mark.parametrize(
     ("of_secret", "of_key", "either", "both"),
     [
@@ -432,6 +453,7 @@ def test_scheme_hmac_does_not_look_at_the_asymmetric_signature(request_with, rec
     assert receive_at()(request).events
 
 
+@pytest.mark.fact("Keys not obtainable: 503, never 401, never accepted")
 def test_without_any_keys_a_request_is_answered_503_and_never_accepted(receive, sign_es256, dt_claims_for):
     for claims in (dt_claims_for(BODY), dt_claims_for(b"other")):
         with pytest.raises(KeyNotFetched) as caught:

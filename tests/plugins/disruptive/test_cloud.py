@@ -99,6 +99,7 @@ OAUTH = {"service_account_email": "us@example.org"}
 # Logging in
 
 
+@pytest.mark.fact("Basic: user is the key id, password the secret")
 async def test_basic_sends_key_and_secret():
     async with opened() as (cloud, server):
         await cloud.call("GET", "/projects")
@@ -117,6 +118,10 @@ async def test_an_email_means_oauth_unless_auth_says_basic():
     assert server.authorizations[0].startswith("Basic ")
 
 
+@pytest.mark.fact(
+    "OAuth2: JWT with kid, iat 5 s back, exp = iat + 3600, aud = token URL, iss = e-mail, HS256 "
+    "with the secret; sent as a form"
+)
 async def test_the_assertion_is_what_the_token_endpoint_asks_for():
     async with opened(**OAUTH) as (cloud, server):
         await cloud.call("GET", "/projects")
@@ -137,6 +142,7 @@ def decoded(part):
     return json.loads(urlsafe_b64decode(part + "=" * (-len(part) % 4)))
 
 
+@pytest.mark.fact("The access token is renewed about 5 minutes before it expires")
 async def test_a_token_is_used_until_five_minutes_before_its_end(autojump_clock):
     async with opened(**OAUTH) as (cloud, server):
         await cloud.call("GET", "/projects")
@@ -166,6 +172,7 @@ async def test_a_token_that_does_not_tell_its_lifetime_is_renewed_before_an_hour
     assert server.authorizations == ["Bearer first", "Bearer first", "Bearer token-2"]
 
 
+@pytest.mark.fact("One renewal at a time for all tasks")
 async def test_ten_tasks_that_need_a_token_make_one_renewal():
     async with opened(**OAUTH) as (cloud, server), trio.open_nursery() as tasks:
         for _ in range(10):
@@ -174,6 +181,7 @@ async def test_ten_tasks_that_need_a_token_make_one_renewal():
     assert len(server.requests) == 10
 
 
+@pytest.mark.fact("Token renewed once, tried once more")
 async def test_a_401_renews_the_token_once_and_tries_once_more():
     async with opened(failure(401), {"ok": 1}, **OAUTH) as (cloud, server):
         assert await cloud.call("GET", "/projects") == {"ok": 1}
@@ -188,6 +196,7 @@ async def test_ten_tasks_whose_token_was_refused_make_one_renewal():
     assert len(server.logins) == 2
 
 
+@pytest.mark.fact("Again: a person must act")
 async def test_a_second_401_waits_for_a_person():
     async with opened(failure(401), **OAUTH) as (cloud, server):
         with pytest.raises(Pause, match=r"answered 401: no; check service_account_key"):
@@ -195,6 +204,7 @@ async def test_a_second_401_waits_for_a_person():
     assert len(server.requests) == 2
 
 
+@pytest.mark.fact("Basic works only if the service account has it enabled")
 async def test_basic_that_is_refused_waits_for_a_person_at_once():
     async with opened(failure(401)) as (cloud, server):
         with pytest.raises(Pause, match=r"basic works only for a service account that has it enabled"):
@@ -202,6 +212,7 @@ async def test_basic_that_is_refused_waits_for_a_person_at_once():
     assert len(server.requests) == 1
 
 
+@pytest.mark.fact("Bad credentials are answered 400 by the token endpoint; DT names four causes")
 async def test_the_token_endpoint_saying_400_names_the_four_causes():
     refused = httpx.Response(400, json={"error": "invalid_grant", "error_description": "bad service-secret"})
     async with opened(**OAUTH, token_answers=[refused]) as (cloud, _):
@@ -247,6 +258,7 @@ async def test_after_a_renewal_that_failed_the_refused_token_is_not_used_again()
 # What an answer means
 
 
+@pytest.mark.fact("A success other than 200 is trouble at DT")
 @pytest.mark.parametrize(
     ("answer", "verdict"),
     [
@@ -280,6 +292,7 @@ async def test_every_answer_but_200_with_an_object_has_its_verdict(answer, verdi
     assert len(server.requests) == 1
 
 
+@pytest.mark.fact("Not tried again, error reported")
 async def test_a_refusal_tells_request_status_and_what_dt_says():
     async with opened(failure(400, "bad pageSize")) as (cloud, _):
         with pytest.raises(Reject) as caught:
@@ -288,18 +301,21 @@ async def test_a_refusal_tells_request_status_and_what_dt_says():
     assert caught.value.status == 400
 
 
+@pytest.mark.fact("Members of an error body may be missing")
 async def test_an_error_body_may_lack_its_members():
     async with opened(httpx.Response(400, json={"code": 400})) as (cloud, _):
         with pytest.raises(Reject, match=r"was answered 400$"):
             await cloud.call("GET", "/projects")
 
 
+@pytest.mark.fact("Role too low, not tried again")
 async def test_a_role_that_is_too_low_is_told_with_the_role_that_it_takes():
     async with opened(failure(403)) as (cloud, _):
         with pytest.raises(Pause, match="Project Developer"):
             await cloud.call("PATCH", "/projects/p1/dataconnectors/c", body={})
 
 
+@pytest.mark.fact("A redirect is never followed")
 async def test_a_redirect_is_not_followed():
     moved = httpx.Response(302, headers={"Location": "https://evil.example.org/v2/projects"})
     async with opened(moved, {}) as (cloud, server):
@@ -356,6 +372,7 @@ async def test_the_certificate_of_dt_must_be_trusted_and_ca_file_adds_to_those_t
                 assert await cloud.call("GET", "/projects") == {"ok": 1}
 
 
+@pytest.mark.fact("Answer bodies of DELETE and :sync are ignored")
 async def test_the_body_goes_out_as_json_and_an_unknown_answer_is_not_read():
     async with opened(httpx.Response(200, text="")) as (cloud, server):
         assert await cloud.call("POST", "/projects/p1/x:sync", body={"a": 1}, ignore_answer=True) == {}
@@ -366,6 +383,7 @@ async def test_the_body_goes_out_as_json_and_an_unknown_answer_is_not_read():
 # Secrets
 
 
+@pytest.mark.fact("Never log assertion, token, secret")
 @pytest.mark.parametrize("status", [400, 403, 500, 302])
 async def test_no_secret_that_dt_repeats_reaches_an_error(status):
     said = " ".join([*SECRETS, "token-1", "theirs"])
@@ -377,6 +395,7 @@ async def test_no_secret_that_dt_repeats_reaches_an_error(status):
         assert secret not in repr(caught.value)
 
 
+@pytest.mark.fact("No secret is in the text of the client")
 async def test_no_secret_is_in_the_text_of_the_client():
     async with opened(**OAUTH) as (cloud, _):
         await cloud.call("GET", "/projects")
@@ -439,6 +458,7 @@ def test_any_retry_after_gives_a_wait_of_an_hour_at_most(text):
     assert wait is None or 0 <= wait <= 3600
 
 
+@pytest.mark.fact("Retry-After in seconds or as an HTTP date; one gate for all tasks")
 @pytest.mark.parametrize("value", ["20", format_datetime(NOW + timedelta(seconds=20), usegmt=True)])
 async def test_a_429_shuts_the_gate_for_all_tasks_until_retry_after(autojump_clock, value):
     async with opened(failure(429, **{"Retry-After": value}), {}) as (cloud, server):
@@ -455,6 +475,7 @@ async def test_a_429_shuts_the_gate_for_all_tasks_until_retry_after(autojump_clo
     assert len(server.requests) == 2
 
 
+@pytest.mark.fact("Rate limits are unknown: adapt to 429 at the login too")
 async def test_a_429_at_the_login_shuts_the_gate_too(autojump_clock):
     async with opened(**OAUTH, token_answers=[failure(429, **{"Retry-After": "20"})]) as (cloud, server):
         for _ in range(2):
@@ -465,6 +486,7 @@ async def test_a_429_at_the_login_shuts_the_gate_too(autojump_clock):
         await cloud.call("GET", "/projects")
 
 
+@pytest.mark.fact("Without Retry-After: back off")
 async def test_429s_that_name_no_time_shut_the_gate_for_longer_each_time(autojump_clock):
     async with opened(*[failure(429)] * 3, {}, failure(429)) as (cloud, _):
         waits = []
@@ -489,12 +511,14 @@ async def test_a_503_tells_how_long_to_wait_but_shuts_no_gate():
     assert len(server.requests) == 2
 
 
+@pytest.mark.fact("Jitter takes half of a pause at most")
 def test_pauses_double_up_to_a_minute_and_jitter_takes_half_of_them_at_most():
     assert [pause(number, 0.0) for number in (1, 2, 3, 4)] == [0.5, 1, 2, 4]
     assert pause(2, 0.999) < 2
     assert pause(10**9, 1.0) == 60
 
 
+@pytest.mark.fact("5xx, time-out, non-JSON: back-off with jitter, bounded attempts")
 async def test_patience_ends_after_a_bounded_number_of_attempts(autojump_clock):
     async with opened(failure(500)) as (cloud, server):
         with pytest.raises(Retry):
@@ -531,6 +555,9 @@ def items(*names, token=None):
     return {"devices": [{"name": name} for name in names]} | ({} if token is None else {"nextPageToken": token})
 
 
+@pytest.mark.fact(
+    "Lists carry nextPageToken, empty or absent on the last page; the same query plus pageToken",
+)
 async def test_a_list_is_read_to_its_last_page():
     async with opened(items("a", "b", token="t/1"), items("c", token="t2"), items("d", token="")) as (cloud, server):
         found = await cloud.listing(DEVICES, "devices", [("pageSize", "2")])
@@ -542,6 +569,7 @@ async def test_a_list_is_read_to_its_last_page():
     ]
 
 
+@pytest.mark.fact("Mistake: a page token kept from the listing before")
 async def test_the_next_list_begins_at_its_first_page():
     async with opened(items("a", token="t1"), items("b"), items("c")) as (cloud, server):
         await cloud.listing(DEVICES, "devices")
@@ -549,6 +577,7 @@ async def test_the_next_list_begins_at_its_first_page():
     assert [b"pageToken" in request.url.query for request in server.requests] == [False, True, False]
 
 
+@pytest.mark.fact("A page token that repeats stops a list with an error")
 async def test_a_page_token_that_repeats_ends_the_list_with_an_error():
     async with opened(items("a", token="t1")) as (cloud, server):
         with pytest.raises(Pause, match="a second time"):
@@ -597,6 +626,7 @@ def test_a_setting_for_dt_of_the_wrong_form_is_refused(settings):
         make_settings(**settings)
 
 
+@pytest.mark.fact("The base is https://api.d21s.com/v2, success is 200 and nothing else")
 def test_the_addresses_are_those_of_dt_unless_told_otherwise():
     settings = Settings(secret=Secret("s"))
     assert settings.url == "https://api.d21s.com/v2"

@@ -109,6 +109,7 @@ async def test_list_names_every_connector_in_a_line(terminal):
     ]
 
 
+@pytest.mark.fact("Connectors are listed page by page")
 async def test_list_reads_all_pages(capsys):
     async with opened(capsys, page_size=2) as terminal:
         for number in range(5):
@@ -121,6 +122,7 @@ async def test_list_says_so_when_there_is_none(terminal):
     assert json.loads(await terminal("list", "--json")) == []
 
 
+@pytest.mark.fact("Answers may contain signatureSecret in clear: connectors are shown redacted")
 async def test_show_tells_everything_but_the_secrets(terminal):
     ours = terminal.add(headers={"X-Key": "key-secret"}, events=["touch", "co2"])
     assert (await terminal("show")).splitlines() == [
@@ -144,6 +146,7 @@ async def test_a_connector_with_all_event_types_is_shown_whole(terminal):
     assert ", ".join(types) in await terminal("show")
 
 
+@pytest.mark.fact("JSON output is redacted too")
 async def test_json_is_one_document_without_secrets(terminal):
     ours = terminal.add(headers={"X-Key": "key-secret"})
     document = json.loads(await terminal("show", ours.id, "--json"))
@@ -153,6 +156,7 @@ async def test_json_is_one_document_without_secrets(terminal):
     assert json.loads(await terminal("list", "--json")) == [document]
 
 
+@pytest.mark.fact(":metrics counts successes and errors of the last 3 hours")
 async def test_metrics_are_told_for_the_last_three_hours(terminal):
     ours = terminal.add()
     terminal.project.publish("touch", "d1")
@@ -232,6 +236,7 @@ async def test_apply_shows_the_differences_first_and_makes_it_so(terminal):
     assert (ours.endpoint.secret, ours.events) == ("hook-secret", ())
 
 
+@pytest.mark.fact("Provisioning is idempotent")
 async def test_a_second_apply_changes_nothing(terminal):
     await terminal("apply")
     terminal.cloud.calls.clear()
@@ -250,6 +255,7 @@ async def test_a_dry_run_changes_nothing(terminal, there):
     assert {call.partition(" ")[0] for call in terminal.cloud.calls} == {"GET"}
 
 
+@pytest.mark.fact("Mistake: waiting for missed events after enabling")
 async def test_apply_leaves_a_disabled_connector_so_unless_told_to_enable_it(terminal):
     ours = terminal.add()
     ours.disable("SYSTEM_DISABLED")
@@ -273,6 +279,7 @@ async def test_what_dt_does_not_take_is_told(terminal):
     assert "warning: set, but DT still shows: event types are touch, expected all" in out
 
 
+@pytest.mark.fact("Headers are right whether DT merges or replaces")
 @pytest.mark.parametrize("merges", [True, False])
 async def test_our_header_arrives_and_that_of_others_stays_whether_dt_merges_or_replaces(capsys, merges):
     async with opened(capsys, merge_headers=merges) as terminal:
@@ -310,6 +317,7 @@ async def test_a_named_connector_that_is_not_there_is_not_created_by_apply(termi
 # Enabling, disabling, deleting
 
 
+@pytest.mark.fact("Mistake: disabling a connector for maintenance")
 async def test_disable_says_what_is_lost_and_needs_yes(terminal):
     ours = terminal.add()
     text = await terminal.refused("disable")
@@ -320,6 +328,9 @@ async def test_disable_says_what_is_lost_and_needs_yes(terminal):
     assert ours.status == "USER_DISABLED"
 
 
+@pytest.mark.fact(
+    "Status is ACTIVE, USER_DISABLED or SYSTEM_DISABLED; PATCH ACTIVE enables, also after SYSTEM_DISABLED"
+)
 @pytest.mark.parametrize("status", ["USER_DISABLED", "SYSTEM_DISABLED"])
 async def test_enable_enables_and_says_how_to_read_back_what_was_missed(terminal, status):
     ours = terminal.add()
@@ -330,6 +341,7 @@ async def test_enable_enables_and_says_how_to_read_back_what_was_missed(terminal
     assert "bridged disruptive backfill" in out
 
 
+@pytest.mark.fact("Answers of DELETE are not relied on")
 async def test_delete_needs_yes(terminal):
     ours = terminal.add()
     assert "--yes" in await terminal.refused("delete")
@@ -338,6 +350,7 @@ async def test_delete_needs_yes(terminal):
     assert terminal.cloud.connectors == {}
 
 
+@pytest.mark.fact(":sync pushes the latest event of each type of each device")
 async def test_sync_has_the_latest_events_pushed_once_more(terminal):
     ours = terminal.add()
     terminal.project.publish("touch", "d1")
@@ -372,6 +385,9 @@ async def test_without_credentials_the_missing_settings_are_named(terminal):
     assert terminal.cloud.calls == []
 
 
+@pytest.mark.fact(
+    "Project User may read, Project Developer change connectors; a role too low is told",
+)
 async def test_a_role_that_may_only_read_is_told(terminal):
     terminal.cloud.accounts[:] = [Account(basic=True, role="user")]
     terminal.add(secret="other-secret")
@@ -387,6 +403,7 @@ async def test_the_command_itself_runs_without_a_network_of_the_tests(terminal):
     assert terminal.capsys.readouterr().out == "project p1 has no Data Connector\n"
 
 
+@pytest.mark.fact("OAuth2 at an implementation of its own")
 async def test_oauth_works_at_the_stand_in_as_well(terminal):
     terminal.cloud.accounts[:] = [Account()]
     terminal.add()

@@ -61,6 +61,7 @@ def with_config(**members):
 # Reading
 
 
+@pytest.mark.fact("The id of a resource is the last segment of its name")
 def test_a_connector_is_read_whole():
     found = read_connector(ANSWER)
     assert found == Connector(
@@ -105,6 +106,7 @@ def test_whatever_the_members_are_a_named_connector_is_read_and_corrected(member
         json.dumps([shown(found), patch_body(WANTED, found, differences(WANTED, found))])
 
 
+@pytest.mark.fact("Numbers of metrics may be texts or missing, latency a text with s")
 @pytest.mark.parametrize(
     ("metrics", "expected"),
     [
@@ -143,6 +145,7 @@ def test_without_a_secret_and_a_header_none_are_wanted():
 # Which one is ours
 
 
+@pytest.mark.fact("Connectors of other types are never taken for ours")
 def test_ours_pushes_over_http_to_our_url():
     other = evolve(AS_WANTED, id="c2", url=URL + "2")
     foreign = evolve(AS_WANTED, id="c3", type="AZURE_EVENT_HUB")
@@ -179,6 +182,8 @@ def test_a_connector_as_wanted_has_no_differences_whatever_the_order():
     assert differences(WANTED, AS_WANTED) == ()
 
 
+@pytest.mark.fact("PATCH sends only the members to change")
+@pytest.mark.fact("Events empty means all types")
 @pytest.mark.parametrize(
     ("found", "text", "body"),
     [
@@ -222,6 +227,7 @@ def test_one_difference_changes_one_member(found, text, body):
     assert patch_body(WANTED, found, [difference]) == body
 
 
+@pytest.mark.fact("PATCH of headers: merged or replaced is unknown, so the whole map is sent")
 def test_headers_of_others_are_sent_along_so_that_none_is_lost():
     found = with_config(headers={"X-Proxy": "theirs", "X-Empty": "", "x-bridge-key": "old"})
     body = patch_body(WANTED, found, differences(WANTED, found))
@@ -258,6 +264,7 @@ def test_what_the_settings_do_not_name_is_left_alone():
     assert differences(wanted, with_config(signatureSecret="x", headers={"X-Theirs": "y"})) == ()
 
 
+@pytest.mark.fact("Mistake: logging unredacted connectors")
 def test_no_difference_and_no_representation_holds_a_secret():
     found = with_config(signatureSecret="other-secret", headers={"X-Bridge-Key": "old-secret"})
     said = differences(WANTED, found)
@@ -287,6 +294,7 @@ def test_a_connector_is_created_with_everything_that_is_wanted():
     }
 
 
+@pytest.mark.fact("Only type and httpConfig.url are needed to create; labels are always set")
 def test_labels_are_always_set_because_dt_would_send_none():
     assert create_body(Wanted(URL, "bridge"))["labels"] == []
     assert create_body(Wanted(URL, "bridge"))["httpConfig"] == {"url": URL}

@@ -59,6 +59,7 @@ def values(requests):
     return [json.loads(request.content)["event"]["data"]["temperature"]["value"] for _, request in requests]
 
 
+@pytest.mark.fact("A push is one event, compact UTF-8 JSON with event, labels and metadata")
 async def test_a_body_is_byte_for_byte_what_the_vendor_documents(autojump_clock):
     async with emulator(fine) as (connector, requests):
         event_id = connector.publish(
@@ -77,6 +78,7 @@ async def test_a_body_is_byte_for_byte_what_the_vendor_documents(autojump_clock)
     assert request.content.decode() == expected.replace("EVENT", event_id).replace("PROJECT", project)
 
 
+@pytest.mark.fact("An eventId is an xid: 20 characters of 0-9a-v that begin with the time")
 def test_an_id_is_an_xid():
     made = new_xid(datetime.fromtimestamp(1716978843, UTC), Random(1))
     assert re.fullmatch("[0-9a-v]{20}", made)
@@ -91,6 +93,7 @@ async def test_labels_changed_is_flat(autojump_clock):
     assert json.loads(request.content)["event"]["data"] == {"added": {"name": "x"}, "modified": {}, "removed": []}
 
 
+@pytest.mark.fact("4xx and 5xx are retried until success; only 200 is success")
 async def test_an_event_is_sent_again_and_signed_anew_until_it_hears_200(autojump_clock):
     def answer(number, _request):
         return (503, 401, 202, 200)[number - 1]
@@ -107,6 +110,7 @@ async def test_an_event_is_sent_again_and_signed_anew_until_it_hears_200(autojum
     assert connector.pending == 0
 
 
+@pytest.mark.fact("Any 2xx may count as success (selectable)")
 async def test_any_2xx_is_success_if_so_chosen(autojump_clock):
     async with emulator(lambda *_: 202, delivery=Delivery(exactly_200=False)) as (connector, _):
         event_id = connector.publish("temperature", "d", {"value": 1})
@@ -114,6 +118,7 @@ async def test_any_2xx_is_success_if_so_chosen(autojump_clock):
     assert connector.acknowledged == {event_id: 1}
 
 
+@pytest.mark.fact("An answer must come within 10 s")
 async def test_an_answer_after_ten_seconds_is_none(autojump_clock):
     async with emulator(lambda number, _: None if number == 1 else 200) as (connector, requests):
         connector.publish("temperature", "d", {"value": 1})
@@ -122,6 +127,7 @@ async def test_an_answer_after_ten_seconds_is_none(autojump_clock):
     assert connector.outcomes == {"no answer in time": 1, "200": 1}
 
 
+@pytest.mark.fact("An event is dropped at the age of 12 h")
 async def test_an_event_is_dropped_after_twelve_hours(autojump_clock):
     async with emulator(lambda *_: 503, delivery=Delivery(spacing=3600, jitter=0)) as (connector, requests):
         event_id = connector.publish("temperature", "d", {"value": 1})
@@ -131,6 +137,7 @@ async def test_an_event_is_dropped_after_twelve_hours(autojump_clock):
     assert len(requests) == 12
 
 
+@pytest.mark.fact("5 days of nothing but failures give SYSTEM_DISABLED")
 async def test_a_connector_is_disabled_after_five_days_of_failures(autojump_clock):
     async with emulator(lambda *_: 500, delivery=Delivery(spacing=3600)) as (connector, requests):
         published = set()
@@ -149,6 +156,7 @@ async def test_a_connector_is_disabled_after_five_days_of_failures(autojump_cloc
         assert len(requests) == attempts + 1
 
 
+@pytest.mark.fact("Days without events are no failures")
 async def test_days_without_events_are_no_failures(autojump_clock):
     async with emulator(lambda number, _: 503 if number == 1 else 200) as (connector, _):
         await trio.sleep(6 * 86400)
@@ -157,6 +165,7 @@ async def test_days_without_events_are_no_failures(autojump_clock):
     assert not connector.disabled
 
 
+@pytest.mark.fact("Disabling loses the queue")
 async def test_disabling_loses_what_waits_and_what_is_held_back(autojump_clock):
     async with emulator(lambda *_: 503, faults=Faults(reorder=1)) as (connector, _):
         held_back = connector.publish("temperature", "d", {"value": 1})
@@ -168,6 +177,7 @@ async def test_disabling_loses_what_waits_and_what_is_held_back(autojump_clock):
     assert connector.lost == {held_back, waiting}
 
 
+@pytest.mark.fact("What was held back is lost with the queue when the connector is disabled")
 @pytest.mark.parametrize(("faults", "status"), [(Faults(reorder=1), 200), (Faults(late_retry=1), 503)])
 async def test_what_is_held_back_while_a_connector_is_disabled_stays_lost(autojump_clock, faults, status):
     async with emulator(lambda *_: status, faults=faults) as (connector, requests):
@@ -205,6 +215,7 @@ async def test_events_of_a_device_come_in_order_and_devices_do_not_wait_for_each
     assert of_b[-1][0] == 0
 
 
+@pytest.mark.fact("Sensor backfill is a burst, isBackfilled, newest first, old times")
 async def test_what_a_sensor_backfills_is_pushed_newest_first_with_its_old_times(autojump_clock):
     async with emulator(fine) as (connector, requests):
         measured = [(START - timedelta(hours=ago), {"value": ago}) for ago in (2, 3, 1)]
@@ -216,6 +227,7 @@ async def test_what_a_sensor_backfills_is_pushed_newest_first_with_its_old_times
     assert all(event["data"]["temperature"]["isBackfilled"] is True for event in events)
 
 
+@pytest.mark.fact("head-of-line blocking of the whole connector is a parameter (unknown)")
 async def test_one_failing_event_may_hold_up_all_others(autojump_clock):
     delivery = Delivery(one_queue=True, jitter=0)
     async with emulator(lambda number, _: 503 if number < 3 else 200, delivery=delivery) as (connector, requests):
@@ -225,6 +237,7 @@ async def test_one_failing_event_may_hold_up_all_others(autojump_clock):
     assert values(requests) == [0, 0, 0, 1, 2]
 
 
+@pytest.mark.fact("Whether DT heeds Retry-After of the bridge is a parameter (unknown)")
 @pytest.mark.parametrize(("heeded", "value", "again"), [(True, "60", 60), (True, "soon", 5), (False, "60", 5)])
 async def test_whether_a_retry_waits_as_long_as_the_bridge_asks_can_be_chosen(autojump_clock, heeded, value, again):
     times = []
@@ -241,6 +254,7 @@ async def test_whether_a_retry_waits_as_long_as_the_bridge_asks_can_be_chosen(au
     assert times == [0, again]
 
 
+@pytest.mark.fact("No ordering")
 async def test_reordering_lets_later_events_overtake(autojump_clock):
     async with emulator(fine, faults=Faults(reorder=1)) as (connector, requests):
         connector.publish("temperature", "d", {"value": 1})
@@ -250,6 +264,7 @@ async def test_reordering_lets_later_events_overtake(autojump_clock):
     assert values(requests) == [2, 1]
 
 
+@pytest.mark.fact("At least once, duplicates")
 async def test_a_duplicate_is_sent_once_more_after_its_acknowledgement(autojump_clock):
     async with emulator(fine, faults=Faults(duplicate=1)) as (connector, _):
         event_id = connector.publish("temperature", "d", {"value": 1})
@@ -268,6 +283,7 @@ async def test_a_duplicate_that_is_dropped_is_not_lost(autojump_clock):
     assert connector.lost == set()
 
 
+@pytest.mark.fact("Parallel pushes are limited")
 async def test_several_devices_are_served_at_one_time_but_not_more_than_allowed(autojump_clock):
     most = 0
     under_way = 0
@@ -290,6 +306,7 @@ async def test_several_devices_are_served_at_one_time_but_not_more_than_allowed(
     assert most == 3
 
 
+@pytest.mark.fact("Custom headers go with each request")
 async def test_custom_headers_go_with_every_request(autojump_clock):
     async with emulator(fine, headers={"X-Bridge-Key": "v"}) as (connector, requests):
         connector.publish("touch", "d")
@@ -298,6 +315,7 @@ async def test_custom_headers_go_with_every_request(autojump_clock):
     assert request.headers["X-Bridge-Key"] == "v"
 
 
+@pytest.mark.fact("Bodies of before 2022 lack metadata and samples")
 async def test_old_bodies_lack_metadata_and_samples(autojump_clock):
     async with emulator(fine, faults=Faults(no_metadata=1, no_samples=1)) as (connector, requests):
         connector.publish("temperature", "d", {"value": 1})
@@ -334,6 +352,7 @@ async def test_the_secret_is_in_no_text_of_the_connector(autojump_clock):
         assert "test-secret" not in repr(connector)
 
 
+@pytest.mark.fact("Fault, chunked and slow body")
 @pytest.mark.parametrize("share", [0.0, 1.0])
 async def test_a_chunked_body_takes_its_time(autojump_clock, share):
     async with emulator(fine, faults=Faults(chunked=share, pause=0.25)) as (connector, requests):
@@ -344,6 +363,7 @@ async def test_a_chunked_body_takes_its_time(autojump_clock, share):
     assert time == (0.25 if not share else 0.25 * -(-len(request.content) // 64))
 
 
+@pytest.mark.fact("Late retries")
 async def test_a_late_retry_does_not_hold_up_its_device(autojump_clock):
     faults = Faults(late_retry=1)
     async with emulator(lambda number, _: 503 if number == 1 else 200, faults=faults) as (connector, requests):
@@ -354,6 +374,7 @@ async def test_a_late_retry_does_not_hold_up_its_device(autojump_clock):
     assert [time for time, _ in requests] == [0, 0, 3600]
 
 
+@pytest.mark.fact("Duplicates with no guarantee of timing")
 async def test_a_duplicate_can_come_late(autojump_clock):
     async with emulator(fine, faults=Faults(duplicate=1, late_retry=1)) as (connector, requests):
         connector.publish("temperature", "d", {"value": 1})
@@ -374,6 +395,7 @@ def issued(request):
     return json.loads(urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))["iat"] - int(START.timestamp())
 
 
+@pytest.mark.fact("Every attempt is signed anew (assumed), adjustable")
 @pytest.mark.parametrize(("sign_anew", "times"), [(True, [0, 1000, 2000]), (False, [0, 0, 0])])
 async def test_whether_a_retry_is_signed_anew_can_be_chosen(autojump_clock, sign_anew, times):
     delivery = Delivery(spacing=1000, jitter=0, sign_anew=sign_anew)
@@ -389,6 +411,7 @@ async def test_whether_a_retry_is_signed_anew_can_be_chosen(autojump_clock, sign
     assert tokens[2][2] == mac
 
 
+@pytest.mark.fact("3xx is a failure and not followed")
 @pytest.mark.parametrize("status", [301, 302, 307, 400, 404, 500])
 async def test_any_other_answer_is_a_failure_and_a_redirect_is_not_followed(autojump_clock, status):
     async with emulator(lambda number, _: status if number == 1 else 200) as (connector, requests):
@@ -398,6 +421,7 @@ async def test_any_other_answer_is_a_failure_and_a_redirect_is_not_followed(auto
     assert {request.url for _, request in requests} == {URL}
 
 
+@pytest.mark.fact("USER_DISABLED and SYSTEM_DISABLED are told apart")
 async def test_the_status_tells_who_disabled_a_connector(autojump_clock):
     async with emulator(lambda *_: 500, delivery=Delivery(spacing=3600)) as (connector, _):
         assert connector.status == "ACTIVE"
@@ -410,6 +434,7 @@ async def test_the_status_tells_who_disabled_a_connector(autojump_clock):
         assert connector.status == "SYSTEM_DISABLED"
 
 
+@pytest.mark.fact("One success keeps a connector ACTIVE")
 async def test_one_success_in_five_days_keeps_a_connector_active(autojump_clock):
     def answer(_number, request):
         return 200 if b"/devices/good" in request.content else 500
@@ -423,6 +448,7 @@ async def test_one_success_in_five_days_keeps_a_connector_active(autojump_clock)
         assert connector.status == "ACTIVE"
 
 
+@pytest.mark.fact("Retry jitter")
 async def test_retries_come_later_by_a_share_of_chance(autojump_clock):
     delivery = Delivery(spacing=100, jitter=0.5)
     async with emulator(lambda number, _: 503 if number < 20 else 200, delivery=delivery) as (connector, requests):
@@ -445,6 +471,7 @@ async def test_only_the_types_and_labels_of_the_connector_are_pushed(autojump_cl
     assert json.loads(request.content)["labels"] == {"name": "x"}
 
 
+@pytest.mark.fact("Case of header names and Content-Type are adjustable (unknown)")
 async def test_header_names_and_content_type_may_be_others(autojump_clock):
     async with emulator(fine) as (connector, requests):
         connector.endpoint = evolve(connector.endpoint, lower_case=True, content_type=None)
@@ -455,6 +482,7 @@ async def test_header_names_and_content_type_may_be_others(autojump_clock):
     assert "Content-Type" not in request.headers
 
 
+@pytest.mark.fact("Fault, a body that never ends")
 async def test_a_stalled_body_ends_at_the_answer_limit(autojump_clock):
     async with emulator(fine, faults=Faults(stalled_body=1)) as (connector, requests):
         connector.publish("touch", "d")
@@ -463,6 +491,7 @@ async def test_a_stalled_body_ends_at_the_answer_limit(autojump_clock):
     assert [time for time, _ in requests] == [15]
 
 
+@pytest.mark.fact("Metrics count non-2xx as errors; latency99p is a text with suffix s")
 async def test_metrics_tell_the_slowest_of_a_hundred(autojump_clock):
     async def respond(_request):
         await trio.sleep(0.663)
@@ -476,6 +505,7 @@ async def test_metrics_tell_the_slowest_of_a_hundred(autojump_clock):
         assert connector.pending == 1
 
 
+@pytest.mark.fact("Times are RFC 3339, UTC, Z, six digits")
 async def test_every_shape_of_a_time_is_written_as_the_vendor_does():
     time = datetime(2024, 5, 29, 12, 0, 0, tzinfo=timezone(timedelta(hours=2)))
     assert rfc3339(time) == "2024-05-29T10:00:00.000000Z"

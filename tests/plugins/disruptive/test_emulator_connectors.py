@@ -80,6 +80,7 @@ async def test_a_connector_made_by_rest_pushes_at_once(client):
     assert made["status"] == "ACTIVE"
 
 
+@pytest.mark.fact("Connectors are created at once active; C reads back as made")
 async def test_a_connector_reads_back_as_it_was_made(client):
     wanted = {"displayName": "bridge", "status": "USER_DISABLED", "events": ["co2"], "labels": ["name"]}
     made, path = await client.create(**wanted)
@@ -93,6 +94,8 @@ async def test_a_connector_reads_back_as_it_was_made(client):
     assert (await client("GET")).json() == {"dataConnectors": [made], "nextPageToken": ""}
 
 
+@pytest.mark.fact("Labels are those chosen in the connector, default none")
+@pytest.mark.fact("Create needs type and httpConfig.url only")
 async def test_type_and_url_are_enough_for_a_connector(client):
     answer = await client("POST", "", {"type": "HTTP_PUSH", "httpConfig": {"url": URL}})
     made = answer.json()
@@ -104,6 +107,7 @@ async def test_type_and_url_are_enough_for_a_connector(client):
     assert client.bodies[0]["labels"] == {}
 
 
+@pytest.mark.fact("signatureSecret is in answers in clear, or absent")
 async def test_answers_can_lack_the_secret():
     async with opened(show_secrets=False) as client:
         made, _ = await client.create()
@@ -136,12 +140,14 @@ async def test_a_connector_that_makes_no_sense_is_answered_400(client, body):
     assert (answer.status_code, client.cloud.connectors) == (400, {})
 
 
+@pytest.mark.fact("A connector URL must be https (selectable)")
 async def test_a_cloud_can_insist_on_https():
     async with opened(https_only=True) as client:
         body = {"type": "HTTP_PUSH", "httpConfig": {"url": "http://127.0.0.1/"}}
         assert (await client("POST", "", body)).status_code == 400
 
 
+@pytest.mark.fact("No idempotency key, a blind retry of create makes two connectors")
 async def test_a_blind_second_create_makes_every_event_come_twice(client):
     await client.create()
     await client.create()
@@ -150,6 +156,7 @@ async def test_a_blind_second_create_makes_every_event_come_twice(client):
     assert len(client.pushed) == 2
 
 
+@pytest.mark.fact("409 already exists")
 async def test_a_second_connector_with_the_same_url_can_be_refused():
     async with opened(unique_urls=True) as client:
         await client.create()
@@ -161,6 +168,7 @@ async def test_a_second_connector_with_the_same_url_can_be_refused():
 # --- PATCH ---
 
 
+@pytest.mark.fact("PATCH of a nested member leaves the others alone (assumed)")
 async def test_a_patch_changes_what_it_names_and_no_more(client):
     made, path = await client.create(displayName="bridge", events=["co2"])
     answer = await client("PATCH", path, {"httpConfig": {"signatureSecret": "new"}})
@@ -178,6 +186,7 @@ async def test_a_patch_moves_the_pushes(client):
     assert client.pushed[0].url == "https://bridge.example.org/other"
 
 
+@pytest.mark.fact("PATCH of headers merges or replaces (unknown)")
 @pytest.mark.parametrize(("merge", "expected"), [(False, {"X-New": "n"}), (True, {"X-Bridge-Key": "k", "X-New": "n"})])
 async def test_a_patch_of_headers_replaces_or_adds(merge, expected):
     async with opened(merge_headers=merge) as client:
@@ -186,6 +195,7 @@ async def test_a_patch_of_headers_replaces_or_adds(merge, expected):
         assert answer.json()["httpConfig"]["headers"] == expected
 
 
+@pytest.mark.fact("Status SYSTEM_DISABLED is set by DT only")
 @pytest.mark.parametrize("body", [{"status": "SYSTEM_DISABLED"}, {"type": "AWS_SQS"}, {"httpConfig": {"x": "y"}}])
 async def test_a_patch_that_makes_no_sense_changes_nothing(client, body):
     made, path = await client.create()
@@ -193,6 +203,7 @@ async def test_a_patch_that_makes_no_sense_changes_nothing(client, body):
     assert (await client("GET", path)).json() == made
 
 
+@pytest.mark.fact("What happens while disabled is never pushed")
 async def test_what_is_published_while_disabled_is_never_pushed(client):
     _, path = await client.create()
     await client("PATCH", path, {"status": "USER_DISABLED"})
@@ -205,6 +216,7 @@ async def test_what_is_published_while_disabled_is_never_pushed(client):
     assert connector.lost == {lost}
 
 
+@pytest.mark.fact("ACTIVE enables, also after SYSTEM_DISABLED")
 async def test_a_client_can_enable_what_the_system_disabled(client):
     _, path = await client.create()
     [connector] = client.cloud.connectors.values()
@@ -215,6 +227,7 @@ async def test_a_client_can_enable_what_the_system_disabled(client):
     assert not connector.disabled
 
 
+@pytest.mark.fact("Events filter of a connector, empty takes all")
 async def test_a_connector_takes_the_types_it_was_told(client):
     await client.create(events=["touch"])
     client.project.publish("co2", "d", {"ppm": 1})
@@ -226,6 +239,7 @@ async def test_a_connector_takes_the_types_it_was_told(client):
 # --- delete, sync, metrics ---
 
 
+@pytest.mark.fact("DELETE answers {} (assumed)")
 async def test_a_deleted_connector_is_gone_and_pushes_no_more(client):
     _, path = await client.create()
     answer = await client("DELETE", path)
@@ -243,6 +257,9 @@ async def test_a_connector_of_another_project_is_not_found(client):
     assert (await client.http.get(url, auth=(ACCOUNT.key, ACCOUNT.secret))).status_code == 404
 
 
+@pytest.mark.fact(
+    ":sync pushes the latest event of each type of each device; eventIds the same or new (unknown)",
+)
 @pytest.mark.parametrize("new_ids", [False, True])
 async def test_sync_pushes_the_latest_event_of_each_type_of_each_device_again(new_ids):
     async with opened(new_ids_on_sync=new_ids) as client:
@@ -279,6 +296,7 @@ async def test_sync_of_a_disabled_connector_pushes_nothing(client):
     assert connector.lost == set()
 
 
+@pytest.mark.fact(":metrics is of the last 3 h, latency empty without traffic (assumed)")
 async def test_metrics_count_the_attempts_of_three_hours(client):
     _, path = await client.create()
     assert (await client("GET", path + ":metrics")).json() == {
@@ -301,6 +319,7 @@ async def test_metrics_count_the_attempts_of_three_hours(client):
     assert (metrics["successCount"], metrics["errorCount"]) == (1, 0)
 
 
+@pytest.mark.fact("Other connector types are listed without httpConfig")
 async def test_connectors_of_other_types_are_listed_and_have_no_http_config(client):
     other = client.cloud.add_other_connector(client.project, "GOOGLE_CLOUD_PUBSUB")
     _, _path = await client.create()

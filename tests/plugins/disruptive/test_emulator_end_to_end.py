@@ -97,6 +97,8 @@ async def whole(scheme, **settings):
             sources.cancel_scope.cancel()
 
 
+@pytest.mark.fact("Both ES256 and HS256 are accepted from a cloud that was written independently")
+@pytest.mark.fact("Every scheme verifies real requests over real sockets, both forms of sub")
 @pytest.mark.parametrize("scheme", ["hmac", "asymmetric", "either", "both"])
 @pytest.mark.parametrize("whole_name", [False, True])
 async def test_every_scheme_accepts_what_is_signed_for_it(scheme, whole_name):
@@ -108,6 +110,7 @@ async def test_every_scheme_accepts_what_is_signed_for_it(scheme, whole_name):
     assert {status for status, _ in bridge.reasons} <= {503}  # until the keys were there
 
 
+@pytest.mark.fact("A forged DT-Asymmetric-Signature is 401 over real sockets")
 @pytest.mark.parametrize(
     "knob",
     [
@@ -135,6 +138,7 @@ async def test_a_forgery_of_the_second_header_is_refused(knob):
     assert len(bridge.events) == 7
 
 
+@pytest.mark.fact("An unknown kid is not accepted, and the event gets through later")
 async def test_an_unknown_key_is_refused_and_the_event_gets_through_later():
     async with whole("asymmetric") as (cloud, connector, bridge):
         connector.publish("touch", "warm-up")
@@ -146,6 +150,7 @@ async def test_an_unknown_key_is_refused_and_the_event_gets_through_later():
     assert published <= {event.data["event"]["eventId"] for event in bridge.events.values()}
 
 
+@pytest.mark.fact("History gives back what a disabled connector lost, with the keys of the pushes")
 async def test_the_history_gives_back_what_was_lost_as_it_would_have_been_pushed():
     async with whole("hmac") as (cloud, connector, bridge):
         now = datetime.now(UTC)
@@ -208,6 +213,7 @@ async def managed(authority, server_tls, tmp_path, *faults, **settings):
             sources.cancel_scope.cancel()
 
 
+@pytest.mark.fact("A lost answer to create makes no second connector")
 @pytest.mark.parametrize("faults", [(), (RestFault(cut=True, takes_effect=True, call="POST /v2/projects"),)])
 async def test_a_source_makes_its_own_connector_once(authority, server_tls, tmp_path, faults):
     settings = {"events": ("temperature",), "connector_labels": ("name",)}

@@ -76,6 +76,7 @@ async def client():
 # --- history ---
 
 
+@pytest.mark.fact("History has bare events")
 async def test_a_history_has_bare_events(client):
     event_id = client.project.publish("touch", "d", time=NOW - HOUR, labels={"name": "x"})
     assert await client.events() == [
@@ -89,6 +90,7 @@ async def test_a_history_has_bare_events(client):
     ]
 
 
+@pytest.mark.fact("History defaults to the last 24 h")
 async def test_a_history_is_of_the_last_day_unless_asked_otherwise(client):
     client.publish(1, timedelta(hours=25))
     client.publish(2, timedelta(hours=23))
@@ -97,6 +99,7 @@ async def test_a_history_is_of_the_last_day_unless_asked_otherwise(client):
     assert await client.values(startTime="2024-05-28T00:00:00Z", endTime="2024-05-28T12:00:00Z") == [1]
 
 
+@pytest.mark.fact("camelCase and snake_case parameters")
 @pytest.mark.parametrize(("start", "end"), [("startTime", "endTime"), ("start_time", "end_time")])
 async def test_parameters_come_in_camel_case_or_snake_case(client, start, end):
     for hours in (1, 2, 3):
@@ -105,12 +108,14 @@ async def test_parameters_come_in_camel_case_or_snake_case(client, start, end):
     assert await client.values(**query) == [2]
 
 
+@pytest.mark.fact("History is kept 31 days")
 async def test_a_history_ends_31_days_ago(client):
     client.publish(1, timedelta(days=31, seconds=1))
     client.publish(2, timedelta(days=31, seconds=-1))
     assert await client.values(startTime="2024-01-01T00:00:00Z") == [2]
 
 
+@pytest.mark.fact("History shows new events after a delay")
 async def test_a_history_shows_an_event_after_the_indexing_delay():
     async with opened(indexing_delay=timedelta(seconds=10)) as client:
         client.publish(1, HOUR)
@@ -120,6 +125,7 @@ async def test_a_history_shows_an_event_after_the_indexing_delay():
         assert await client.values() == [1]
 
 
+@pytest.mark.fact("Order of history unknown: ascending, descending")
 @pytest.mark.parametrize(("order", "expected"), [("ascending", [1, 2, 3]), ("descending", [3, 2, 1])])
 async def test_the_order_of_a_history_can_be_chosen(order, expected):
     async with opened(order=order) as client:
@@ -128,6 +134,7 @@ async def test_the_order_of_a_history_can_be_chosen(order, expected):
         assert await client.values() == expected
 
 
+@pytest.mark.fact("Order of history unknown: shuffled")
 async def test_a_shuffled_history_is_complete():
     async with opened(order="shuffled", page_size=7) as client:
         for value in range(30):
@@ -137,6 +144,7 @@ async def test_a_shuffled_history_is_complete():
         assert sorted(values) == list(range(30))
 
 
+@pytest.mark.fact("Inclusive bounds unknown, selectable")
 @pytest.mark.parametrize(("inclusive", "expected"), [(True, [1, 2, 3]), (False, [2])])
 async def test_whether_the_ends_of_a_span_belong_to_it_can_be_chosen(inclusive, expected):
     async with opened(inclusive=inclusive) as client:
@@ -146,6 +154,7 @@ async def test_whether_the_ends_of_a_span_belong_to_it_can_be_chosen(inclusive, 
         assert await client.values(**span) == expected
 
 
+@pytest.mark.fact("eventTypes may be repeated")
 async def test_a_history_can_be_limited_to_types(client):
     for event_type in ("touch", "networkStatus", "co2"):
         client.project.publish(event_type, "d", time=NOW - HOUR)
@@ -182,6 +191,7 @@ async def test_a_span_that_makes_no_sense_is_answered_400(client, query):
     assert answer.status_code == 400
 
 
+@pytest.mark.fact("Every published event is in the history, pushed or not")
 async def test_a_backfill_finds_exactly_what_pushes_lost():
     # The bridge is away, and the connector is disabled: events get lost.
     async with opened() as client:
@@ -242,6 +252,7 @@ def test_a_span_holds_the_events_whose_times_lie_in_it(ages, start, length, incl
 # --- devices ---
 
 
+@pytest.mark.fact("Device document, reported has the latest per type, null for never, productNumber may be missing")
 async def test_a_device_shows_its_latest_data_and_null_for_what_it_never_reported(client):
     client.project.add_device("d", "temperature", labels={"name": "fridge"}, product_number="100011")
     client.publish(-27, HOUR)
@@ -269,12 +280,14 @@ async def test_a_device_that_was_never_added_comes_with_its_first_event(client):
     assert (device["type"], device["labels"], "productNumber" in device) == ("temperature", {}, False)
 
 
+@pytest.mark.fact("- as wildcard project")
 async def test_a_dash_stands_for_any_project(client):
     client.cloud.add_project("p2").add_device("there", "touch")
     answer = await client.get("/projects/-/devices/there")
     assert answer.json()["name"] == "projects/p2/devices/there"
 
 
+@pytest.mark.fact("Device filters, order_by, repeated parameters")
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
@@ -299,6 +312,7 @@ async def test_devices_can_be_chosen_by_filters(client, query, expected):
     assert "".join(device["name"][-1] for device in devices) == expected
 
 
+@pytest.mark.fact("A label edit is an event with added, modified, removed")
 async def test_other_labels_are_an_event(client):
     client.project.add_device("d", "touch", labels={"name": "x", "room": "1", "floor": "2"})
     client.project.change_labels("d", {"name": "y", "room": "1", "desk": "7"})
@@ -309,6 +323,7 @@ async def test_other_labels_are_an_event(client):
     assert "labelsChanged" not in device["reported"]
 
 
+@pytest.mark.fact("targetName names the project the device is in now")
 async def test_a_device_that_moves_names_its_new_project_from_then_on(client):
     other = client.cloud.add_project("p2")
     client.publish(1, HOUR)

@@ -86,6 +86,7 @@ async def opened(**rules):
 # --- who may ask ---
 
 
+@pytest.mark.fact("OAuth2 JWT bearer gives access_token and expires_in; more members possible")
 async def test_an_assertion_is_exchanged_for_an_access_token(client):
     answer = await client.token(client.assertion())
     assert answer.status_code == 200
@@ -97,6 +98,7 @@ async def test_an_assertion_is_exchanged_for_an_access_token(client):
 NOW = int(START.timestamp())
 
 
+@pytest.mark.fact("Wrong aud, iss, kid, signature, times: 400 with an RFC 6749 body")
 @pytest.mark.parametrize(
     ("changes", "word"),
     [
@@ -125,16 +127,19 @@ async def test_what_is_no_token_is_answered_400(client, assertion):
     assert (await client.token(assertion)).status_code == 400
 
 
+@pytest.mark.fact("Unsupported grant type is 400")
 async def test_another_grant_type_is_not_supported(client):
     answer = await client.token(client.assertion(), grant_type="client_credentials")
     assert (answer.status_code, answer.json()["error"]) == (400, "unsupported_grant_type")
 
 
+@pytest.mark.fact("The token endpoint wants application/x-www-form-urlencoded")
 async def test_the_token_endpoint_wants_a_form(client):
     answer = await client.http.post(client.cloud.token_url, json={"grant_type": GRANT})
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
 
 
+@pytest.mark.fact("Clock skew gives 400; iat 5 s back survives 5 s")
 @pytest.mark.parametrize(("offset", "status"), [(-5, 200), (-6, 400), (3594, 200), (3595, 400)])
 async def test_a_clock_that_differs_by_too_much_is_answered_400(offset, status):
     async with opened() as client:
@@ -148,6 +153,7 @@ async def test_a_leeway_forgives_a_clock():
         assert (await client.token(client.assertion())).status_code == 200
 
 
+@pytest.mark.fact("An access token expires (adjustable), then 401")
 async def test_an_access_token_ends_when_it_said(client):
     client.cloud.rules = Rules(token_lifetime=60)
     await client.login()
@@ -164,6 +170,7 @@ async def test_revoked_tokens_are_answered_401_until_the_next_login(client):
     assert (await client("GET", "/projects")).status_code == 200
 
 
+@pytest.mark.fact("Basic works only with enableBasicAuth")
 @pytest.mark.parametrize(
     ("account", "secret", "status"),
     [(BASIC, "basic-secret", 200), (BASIC, "wrong", 401), (DEVELOPER, DEVELOPER.secret, 401)],
@@ -173,6 +180,7 @@ async def test_basic_works_only_where_it_is_enabled(client, account, secret, sta
     assert answer.status_code == status
 
 
+@pytest.mark.fact("Other credentials are 401")
 @pytest.mark.parametrize(
     "value", ["", "Bearer", "Bearer nonsense", "Basic !!", "Basic /w==", b"Basic \xe9", "Digest x"]
 )
@@ -182,6 +190,7 @@ async def test_other_credentials_are_answered_401(client, value):
     assert answer.json()["code"] == 401
 
 
+@pytest.mark.fact("Project User reads, Project Developer writes and syncs; else 403")
 @pytest.mark.parametrize(
     ("account", "read", "write"), [(USER, 200, 403), (DEVELOPER, 200, 404), (NOBODY, 403, 403), (BASIC, 200, 404)]
 )
@@ -195,6 +204,7 @@ async def test_a_user_reads_and_a_developer_writes(client, account, read, write)
 # --- errors ---
 
 
+@pytest.mark.fact("Error body has error, code, help")
 async def test_an_error_has_a_sentence_a_code_and_help(client):
     answer = await client("GET", "/projects/nowhere/devices")
     assert answer.status_code == 404
@@ -211,6 +221,7 @@ async def test_members_of_an_error_may_be_missing():
         assert answer.json() == {"error": "the project was not found"}
 
 
+@pytest.mark.fact("404 on :method paths means the project")
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
@@ -251,6 +262,7 @@ async def listed(client, path, member, **query):
     return items, pages
 
 
+@pytest.mark.fact("Lists come in pages, nextPageToken empty at the end")
 @pytest.mark.parametrize(("devices", "pages"), [(0, 1), (2, 1), (3, 2), (5, 3)])
 async def test_a_list_comes_in_pages(devices, pages):
     async with opened(page_size=2) as client:
@@ -261,6 +273,7 @@ async def test_a_list_comes_in_pages(devices, pages):
         assert read == pages
 
 
+@pytest.mark.fact("pageSize, with a maximum (unknown)")
 @pytest.mark.parametrize(("name", "size", "pages"), [("pageSize", 3, 2), ("page_size", 5, 1), ("pageSize", 9, 2)])
 async def test_the_call_may_choose_the_page_size_up_to_a_limit(name, size, pages):
     async with opened(most_page_size=5 if size < 9 else 4) as client:
@@ -270,6 +283,7 @@ async def test_the_call_may_choose_the_page_size_up_to_a_limit(name, size, pages
         assert (len(items), read) == (5, pages)
 
 
+@pytest.mark.fact("pageToken goes with the same query")
 async def test_a_page_token_needs_the_query_that_it_came_from():
     async with opened(page_size=1) as client:
         client.cloud.add_project("p2")
@@ -281,6 +295,7 @@ async def test_a_page_token_needs_the_query_that_it_came_from():
         assert again[0]["projects"][0]["name"] == "projects/p2"
 
 
+@pytest.mark.fact("Mistake: not percent-encoding a page token")
 async def test_a_page_token_that_is_not_percent_encoded_is_not_ours():
     async with opened(page_size=1) as client:
         client.cloud.add_project("p2")
@@ -288,6 +303,7 @@ async def test_a_page_token_that_is_not_percent_encoded_is_not_ours():
         assert (await client("GET", f"/projects?pageToken={token}")).status_code == 400
 
 
+@pytest.mark.fact("A page token may repeat")
 async def test_a_list_can_name_the_same_next_page_for_ever():
     async with opened(repeat_page_token=True) as client:
         token = (await client("GET", "/projects")).json()["nextPageToken"]
@@ -295,6 +311,7 @@ async def test_a_list_can_name_the_same_next_page_for_ever():
         assert (await client("GET", "/projects", params={"pageToken": token})).json()["nextPageToken"] == token
 
 
+@pytest.mark.fact("GET /projects")
 async def test_a_project_tells_what_it_has(client):
     client.project.add_device("d", "touch")
     client.project.add_device("g", "ccon")
@@ -307,6 +324,7 @@ async def test_a_project_tells_what_it_has(client):
 # --- what goes wrong ---
 
 
+@pytest.mark.fact("429 with Retry-After in seconds, by a rate")
 async def test_calls_above_the_rate_hear_429_and_when_to_come_again(client):
     client.cloud.rules = Rules(rate=Rate(2, 3600))
     answers = [await client("GET", "/projects") for _ in range(3)]
@@ -315,6 +333,7 @@ async def test_calls_above_the_rate_hear_429_and_when_to_come_again(client):
     assert answers[2].json()["code"] == 429
 
 
+@pytest.mark.fact("429 with Retry-After as an HTTP date")
 async def test_retry_after_can_be_a_date(client):
     client.cloud.rules = Rules(rate=Rate(1, 60, as_date=True))
     await client("GET", "/projects")
@@ -332,6 +351,7 @@ async def test_the_rate_allows_calls_again_after_its_time(autojump_clock):
     assert meter.wait(rate) == 0
 
 
+@pytest.mark.fact("5xx, HTML, redirect, 429 as faults")
 @pytest.mark.parametrize(
     ("answer", "status", "header"),
     [
@@ -366,6 +386,7 @@ async def test_an_answer_can_be_another_than_that_of_what_was_done(client):
     assert (answer.status_code, len(client.cloud.connectors)) == (503, 1)
 
 
+@pytest.mark.fact("Cut REST connection, before or after the effect")
 @pytest.mark.parametrize("takes_effect", [False, True])
 async def test_a_call_whose_answer_was_cut_off_may_have_taken_effect(client, takes_effect):
     client.cloud.rest_faults.append(RestFault(cut=True, takes_effect=takes_effect))
@@ -375,6 +396,7 @@ async def test_a_call_whose_answer_was_cut_off_may_have_taken_effect(client, tak
     assert len(client.cloud.connectors) == takes_effect
 
 
+@pytest.mark.fact("Slow REST answer")
 async def test_an_answer_can_be_slow(client):
     client.cloud.rest_faults.append(RestFault(delay=3600))
     with pytest.raises(httpx.ReadTimeout):
@@ -404,6 +426,9 @@ async def test_no_secret_is_in_the_text_of_an_account(client):
 # --- DT's sensor emulator ---
 
 
+@pytest.mark.fact(
+    "DT's sensor emulator: create, publish, delete, label virtual-sensor, id of 23 characters",
+)
 async def test_an_emulated_sensor_is_made_publishes_and_goes(client):
     base = client.cloud.sensors_url + "/projects/p1/devices"
     made = await client.http.post(base, json={"type": "temperature", "labels": {"name": "x"}}, headers=client.headers)

@@ -101,6 +101,7 @@ async def site():
         yield site
 
 
+@pytest.mark.fact("X-Dt-Signature is HS256, iat + 3600, jti, SHA-1 and SHA-256 of the body")
 async def test_hs256_is_signed_with_the_secret_and_holds_both_hashes(site):
     request = await site.push()
     token = request.headers["X-Dt-Signature"]
@@ -116,6 +117,7 @@ async def test_hs256_is_signed_with_the_secret_and_holds_both_hashes(site):
     assert verifies_hs256(token)
 
 
+@pytest.mark.fact("DT-Asymmetric-Signature is ES256, raw r and s, 300 s, iss, sub, SHA-256, kid")
 async def test_es256_is_signed_with_a_published_key_and_names_the_organization(site):
     request = await site.push()
     token = request.headers["DT-Asymmetric-Signature"]
@@ -131,6 +133,7 @@ async def test_es256_is_signed_with_a_published_key_and_names_the_organization(s
     assert verifies_es256(token, await site.jwks())
 
 
+@pytest.mark.fact("DT-Asymmetric-Signature is sent without a secret too (assumed)")
 async def test_es256_is_sent_without_a_secret_too():
     async with opened(secret=None) as site:
         request = await site.push()
@@ -138,6 +141,7 @@ async def test_es256_is_sent_without_a_secret_too():
         assert "DT-Asymmetric-Signature" in request.headers
 
 
+@pytest.mark.fact("Sub is the id or organizations/ID (unknown)")
 async def test_sub_can_be_the_whole_name_of_the_organization(site):
     site.cloud.keys.whole_name = True
     request = await site.push()
@@ -145,6 +149,7 @@ async def test_sub_can_be_the_whole_name_of_the_organization(site):
     assert claims["sub"] == f"organizations/{ORGANIZATION}"
 
 
+@pytest.mark.fact("Lifetime and clock offset of tokens are adjustable")
 async def test_lifetime_and_clock_can_be_others(site):
     site.cloud.keys.lifetime = 7
     request = await site.push(clock_offset=-100)
@@ -153,6 +158,7 @@ async def test_lifetime_and_clock_can_be_others(site):
         assert (claims["iat"], claims["exp"]) == (SECONDS - 100, SECONDS - 100 + lifetime)
 
 
+@pytest.mark.fact("Discovery and JWKS, keys rotate, old ones kept or not")
 @pytest.mark.parametrize("keep_old", [True, False])
 async def test_keys_rotate(site, keep_old):
     before = (await site.push()).headers["DT-Asymmetric-Signature"]
@@ -166,6 +172,7 @@ async def test_keys_rotate(site, keep_old):
         assert verifies_es256(before, jwks)
 
 
+@pytest.mark.fact("Discovery and JWKS may be down or HTML")
 @pytest.mark.parametrize("path", ["/.well-known/openid-configuration", "/keys"])
 @pytest.mark.parametrize("answer", [error(503, "down"), html()])
 async def test_keys_may_be_out_of_reach_for_a_while(site, path, answer):
@@ -174,12 +181,14 @@ async def test_keys_may_be_out_of_reach_for_a_while(site, path, answer):
     assert (await site.http.get(site.cloud.issuer + path)).status_code == 200
 
 
+@pytest.mark.fact("Discovery may be slow")
 async def test_keys_may_be_slow(site):
     site.cloud.rest_faults.append(RestFault(delay=3600))
     with pytest.raises(httpx.ReadTimeout):
         await site.http.get(site.cloud.discovery_url, timeout=0.05)
 
 
+@pytest.mark.fact("No ES256 for a tenant (unknown)")
 async def test_a_cloud_without_the_second_header_has_no_keys():
     async with opened(asymmetric=False) as site:
         assert "DT-Asymmetric-Signature" not in (await site.push()).headers
@@ -190,22 +199,26 @@ async def test_a_cloud_without_the_second_header_has_no_keys():
 # --- faults ---
 
 
+@pytest.mark.fact("Fault, wrong secret")
 async def test_a_wrong_secret_does_not_verify(site):
     assert not verifies_hs256((await site.push(wrong_secret=1)).headers["X-Dt-Signature"])
 
 
+@pytest.mark.fact("Fault, wrong key under the right kid")
 async def test_a_wrong_key_does_not_verify_under_the_kid_of_the_right_one(site):
     token = (await site.push(wrong_key=1)).headers["DT-Asymmetric-Signature"]
     assert opened_token(token)[0]["kid"] == site.cloud.keys.kid
     assert not verifies_es256(token, await site.jwks())
 
 
+@pytest.mark.fact("Fault, unknown kid")
 async def test_an_unknown_kid_is_not_published(site):
     token = (await site.push(unknown_kid=1)).headers["DT-Asymmetric-Signature"]
     kids = [key["kid"] for key in (await site.jwks())["keys"]]
     assert opened_token(token)[0]["kid"] not in kids
 
 
+@pytest.mark.fact("Fault, DER signature")
 async def test_a_der_signature_has_another_form(site):
     token = (await site.push(der_signature=1)).headers["DT-Asymmetric-Signature"]
     signature = opened_token(token)[3]
@@ -213,6 +226,7 @@ async def test_a_der_signature_has_another_form(site):
     assert not verifies_es256(token, await site.jwks())
 
 
+@pytest.mark.fact("Fault, wrong sub, wrong iss")
 @pytest.mark.parametrize(
     ("fault", "claim", "right"), [("wrong_sub", "sub", ORGANIZATION), ("wrong_iss", "iss", "issuer")]
 )
@@ -223,6 +237,7 @@ async def test_a_wrong_claim_is_signed_properly(site, fault, claim, right):
     assert verifies_es256(token, await site.jwks())
 
 
+@pytest.mark.fact("Fault, expired or future token")
 @pytest.mark.parametrize(("fault", "late"), [("expired_token", -7200), ("future_token", 3600)])
 async def test_both_tokens_are_out_of_their_time(site, fault, late):
     request = await site.push(**{fault: 1})
@@ -232,6 +247,7 @@ async def test_both_tokens_are_out_of_their_time(site, fault, late):
         assert not claims["iat"] <= SECONDS < claims["exp"]
 
 
+@pytest.mark.fact("Fault, alg none")
 async def test_both_tokens_may_say_that_they_are_unsigned(site):
     request = await site.push(algorithm_none=1)
     for name in ("X-Dt-Signature", "DT-Asymmetric-Signature"):
@@ -239,6 +255,7 @@ async def test_both_tokens_may_say_that_they_are_unsigned(site):
         assert (header["alg"], signature) == ("none", b"")
 
 
+@pytest.mark.fact("Fault, missing or doubled header")
 @pytest.mark.parametrize(
     ("fault", "counts"),
     [
@@ -254,6 +271,7 @@ async def test_a_header_may_be_missing_or_come_twice(site, fault, counts):
     assert (names.count(b"x-dt-signature"), names.count(b"dt-asymmetric-signature")) == counts
 
 
+@pytest.mark.fact("Fault, body tampered after signing")
 async def test_a_tampered_body_differs_in_one_byte_from_the_signed_one(site):
     request = await site.push(tampered_body=1)
     for name in ("X-Dt-Signature", "DT-Asymmetric-Signature"):
@@ -261,6 +279,7 @@ async def test_a_tampered_body_differs_in_one_byte_from_the_signed_one(site):
         assert claims["checksum_sha256"] != hashlib.sha256(request.content).hexdigest()
 
 
+@pytest.mark.fact("Before February 2022 the token has SHA-1 only")
 async def test_sha1_alone_is_as_before_2022(site):
     request = await site.push(sha1_only=1)
     claims = opened_token(request.headers["X-Dt-Signature"])[1]
@@ -268,5 +287,6 @@ async def test_sha1_alone_is_as_before_2022(site):
     assert "checksum_sha256" not in claims
 
 
+@pytest.mark.fact("Mistake: logging secrets (emulator's own texts)")
 async def test_no_key_is_in_the_text_of_the_cloud(site):
     assert SECRET not in repr(site.connector) + repr(site.connector.endpoint) + repr(site.cloud)

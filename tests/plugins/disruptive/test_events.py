@@ -76,6 +76,7 @@ def test_the_table_has_every_sample(sample_lines):
     assert len(sample_lines) == len(SAMPLES) == 23
 
 
+@pytest.mark.fact("All 23 sample bodies are decoded, malformed targetNames and times of 1970 too")
 @pytest.mark.parametrize("number", range(23))
 def test_a_sample_is_decoded(sample_lines, number):
     body = sample_lines[number]["body"]
@@ -96,6 +97,7 @@ def test_samples_have_keys_of_their_own(sample_lines):
     assert len(keys) == 23
 
 
+@pytest.mark.fact("eventId is opaque; events that differ in id, type or target are different")
 @given(one=st.tuples(*[st.text(min_size=1, max_size=4)] * 3), other=st.tuples(*[st.text(min_size=1, max_size=4)] * 3))
 def test_events_that_differ_in_id_type_or_target_are_no_duplicates(one, other):
     def key(names):
@@ -105,15 +107,18 @@ def test_events_that_differ_in_id_type_or_target_are_no_duplicates(one, other):
     assert (key(one) == key(other)) == (one == other)
 
 
+@pytest.mark.fact("De-duplication by eventId, eventType, targetName")
 def test_one_event_id_with_two_types_is_two_events():
     assert event_of("temperature", {}).key != event_of("humidity", {}).key
 
 
+@pytest.mark.fact("A push and the same event of the history are known once")
 def test_a_push_and_the_same_event_in_the_history_are_known_once(sample_lines):
     push = sample_lines[1]["body"]
     assert decode_event(push, received=RECEIVED).key == decode_event(push["event"], received=RECEIVED).key
 
 
+@pytest.mark.fact("An event of the history in the shape of a push has its key")
 def test_an_event_of_the_history_in_the_shape_of_a_push_is_the_push(sample_lines):
     push = sample_lines[1]["body"]
     made = {"event": push["event"], "labels": dict(push["labels"]), "metadata": dict(push["metadata"])}
@@ -125,6 +130,9 @@ def test_an_event_of_the_history_in_the_shape_of_a_push_is_the_push(sample_lines
 # Devices
 
 
+@pytest.mark.fact("The device id is the segment after devices, never a number of characters")
+@pytest.mark.fact("Metadata names the device only if targetName does not")
+@pytest.mark.fact("Mistake 10: device ids of a fixed length")
 @pytest.mark.parametrize(
     ("target", "metadata", "device"),
     [
@@ -170,17 +178,20 @@ def test_labels_of_people_win():
     }
 
 
+@pytest.mark.fact("Mistake 10: reading labels inside event")
 def test_labels_are_not_looked_for_inside_the_event():
     plain = {"eventId": "a", "eventType": "touch", "labels": {"name": "x"}}
     assert decode_event({"event": plain}, received=RECEIVED).labels == {}
 
 
+@pytest.mark.fact("Labels and metadata may be missing or null")
 @pytest.mark.parametrize("labels", [None, [], "name", 3])
 def test_labels_may_be_missing(labels):
     document = {"event": {"eventId": "a", "eventType": "touch"}, "labels": labels, "metadata": labels}
     assert decode_event(document, received=RECEIVED).labels == {}
 
 
+@pytest.mark.fact("Only JSON true means isBackfilled; a sample has the text False")
 @pytest.mark.parametrize(
     ("said", "labels"), [(True, {"event.isBackfilled": "true"}), ("False", {}), (False, {}), (1, {})]
 )
@@ -191,6 +202,7 @@ def test_only_true_means_backfilled(said, labels):
 # Times
 
 
+@pytest.mark.fact("Temperature and humidity: every sample is a reading, sorted by sampleTime")
 def test_every_sample_is_a_reading_and_the_oldest_is_first():
     samples = [
         {"value": 23, "sampleTime": "2024-05-29T10:34:00Z"},
@@ -219,6 +231,7 @@ def test_humidity_and_temperature_of_each_sample_stay_apart():
     ]
 
 
+@pytest.mark.fact("Without samples the outer value counts, at updateTime")
 @pytest.mark.parametrize(
     "samples", [None, [], {}, [None], [{}], [{"value": 1}], [{"value": "1", "sampleTime": "2024-05-29T10:33:00Z"}]]
 )
@@ -228,6 +241,7 @@ def test_without_a_readable_sample_the_outer_value_is_the_reading(samples):
     assert event.readings[0].time.isoformat() == "2024-05-29T08:34:00+00:00"
 
 
+@pytest.mark.fact("Without updateTime the time of the event counts")
 @pytest.mark.parametrize(
     ("timestamp", "update", "event_time", "reading_time"),
     [
@@ -247,6 +261,7 @@ def test_a_missing_time_is_taken_from_the_next_best(timestamp, update, event_tim
     assert (event.time, event.readings[0].time) == (day(event_time), day(reading_time))
 
 
+@pytest.mark.fact("Times have 0, 3, 6 or 9 digits of a second")
 @pytest.mark.parametrize(
     ("text", "microsecond", "hour"),
     [
@@ -263,16 +278,19 @@ def test_a_time_may_have_any_number_of_digits(text, microsecond, hour):
     assert event.time == event.readings[0].time == datetime(2024, 5, 29, hour, 34, 3, microsecond, tzinfo=UTC)
 
 
+@pytest.mark.fact("Mistake 13: times as +00:00Z are no times")
 @pytest.mark.parametrize("text", ["", "-", "2024-05-29", "2024-05-29T10:34:60Z", "2024-05-29T10:34:03+00:00Z"])
 def test_what_is_no_time_is_as_if_it_were_missing(text):
     assert event_of("touch", {"updateTime": text}, timestamp=text).readings[0].time == RECEIVED
 
 
+@pytest.mark.fact("Mistake 12: refusing old timestamps")
 def test_an_old_event_is_as_good_as_a_new_one():
     event = event_of("touch", {"updateTime": "1970-01-01T00:00:00Z"}, timestamp="1970-01-01T00:00:00Z")
     assert (event.time.year, values_of(event)) == (1970, [("touch", 1)])
 
 
+@pytest.mark.fact("Values that a sensor stored while offline are marked, not refused")
 @pytest.mark.parametrize("event_type", ["temperature", "humidity"])
 def test_values_that_a_sensor_stored_while_it_was_offline_are_marked(event_type):
     inner = {"value": 21, "temperature": 21, "isBackfilled": True, "updateTime": "2024-05-28T10:34:00Z"}
@@ -281,6 +299,7 @@ def test_values_that_a_sensor_stored_while_it_was_offline_are_marked(event_type)
     assert event.readings[0].time.isoformat() == "2024-05-28T10:34:00+00:00"
 
 
+@pytest.mark.fact("Up to 30 samples come in a heartbeat")
 def test_a_heartbeat_of_thirty_samples_is_thirty_readings():
     samples = [{"value": n, "sampleTime": f"2024-05-29T10:{n:02}:00Z"} for n in reversed(range(30))]
     event = event_of("temperature", {"value": 29, "updateTime": "2024-05-29T10:29:00Z", "samples": samples})
@@ -290,6 +309,7 @@ def test_a_heartbeat_of_thirty_samples_is_thirty_readings():
 # States
 
 
+@pytest.mark.fact("States are 0 or 1: objectPresent, waterPresent, motion, deskOccupancy, contact, probeWireStatus")
 @pytest.mark.parametrize(
     ("event_type", "state", "value"),
     [
@@ -308,18 +328,22 @@ def test_a_state_is_0_or_1(event_type, state, value):
     assert values_of(event_of(event_type, {"state": state})) == [(event_type, value)]
 
 
+@pytest.mark.fact("connectionStatus OFFLINE is 0, SDS, ETHERNET and CELLULAR are 1")
 @pytest.mark.parametrize(("connection", "value"), [("OFFLINE", 0), ("SDS", 1), ("CELLULAR", 1)])
 def test_a_device_is_online_on_any_connection(connection, value):
     event = event_of("connectionStatus", {"connection": connection, "available": []})
     assert values_of(event) == [("connectionStatus", value)]
 
 
+@pytest.mark.fact("ethernetStatus and cellularStatus with errors are 0")
 @pytest.mark.parametrize("event_type", ["ethernetStatus", "cellularStatus"])
 def test_a_connection_with_errors_is_0(event_type):
     errors = [{"code": 1, "message": "no link"}]
     assert values_of(event_of(event_type, {"errors": errors})) == [(event_type, 0)]
 
 
+@pytest.mark.fact("Unknown states, fields and types give no reading and stay in the data")
+@pytest.mark.fact("Mistake 10: celsius instead of value")
 @pytest.mark.parametrize(
     ("event_type", "inner"),
     [
@@ -345,10 +369,12 @@ def test_what_is_not_known_gives_no_reading_and_stays_in_the_data(event_type, in
     assert event.data["data"] == {event_type: inner}
 
 
+@pytest.mark.fact("networkStatus of 2020 has no rssi")
 def test_a_network_status_of_2020_has_no_rssi():
     assert values_of(event_of("networkStatus", {"signalStrength": 45})) == [("signalStrength", 45)]
 
 
+@pytest.mark.fact("Mistake 10: taking humidity.temperature for humidity")
 def test_the_humidity_is_not_its_temperature():
     assert values_of(event_of("humidity", {"temperature": 22, "relativeHumidity": 40})) == [
         ("relativeHumidity", 40),
@@ -356,6 +382,7 @@ def test_the_humidity_is_not_its_temperature():
     ]
 
 
+@pytest.mark.fact("labelsChanged is flat and has no updateTime")
 def test_a_change_of_labels_has_no_reading_and_is_kept_whole():
     changes = {"added": {"a": "b"}, "modified": {"c": "d"}, "removed": ["e"]}
     plain = {"eventId": "a", "eventType": "labelsChanged", "data": changes, "timestamp": "2024-05-29T10:34:03Z"}
@@ -365,11 +392,13 @@ def test_a_change_of_labels_has_no_reading_and_is_kept_whole():
     assert event.data["event"]["data"] == changes
 
 
+@pytest.mark.fact("batteryStatus may have a state and estimatedRemainingYears")
 def test_a_battery_status_with_new_fields_is_still_a_percentage():
     inner = {"percentage": 12, "state": "LOW", "estimatedRemainingYears": 0.5}
     assert values_of(event_of("batteryStatus", inner)) == [("batteryStatus", 12)]
 
 
+@pytest.mark.fact("The samples cover all 19 event types")
 def test_the_samples_have_every_event_type_that_dt_has(sample_lines):
     bodies = [line["body"] for line in sample_lines]
     types = {body.get("event", body)["eventType"] for body in bodies}
@@ -422,6 +451,9 @@ ANYTHING = st.recursive(
 TYPES = st.sampled_from(["touch", "temperature", "humidity", "contact", "ethernetStatus", "labelsChanged", "x"])
 
 
+@pytest.mark.fact("Metadata may be of another shape for new event types")
+@pytest.mark.fact("Unknown: probeWireStatus and new fields of batteryStatus are parsed tolerantly")
+@pytest.mark.fact("Mistake 9: crashing on what is missing")
 @given(event_type=TYPES, inner=ANYTHING, timestamp=ANYTHING, target=ANYTHING, labels=ANYTHING, metadata=ANYTHING)
 def test_whatever_the_fields_hold_the_event_can_be_stored(event_type, inner, timestamp, target, labels, metadata):
     plain = {"eventId": "a", "eventType": event_type, "targetName": target, "timestamp": timestamp}

@@ -109,6 +109,7 @@ async def test_the_parts_are_the_ids_of_all_devices_each_once():
     assert dt.asked(DEVICES) == [[("pageSize", "2")], [("pageSize", "2"), ("pageToken", "t1")]]
 
 
+@pytest.mark.fact("Of a list means the project")
 async def test_a_project_that_is_not_there_waits_for_a_person():
     refused = httpx.Response(404, json={"error": "not found"})
     async with opened({DEVICES: refused}) as (history, _):
@@ -126,6 +127,10 @@ async def test_a_list_of_devices_that_has_no_end_stops_with_an_error():
 # The pages
 
 
+@pytest.mark.fact(
+    "History: startTime, endTime, eventTypes repeated, pageSize, pageToken in camelCase; times "
+    "RFC 3339 UTC percent-encoded"
+)
 async def test_a_page_is_asked_for_in_camel_case_with_times_in_utc():
     async with opened({EVENTS: {"events": []}}, events=("temperature", "touch"), page_size=7) as (history, dt):
         await history.parts()
@@ -143,6 +148,7 @@ async def test_a_page_is_asked_for_in_camel_case_with_times_in_utc():
     assert b"startTime=2024-05-27T12%3A00%3A00.000000Z&" in dt.requests[-1].url.query
 
 
+@pytest.mark.fact("Page size is a setting, default 500")
 async def test_all_event_types_are_asked_for_unless_some_are_named():
     async with opened({EVENTS: {"events": []}}) as (history, dt):
         await history.parts()
@@ -151,6 +157,7 @@ async def test_all_event_types_are_asked_for_unless_some_are_named():
     assert ("pageSize", "500") in dt.asked(EVENTS)[0]
 
 
+@pytest.mark.fact("Mistake: times written as +00:00Z")
 @given(moment=st.datetimes(timezones=st.builds(timezone, st.timedeltas(timedelta(hours=-23), timedelta(hours=23)))))
 def test_a_time_is_written_with_z_and_nothing_else(moment):
     try:
@@ -173,6 +180,7 @@ async def test_pages_follow_each_other_until_there_is_no_token():
     assert dt.asked(EVENTS)[1] == [*dt.asked(EVENTS)[0], ("pageToken", "t/1")]
 
 
+@pytest.mark.fact("The order of the history is unknown: events are sorted")
 async def test_the_events_of_a_page_are_sorted_by_their_time():
     page = {"events": [event(3, minutes=3), event(1, minutes=1), event(2, minutes=2)]}
     async with opened({EVENTS: page}) as (history, _):
@@ -181,6 +189,7 @@ async def test_the_events_of_a_page_are_sorted_by_their_time():
     assert [each.readings[0].value for each in events] == [1, 2, 3]
 
 
+@pytest.mark.fact("A page token that repeats stops the history of a device with an error")
 async def test_the_events_of_a_page_whose_token_repeats_are_not_lost():
     pages = [{"events": [event(number)], "nextPageToken": "t1"} for number in (1, 2)]
     async with opened({EVENTS: pages}) as (history, _):
@@ -203,6 +212,7 @@ async def test_a_page_may_be_read_again_and_a_device_from_its_beginning():
         assert (await history.page("d1", START, END, None)).cursor == "t1"
 
 
+@pytest.mark.fact("For a device leaves it out of the backfill")
 async def test_a_device_that_is_gone_is_left_out_and_the_others_go_on():
     async with opened({}) as (history, _):
         await history.parts()
@@ -236,6 +246,7 @@ async def test_a_page_is_one_attempt_with_a_verdict(answer, verdict):
 # The events
 
 
+@pytest.mark.fact("History holds bare events; labels and metadata are taken from the device")
 async def test_an_event_is_what_its_push_would_have_been():
     async with opened({EVENTS: {"events": [event(1)]}}) as (history, _):
         await history.parts()
@@ -261,6 +272,7 @@ async def test_only_the_labels_that_the_connector_pushes_are_filled_in():
     assert "room" not in recovered.labels
 
 
+@pytest.mark.fact("GET devices gives name, type, labels; productNumber may be missing")
 async def test_a_device_without_labels_type_and_number_is_read_as_well():
     bare = {"name": "projects/p1/devices/d1"}
     async with opened({DEVICES: {"devices": [bare]}, EVENTS: {"events": [event(1)]}}) as (history, _):
@@ -284,6 +296,7 @@ async def test_a_device_id_stays_one_segment_of_the_path():
     assert dt.requests[0].url.raw_path == b"/v2/projects/p1/devices/d1%2F..%2Fd2"
 
 
+@pytest.mark.fact("targetName of a moved device is part of the key")
 async def test_a_moved_device_keeps_the_name_that_the_history_has_in_its_key():
     moved = event(1, target="projects/p0/devices/d1")
     async with opened({EVENTS: {"events": [moved]}}) as (history, _):
@@ -309,6 +322,7 @@ def sample_events():
     return [line["body"] for line in lines if line["kind"].startswith("bare-event")]
 
 
+@pytest.mark.fact("Bare events of all known types are read, malformed names and times too")
 @pytest.mark.parametrize("bare", sample_events(), ids=lambda bare: bare["eventType"])
 def test_every_sample_of_the_history_becomes_an_event_with_the_key_of_its_push(bare):
     pushed = decode_event({"event": bare, "labels": {}}, received=NOW)
@@ -321,6 +335,7 @@ def test_every_sample_of_the_history_becomes_an_event_with_the_key_of_its_push(b
 # The kind
 
 
+@pytest.mark.fact("Kept 31 days, planned with 30; visible after 10 s; gaps under 11 h are DT's retries; overlap 60 s")
 def test_the_kind_reads_back_what_dt_no_longer_sends():
     [kind] = bridge_plugins.disruptive.bridge_source_kinds()
     recovery = kind.recovery
@@ -329,6 +344,7 @@ def test_the_kind_reads_back_what_dt_no_longer_sends():
     assert (recovery.after, recovery.overlap, recovery.delay, recovery.reach) == (11 * hour, 60, 10, 30 * 24 * hour)
 
 
+@pytest.mark.fact("Without credentials it is told what is missing for good")
 def test_without_credentials_it_is_said_what_is_missing_and_what_would_recover_it():
     [kind] = bridge_plugins.disruptive.bridge_source_kinds()
     text = kind.recovery.lacks(Settings(secret=Secret("s")))
@@ -344,6 +360,8 @@ async def test_a_history_without_credentials_waits_for_a_person():
             pass
 
 
+@pytest.mark.fact("The only way to recover lost events is the REST event history, per device")
+@pytest.mark.fact("Recovery merges by the same keys as the pushes")
 async def test_the_history_of_the_stand_in_gives_what_was_pushed_with_the_same_keys():
     account = Account(basic=True)
     pushed = []

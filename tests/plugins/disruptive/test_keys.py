@@ -37,11 +37,13 @@ def test_a_key_for_es256_is_used(dt_key, jwk_of):
     assert key.key.public_numbers() == dt_key.public_key().public_numbers()
 
 
+@pytest.mark.fact("Use may be missing")
 @pytest.mark.parametrize("use", ["sig", None])
 def test_use_may_be_missing(dt_key, jwk_of, use):
     assert list(read_keys({"keys": [jwk_of(dt_key, use=use)]})) == ["dt-1"]
 
 
+@pytest.mark.fact("A key must be EC, P-256, use sig if present")
 @pytest.mark.parametrize(
     "others",
     [
@@ -112,6 +114,7 @@ def status_of(ring, kid):
     return 200
 
 
+@pytest.mark.fact("An unknown kid is 503 until DT has been asked, then 401")
 async def test_an_unknown_key_is_503_until_dt_has_been_asked_for_it_then_401(dt_key, jwk_of):
     ring = KeyRing()
     with pytest.raises(KeyNotFetched):
@@ -146,6 +149,7 @@ async def test_a_key_that_was_fetched_while_requests_asked_for_it_is_not_fetched
     assert waiting.cancelled_caught
 
 
+@pytest.mark.fact("A key that DT withdraws is dropped")
 async def test_a_key_that_dt_withdraws_is_dropped(dt_key, jwk_of):
     ring = KeyRing()
     ring.replace(read_keys({"keys": [jwk_of(dt_key)]}))
@@ -222,6 +226,7 @@ def dt(dt_key, jwk_of):
     return Dt([jwk_of(dt_key)])
 
 
+@pytest.mark.fact("Discovery document, jwks_uri, JWKS")
 async def test_keys_are_found_through_the_discovery_document(dt, jwk_of, dt_key):
     async with client_of(dt) as client:
         keys = await fetch_keys(client, asymmetric())
@@ -305,6 +310,7 @@ async def keeping(dt, state, report, **settings):
         background.cancel_scope.cancel()
 
 
+@pytest.mark.fact("Keys are fetched at start where none are remembered")
 async def test_keys_are_fetched_at_start_where_none_are_remembered(dt, autojump_clock):
     state, report = FakeState(), FakeReport()
     async with keeping(dt, state, report) as ring:
@@ -314,6 +320,7 @@ async def test_keys_are_fetched_at_start_where_none_are_remembered(dt, autojump_
     assert report.problems == []
 
 
+@pytest.mark.fact("Keys are remembered across restarts, public parts only")
 async def test_remembered_keys_are_used_after_a_restart_without_any_network(dt, autojump_clock):
     state = FakeState()
     async with keeping(dt, state, FakeReport()):
@@ -352,6 +359,7 @@ async def test_the_keys_of_another_tenant_are_not_remembered_as_those_of_this_on
         assert status_of(ring, "dt-1") == 503
 
 
+@pytest.mark.fact("Redirects of the key documents are not followed")
 async def test_a_redirect_is_not_followed(dt, autojump_clock):
     report = FakeReport()
     dt.down = (302, b"", "https://elsewhere.example.com/x")
@@ -361,6 +369,7 @@ async def test_a_redirect_is_not_followed(dt, autojump_clock):
     assert "answers 302, expected 200" in report.problems[0]
 
 
+@pytest.mark.fact("An unknown kid is looked for at most once a minute")
 async def test_an_unknown_key_is_looked_for_at_most_once_a_minute(dt, autojump_clock):
     async with keeping(dt, FakeState(), FakeReport()) as ring:
         for _ in range(150):
@@ -371,6 +380,8 @@ async def test_an_unknown_key_is_looked_for_at_most_once_a_minute(dt, autojump_c
     assert INTERVAL == 60
 
 
+@pytest.mark.fact("Known keys are not fetched with each request")
+@pytest.mark.fact("Mistake 6: fetching keys with each request")
 async def test_known_keys_are_not_fetched_again(dt, autojump_clock):
     async with keeping(dt, FakeState(), FakeReport()) as ring:
         for _ in range(100):
@@ -391,6 +402,7 @@ async def test_a_new_key_is_fetched_when_a_request_names_it(dt, autojump_clock, 
     assert [key["kid"] for key in state.get(STATE)["keys"]] == ["dt-2"]
 
 
+@pytest.mark.fact("Keys that cannot be fetched are a problem until they can")
 async def test_keys_that_cannot_be_fetched_are_a_problem_until_they_can(dt, autojump_clock):
     report = FakeReport()
     dt.down = (500,)

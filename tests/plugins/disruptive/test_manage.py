@@ -180,6 +180,7 @@ def bench():
 # At start
 
 
+@pytest.mark.fact("A connector is created with all that is wanted")
 async def test_a_project_without_our_connector_gets_one_as_the_settings_ask(autojump_clock, bench):
     bench.dt.add("theirs", httpConfig={"url": "https://other.example.org"})
     bench.dt.connectors["pubsub"] = {"name": "projects/p1/dataconnectors/pubsub", "type": "GOOGLE_CLOUD_PUBSUB"}
@@ -217,6 +218,7 @@ async def test_a_connector_that_differs_is_corrected_and_the_differences_are_tol
     assert bench.report.problems == []
 
 
+@pytest.mark.fact("No secret of a connector is reported or remembered")
 async def test_no_secret_is_reported_or_remembered(autojump_clock, bench):
     bench.dt.add(httpConfig={"signatureSecret": "other-secret", "headers": {"X-Key": "old-secret"}})
     refusal = httpx.Response(400, json={"error": "bad hook-secret and key-secret"})
@@ -228,6 +230,7 @@ async def test_no_secret_is_reported_or_remembered(autojump_clock, bench):
     assert b"-secret" not in b"".join(bench.state.values.values())
 
 
+@pytest.mark.fact("Headers are read back")
 async def test_the_headers_are_read_back_and_what_still_differs_is_a_problem(autojump_clock, bench):
     bench.dt.add()
     bench.dt.deaf_to = {"httpConfig"}
@@ -237,6 +240,9 @@ async def test_the_headers_are_read_back_and_what_still_differs_is_a_problem(aut
         assert bench.report.problems[-1] == bench.said
 
 
+@pytest.mark.fact(
+    "A secret that cannot be read back is set when it changes, known by a salted hash",
+)
 async def test_a_secret_that_dt_does_not_show_is_set_once_and_again_when_it_changes(autojump_clock, bench):
     bench.dt.add()
     bench.dt.shows_secrets = False
@@ -324,6 +330,7 @@ async def test_a_named_connector_that_is_not_there_is_a_problem_and_none_is_crea
     assert bench.dt.changes == []
 
 
+@pytest.mark.fact("Two active connectors for one URL are a problem: every event arrives twice")
 async def test_two_connectors_for_our_url_are_a_problem(autojump_clock, bench):
     bench.dt.add("c1")
     bench.dt.add("c2")
@@ -336,6 +343,7 @@ async def test_two_connectors_for_our_url_are_a_problem(autojump_clock, bench):
 # The rule of creating
 
 
+@pytest.mark.fact("Create rule: after a time-out list first, never two connectors")
 @pytest.mark.parametrize("lost", [httpx.ReadTimeout("slow"), httpx.Response(502), httpx.Response(200, text="<html>")])
 async def test_a_create_whose_answer_is_lost_does_not_make_two_connectors(autojump_clock, bench, lost):
     bench.dt.refuses = {"POST": [(lost,)]}
@@ -345,6 +353,7 @@ async def test_a_create_whose_answer_is_lost_does_not_make_two_connectors(autoju
     assert bench.dt.changes == ["POST"]
 
 
+@pytest.mark.fact("Create rule: tried again only after a list that lacks ours")
 async def test_a_create_that_did_not_happen_is_tried_again_after_a_list(autojump_clock, bench):
     bench.dt.refuses = {"POST": [httpx.ConnectError("no route"), httpx.Response(503)]}
     async with bench.keeping():
@@ -362,6 +371,7 @@ async def test_a_create_that_fails_for_long_begins_again_with_a_list(autojump_cl
     assert list(bench.dt.connectors) == ["new0"]
 
 
+@pytest.mark.fact("The existing object is read")
 async def test_a_connector_that_exists_already_is_read_instead(autojump_clock, bench):
     bench.dt.refuses = {"POST": [(httpx.Response(409, json={"error": "already exists"}),)]}
     async with bench.keeping():
@@ -385,6 +395,7 @@ async def test_a_connector_that_may_not_be_created_is_a_problem(autojump_clock, 
 # Disabled
 
 
+@pytest.mark.fact("After SYSTEM_DISABLED: enabled first, then the history, so that no hole opens")
 async def test_a_connector_that_dt_disabled_is_enabled_first_and_then_the_history_is_asked_for(autojump_clock, bench):
     bench.dt.add()
     async with bench.keeping(reenable=True):
@@ -405,6 +416,7 @@ async def test_a_connector_that_was_never_seen_to_work_is_read_back_since_the_la
         assert bench.recover.asked == [("the connector was SYSTEM_DISABLED", None)]
 
 
+@pytest.mark.fact("What an operator disabled is never enabled by itself")
 @pytest.mark.parametrize(
     ("status", "settings"),
     [("SYSTEM_DISABLED", {}), ("USER_DISABLED", {"reenable": True}), ("USER_DISABLED", {})],
@@ -420,6 +432,7 @@ async def test_a_disabled_connector_is_a_problem_and_left_so(autojump_clock, ben
     assert bench.recover.asked == []
 
 
+@pytest.mark.fact("A status that was not ACTIVE is read back when it is again")
 @pytest.mark.parametrize("status", ["SYSTEM_DISABLED", "USER_DISABLED"])
 async def test_when_a_person_has_enabled_it_again_the_history_is_asked_for(autojump_clock, bench, status):
     bench.dt.add()
@@ -448,6 +461,7 @@ async def test_a_crash_between_enabling_and_asking_for_the_history_does_not_lose
         assert [why for why, _ in bench.recover.asked] == ["the connector was SYSTEM_DISABLED"]
 
 
+@pytest.mark.fact("An unknown status is a problem and changes nothing")
 async def test_a_connector_in_a_state_that_nobody_knows_is_a_problem(autojump_clock, bench):
     bench.dt.add(status="MELTED")
     async with bench.keeping(reenable=True):
@@ -477,6 +491,7 @@ async def test_a_connector_that_was_gone_at_start_is_created_and_the_history_ask
 # Metrics
 
 
+@pytest.mark.fact("A growing errorCount is a problem with what to do")
 async def test_more_failed_pushes_than_at_the_look_before_are_a_problem_until_they_stop(autojump_clock, bench):
     bench.dt.add()
     bench.dt.metrics = {"successCount": 5, "errorCount": 2}
@@ -624,6 +639,7 @@ async def test_the_source_makes_its_connector_at_the_stand_in_of_dt():
     assert "created" in " ".join(report.texts)
 
 
+@pytest.mark.fact("Outbound traffic is opt-in")
 async def test_without_manage_nothing_goes_out(autojump_clock):
     report = FakeReport()
     settings = make_settings(manage=False, url=Url("http://127.0.0.1:1/v2"))
@@ -635,6 +651,7 @@ async def test_without_manage_nothing_goes_out(autojump_clock):
     assert report.problems == []
 
 
+@pytest.mark.fact("DT pushes over HTTPS only: public_url must be https")
 @pytest.mark.parametrize(
     ("settings", "name"),
     [

@@ -94,6 +94,11 @@ async def test_every_published_event_arrives():
     assert {event.readings[0].signal for event in receiver.events.values()} == {"temperature"}
 
 
+@pytest.mark.fact("Answer: a missing, wrong or expired signature is 401")
+@pytest.mark.fact(
+    "Mistake: comparing with an HMAC of the body, re-serialising: real requests pass, changed ones do not"
+)
+@pytest.mark.fact("Mistake: verifying the token but not the checksum")
 @pytest.mark.parametrize(
     ("knob", "reason"),
     [
@@ -137,6 +142,7 @@ async def test_genuine_oddities_are_accepted_at_once(faults):
     assert receiver.event_ids == published
 
 
+@pytest.mark.fact("Mistake: no leeway")
 @pytest.mark.parametrize(("offset", "outcomes"), [(100, {"200": 6}), (-3000, {"200": 6}), (140, {"401": 6, "200": 6})])
 async def test_clocks_that_differ_by_less_than_the_leeway_do_not_matter(offset, outcomes):
     async with pushing_to(Receiver(), faults=Faults(clock_offset=offset)) as connector:
@@ -145,6 +151,7 @@ async def test_clocks_that_differ_by_less_than_the_leeway_do_not_matter(offset, 
     assert connector.outcomes == outcomes
 
 
+@pytest.mark.fact("Fault, connection cut before or after the answer")
 @pytest.mark.parametrize(
     ("faults", "outcome"),
     [
@@ -173,6 +180,7 @@ async def test_a_duplicate_has_the_key_of_the_first():
     assert (receiver.times_received, len(receiver.events)) == (12, 6)
 
 
+@pytest.mark.fact("A body may hold bytes that are not UTF-8")
 @pytest.mark.parametrize("labels", [None, {"name": "x"}])
 async def test_a_body_that_is_not_utf8_is_acknowledged_and_kept(labels):
     receiver = Receiver()
@@ -185,6 +193,9 @@ async def test_a_body_that_is_not_utf8_is_acknowledged_and_kept(labels):
     assert b"\xff" in b64decode(event.data["base64"])
 
 
+@pytest.mark.fact("Answer: an unknown type is 200 and kept")
+@pytest.mark.fact("Mistake 11: 4xx for authentic but unwanted events")
+@pytest.mark.fact("Unknown event types are pushed like others")
 async def test_an_unknown_type_is_acknowledged_and_kept():
     receiver = Receiver()
     async with pushing_to(receiver) as connector:
@@ -229,6 +240,7 @@ def server_tls(authority):
     return tls
 
 
+@pytest.mark.fact("Fault, half-closed connection with half a body")
 @pytest.mark.parametrize("encrypted", [False, True])
 async def test_a_body_that_ends_too_soon_is_not_taken_for_an_event(authority, server_tls, encrypted):
     receiver = Receiver()
@@ -246,6 +258,7 @@ async def test_a_body_that_ends_too_soon_is_not_taken_for_an_event(authority, se
     assert (receiver.event_ids, receiver.times_received) == (published, 6)
 
 
+@pytest.mark.fact("The bridge's certificate must be trusted; else the attempt failed")
 async def test_a_certificate_that_nobody_trusts_is_a_failure(server_tls):
     receiver = Receiver()
     with trio.fail_after(20):
@@ -259,6 +272,7 @@ async def test_a_certificate_that_nobody_trusts_is_a_failure(server_tls):
     assert receiver.events == {}
 
 
+@pytest.mark.fact("Fault, half-closed connection hears the answer")
 @pytest.mark.parametrize(
     ("answer", "outcome"),
     [

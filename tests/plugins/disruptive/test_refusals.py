@@ -41,6 +41,7 @@ async def running(report, seconds=1700000000, **settings):
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.fact("A wrong secret is a problem at the first refusal")
 async def test_a_wrong_secret_is_a_problem_at_the_first_refusal(request_with, sign, claims_for):
     report = FakeReport()
     async with running(report) as answer:
@@ -60,6 +61,7 @@ async def test_refusals_are_told_once(request_with, sign, claims_for):
     assert len(report.problems) == 1
 
 
+@pytest.mark.fact("The problem is over when a request is authentic again")
 async def test_the_problem_is_over_when_a_request_is_authentic(request_with, sign, claims_for):
     report = FakeReport()
     async with running(report) as answer:
@@ -70,6 +72,7 @@ async def test_the_problem_is_over_when_a_request_is_authentic(request_with, sig
     assert report.texts[-1] not in report.problems
 
 
+@pytest.mark.fact("Garbage of strangers does not fill the log")
 async def test_garbage_between_authentic_requests_is_no_problem(request_with, sign, claims_for, autojump_clock):
     report = FakeReport()
     async with running(report) as answer:
@@ -103,6 +106,7 @@ async def test_a_problem_that_comes_back_is_told_again(request_with, sign, claim
     assert len(report.texts) == 1 + 2 * 3
 
 
+@pytest.mark.fact("A wrong clock is told with now - iat")
 @pytest.mark.parametrize(("seconds", "offset"), [(1699999500, "-500 s"), (1700009000, "+9000 s")])
 async def test_a_wrong_clock_is_told_with_its_offset(request_with, sign, claims_for, seconds, offset):
     report = FakeReport()
@@ -131,6 +135,7 @@ async def test_several_causes_are_told_together(request_with, sign, claims_for):
     assert "hidden" not in "".join(report.texts)
 
 
+@pytest.mark.fact("Mistake 16: secrets and tokens in reports")
 async def test_the_words_of_strangers_are_in_no_report(request_with, sign, claims_for):
     report = FakeReport()
     async with running(report) as answer:
@@ -142,6 +147,7 @@ async def test_the_words_of_strangers_are_in_no_report(request_with, sign, claim
     assert SECRET not in "".join(report.texts)
 
 
+@pytest.mark.fact("Answer: verification keys not available are 503")
 async def test_a_key_that_is_not_fetched_yet_is_no_refusal_of_ours(sign_es256, dt_claims_for, request_with):
     report = FakeReport()
     request = request_with(BODY, dt_asymmetric_signature=sign_es256(dt_claims_for(BODY)))

@@ -29,6 +29,8 @@ def refused(receive, request):
 # Real requests
 
 
+@pytest.mark.fact("The signed request of 2024 is accepted when the clock is at its iat")
+@pytest.mark.fact("One push is one event of one device")
 def test_the_request_of_2024_is_accepted_when_it_is_young(signed_requests, request_with, receive_at):
     real = signed_requests[0]
     accepted = receive_at(real["payload"]["iat"])(request_with(real["body"].encode(), real["token"]))
@@ -36,6 +38,10 @@ def test_the_request_of_2024_is_accepted_when_it_is_young(signed_requests, reque
     assert (accepted.answer.status, accepted.answer.body) == (200, b"")
 
 
+@pytest.mark.fact(
+    "The signed request of 2022 has SHA-1 only: refused by default, accepted with legacy_sha1",
+)
+@pytest.mark.fact("Mistake 9: a token without checksum_sha256 must be a clean 401")
 def test_the_request_of_2022_with_sha1_alone_is_refused_unless_asked_for(signed_requests, request_with, receive_at):
     real = signed_requests[1]
     request = request_with(real["body"].encode(), real["token"])
@@ -44,6 +50,7 @@ def test_the_request_of_2022_with_sha1_alone_is_refused_unless_asked_for(signed_
     assert accepted.events[0].readings[0].signal == "touch"
 
 
+@pytest.mark.fact("The three golden requests are accepted or refused by the hashes in their tokens")
 def test_golden_requests_are_accepted_or_refused_by_their_hashes(sample_lines, request_with, receive_at):
     expected = {"2022-02-10": True, "2024-05-29": True, "2021-06-03": False}
     seen = set()
@@ -62,6 +69,8 @@ def test_golden_requests_are_accepted_or_refused_by_their_hashes(sample_lines, r
     assert seen == set(expected)
 
 
+@pytest.mark.fact("Both signed requests expired long ago and are refused with the real clock")
+@pytest.mark.fact("Mistake 4: SHA-1 alone, or tokens that never expire")
 @pytest.mark.parametrize("number", [0, 1])
 def test_a_captured_request_is_refused_years_later(signed_requests, request_with, number):
     real = signed_requests[number]
@@ -70,6 +79,7 @@ def test_a_captured_request_is_refused_years_later(signed_requests, request_with
     assert "expired" in refused(receive, request_with(real["body"].encode(), real["token"]))
 
 
+@pytest.mark.fact("A token lives for 3600 s")
 @pytest.mark.parametrize("number", [0, 1])
 def test_a_real_request_is_accepted_for_an_hour_and_no_second_longer(signed_requests, request_with, receive_at, number):
     real = signed_requests[number]
@@ -82,6 +92,7 @@ def test_a_real_request_is_accepted_for_an_hour_and_no_second_longer(signed_requ
     assert "expired" in refused(receive_at(expires, leeway=NO_LEEWAY, legacy_sha1=True), request)
 
 
+@pytest.mark.fact("Any one-byte change of the body is refused")
 @pytest.mark.parametrize("number", [0, 1])
 def test_any_changed_byte_of_the_body_is_refused(signed_requests, request_with, receive_at, number):
     real = signed_requests[number]
@@ -92,12 +103,15 @@ def test_any_changed_byte_of_the_body_is_refused(signed_requests, request_with, 
         assert "does not match" in refused(receive, request_with(changed, real["token"]))
 
 
+@pytest.mark.fact("The body is hashed as received, never as re-serialised")
+@pytest.mark.fact("Mistake 2: hashing re-serialised JSON")
 def test_a_body_that_says_the_same_in_other_bytes_is_refused(signed_requests, request_with, receive_at):
     real = signed_requests[0]
     same = json.dumps(json.loads(real["body"])).encode()
     assert "does not match" in refused(receive_at(real["payload"]["iat"]), request_with(same, real["token"]))
 
 
+@pytest.mark.fact("All 23 sample bodies are accepted when they are signed")
 def test_every_sample_is_accepted_when_it_is_signed(sample_lines, request_with, receive_at, sign, claims_for):
     for line in sample_lines:
         body = json.dumps(line["body"]).encode()
@@ -105,6 +119,7 @@ def test_every_sample_is_accepted_when_it_is_signed(sample_lines, request_with, 
         assert event.data == line["body"]
 
 
+@pytest.mark.fact("A token that is seen twice is no error")
 def test_a_token_that_is_seen_twice_is_no_error(signed_requests, request_with, receive_at):
     real = signed_requests[0]
     receive = receive_at(real["payload"]["iat"])
@@ -112,6 +127,8 @@ def test_a_token_that_is_seen_twice_is_no_error(signed_requests, request_with, r
     assert first[0].key == second[0].key
 
 
+@pytest.mark.fact("Any other body is refused")
+@pytest.mark.fact("Mistake 3: verifying the token but not the body")
 @given(data=st.data())
 def test_any_other_body_is_refused(signed_requests, request_with, receive_at, data):
     real = signed_requests[0]
@@ -125,20 +142,24 @@ def test_any_other_body_is_refused(signed_requests, request_with, receive_at, da
 # Steps 2 and 3: one header, three parts, HS256
 
 
+@pytest.mark.fact("No X-Dt-Signature is 401")
 def test_a_request_without_signature_is_refused(request_with, receive_at):
     assert "no X-Dt-Signature" in refused(receive_at(), request_with(BODY))
 
 
+@pytest.mark.fact("Two values of X-Dt-Signature are 401")
 def test_a_doubled_signature_is_refused_even_if_both_are_right(request_with, receive_at, sign, claims_for):
     token = sign(claims_for(BODY))
     receive_at()(request_with(BODY, token))
     assert "2 values" in refused(receive_at(), request_with(BODY, token, token))
 
 
+@pytest.mark.fact("Mistake 1: an HMAC of the body is no signature")
 def test_an_hmac_of_the_body_is_no_signature(request_with, receive_at):
     assert "three base64url parts" in refused(receive_at(), request_with(BODY, hashlib.sha256(BODY).hexdigest()))
 
 
+@pytest.mark.fact("A token has exactly three base64url parts, without foreign characters")
 @pytest.mark.parametrize("foreign", ["=", "+", "/", " ", "\n", "é", "!", "."])
 @pytest.mark.parametrize("place", [0, 40, -1])
 def test_a_foreign_character_in_a_token_is_refused(request_with, receive_at, sign, claims_for, foreign, place):
@@ -148,6 +169,7 @@ def test_a_foreign_character_in_a_token_is_refused(request_with, receive_at, sig
     assert "three base64url parts" in refused(receive_at(), request_with(BODY, token + foreign))
 
 
+@pytest.mark.fact("Alg must be exactly HS256")
 def test_the_token_does_not_choose_the_algorithm(request_with, receive_at, sign, claims_for, base64url):
     claims = claims_for(BODY)
     unsigned = base64url(b'{"alg":"none"}') + "." + base64url(json.dumps(claims).encode())
@@ -177,6 +199,7 @@ def test_a_strange_token_header_is_refused(request_with, receive_at, sign, claim
     refused(receive_at(), request_with(BODY, sign(claims_for(BODY), header=header)))
 
 
+@pytest.mark.fact("Header and claims must be JSON objects")
 @pytest.mark.parametrize("claims", [b"", b"[]", b"null", b"1", b'{"iat":NaN}', b"\xff", b"[" * 5000, b"{"])
 def test_claims_that_are_no_object_are_refused(request_with, receive_at, sign, claims):
     refused(receive_at(), request_with(BODY, sign(claims)))
@@ -191,6 +214,7 @@ def test_another_secret_is_refused(request_with, receive_at, sign, claims_for):
     assert "test-secre" not in reason
 
 
+@pytest.mark.fact("The token is compared with each configured secret; two are good during a change")
 def test_both_secrets_are_good_during_a_change(request_with, receive_at, sign, claims_for):
     receive = receive_at(secret="new", previous_secret=Secret("old"))
     for secret in ("new", "old"):
@@ -198,6 +222,7 @@ def test_both_secrets_are_good_during_a_change(request_with, receive_at, sign, c
     assert "another secret" in refused(receive, request_with(BODY, sign(claims_for(BODY), secret="older")))
 
 
+@pytest.mark.fact("The HMAC key is the UTF-8 of the secret as typed")
 @pytest.mark.parametrize(
     "secret",
     ["dGVzdA==", "ü", "x" * 100, '{"kty":"oct","k":"eA"}', "ssh-rsa AAAA", "-----BEGIN PUBLIC KEY-----\nx\n-----END"],
@@ -209,6 +234,7 @@ def test_a_secret_is_the_text_as_typed(request_with, receive_at, sign, claims_fo
 # Step 5: time
 
 
+@pytest.mark.fact("At leeway 0: iat is valid, iat - 1 is not; exp - 1 is valid, exp is not")
 @pytest.mark.parametrize(
     ("now", "valid"), [(IAT - 1, False), (IAT - 0.001, False), (IAT, True), (EXP - 1, True), (EXP, False)]
 )
@@ -220,6 +246,7 @@ def test_a_token_is_valid_from_iat_until_exp(request_with, receive_at, sign, cla
         refused(receive, request)
 
 
+@pytest.mark.fact("The leeway is 120 s by default")
 @pytest.mark.parametrize(
     ("now", "valid"), [(IAT - 121, False), (IAT - 120, True), (EXP + 119, True), (EXP + 120, False)]
 )
@@ -231,6 +258,7 @@ def test_the_clocks_may_differ_by_the_leeway(request_with, receive_at, sign, cla
         refused(receive, request)
 
 
+@pytest.mark.fact("Nbf is honoured if it appears")
 @pytest.mark.parametrize(("nbf", "valid"), [(IAT, True), (IAT + 1, False), (True, False), ("1700000000", False)])
 def test_nbf_is_honoured_if_it_appears(request_with, receive_at, sign, claims_for, nbf, valid):
     receive, request = receive_at(IAT, leeway=NO_LEEWAY), request_with(BODY, sign(claims_for(BODY, nbf=nbf)))
@@ -240,6 +268,7 @@ def test_nbf_is_honoured_if_it_appears(request_with, receive_at, sign, claims_fo
         refused(receive, request)
 
 
+@pytest.mark.fact("Iat and exp must be numbers, no booleans")
 @pytest.mark.parametrize("name", ["iat", "exp"])
 @pytest.mark.parametrize("value", [None, True, False, "1700000000", [], {}])
 def test_times_must_be_numbers(request_with, receive_at, sign, claims_for, name, value):
@@ -250,6 +279,8 @@ def test_times_may_have_a_fraction(request_with, receive_at, sign, claims_for):
     assert receive_at(IAT + 1)(request_with(BODY, sign(claims_for(BODY, iat=IAT + 0.5, exp=EXP + 0.5)))).events
 
 
+@pytest.mark.fact("A refusal tells now - iat")
+@pytest.mark.fact("Mistake 5: a token that is not valid yet becomes a 500")
 def test_the_reason_tells_how_far_the_clocks_are_apart(request_with, receive_at, sign, claims_for):
     request = request_with(BODY, sign(claims_for(BODY)))
     assert "now - iat = -500 s" in refused(receive_at(IAT - 500), request)
@@ -260,6 +291,7 @@ def test_the_reason_tells_how_far_the_clocks_are_apart(request_with, receive_at,
 # Step 6: the body
 
 
+@pytest.mark.fact("If both hashes exist SHA-256 decides")
 def test_sha256_decides_when_both_hashes_are_there(request_with, receive_at, sign, claims_for):
     token = sign(claims_for(BODY, checksum_sha256="0" * 64))
     refused(receive_at(legacy_sha1=True), request_with(BODY, token))
@@ -267,6 +299,7 @@ def test_sha256_decides_when_both_hashes_are_there(request_with, receive_at, sig
     assert receive_at()(request_with(BODY, token)).events
 
 
+@pytest.mark.fact("The hash is compared in lower case")
 def test_hex_in_upper_case_is_the_same_hash(request_with, receive_at, sign, claims_for):
     token = sign(claims_for(BODY, checksum_sha256=hashlib.sha256(BODY).hexdigest().upper()))
     assert receive_at()(request_with(BODY, token)).events
@@ -287,11 +320,13 @@ def test_a_null_hash_is_not_a_missing_one(request_with, receive_at, sign):
     refused(receive_at(legacy_sha1=True), request_with(BODY, sign(claims)))
 
 
+@pytest.mark.fact("A token without checksum_sha256 is a clean 401")
 def test_a_token_without_any_hash_is_refused(request_with, receive_at, sign, claims_for):
     token = sign(claims_for(BODY, checksum=None, checksum_sha256=None))
     refused(receive_at(legacy_sha1=True), request_with(BODY, token))
 
 
+@pytest.mark.fact("Unknown: whether the hash is of the compressed body: either is accepted")
 @pytest.mark.parametrize(("encoding", "compress"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
 def test_the_hash_may_be_of_the_body_before_or_after_compression(
     request_with, receive_at, sign, claims_for, encoding, compress
@@ -315,6 +350,7 @@ def test_a_body_that_cannot_be_decompressed_is_refused_unless_its_bytes_match(
 # Whatever may come
 
 
+@pytest.mark.fact("No header text raises anything but a refusal")
 @given(token=st.text(max_size=300))
 def test_a_token_of_any_text_is_a_clean_refusal(request_with, receive_at, token):
     refused(receive_at(), request_with(BODY, token))

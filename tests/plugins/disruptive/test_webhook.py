@@ -28,6 +28,7 @@ def open_settings(**settings):
 # Settings
 
 
+@pytest.mark.fact("No secret is a start-up error")
 @pytest.mark.parametrize(
     ("settings", "name"),
     [
@@ -66,6 +67,7 @@ def test_a_setting_of_the_wrong_form_is_refused(settings):
         Settings(secret=Secret("s"), **settings)
 
 
+@pytest.mark.fact("Mistake 16: secrets in the text of settings")
 def test_no_secret_is_in_the_text_of_the_settings():
     settings = Settings(
         secret=Secret("hidden"), previous_secret=Secret("hidden"), header_name="X-Key", header_value=Secret("hidden")
@@ -111,6 +113,7 @@ async def test_a_short_secret_is_mentioned_once_at_start():
     assert not problem
 
 
+@pytest.mark.fact("Scheme none is loudly reported")
 async def test_scheme_none_is_reported_as_a_problem():
     [(text, problem)] = await reports_of(open_settings())
     assert "not verified: any caller" in text
@@ -120,6 +123,7 @@ async def test_scheme_none_is_reported_as_a_problem():
     assert problem
 
 
+@pytest.mark.fact("Answer: authentic but unreadable is 200, its bytes are kept and reported")
 async def test_an_unreadable_request_is_reported_as_a_problem(request_with):
     _, (text, problem) = await reports_of(open_settings(), request_with(BODY), request_with(b"no JSON"))
     assert "could not be read" in text
@@ -133,16 +137,19 @@ def receive_unsigned(request, **settings):
     return make_receive(open_settings(**settings), lambda: NOW)(request)
 
 
+@pytest.mark.fact("Unknown: Content-Type is never required")
 def test_scheme_none_accepts_a_request_without_signature(request_with):
     assert receive_unsigned(request_with(BODY)).events[0].device == "d"
 
 
+@pytest.mark.fact("Answer: 200 with an empty body, never another 2xx")
 def test_the_answer_is_200_with_nothing_in_it(request_with):
     for body in (BODY, b"no JSON"):
         answer = receive_unsigned(request_with(body)).answer
         assert (answer.status, answer.body, answer.headers) == (200, b"", ())
 
 
+@pytest.mark.fact("Mistake 8: parsing JSON as a Python literal")
 @pytest.mark.parametrize(
     "body",
     [
@@ -175,18 +182,22 @@ def test_a_type_that_nobody_knows_is_an_event_without_readings(request_with):
     assert event.data["event"]["data"] == {"smell": {}}
 
 
+@pytest.mark.fact("NaN, a BOM, UTF-16 and broken UTF-8 are no JSON; authentic bytes are kept")
 @given(body=st.binary())
 def test_any_authentic_bytes_are_kept(request_with, receive_at, sign, claims_for, body):
     [event] = receive_at()(request_with(body, sign(claims_for(body)))).events
     assert b64decode(event.data["base64"]) == body
 
 
+@pytest.mark.fact("A body is parsed only after it is authentic")
 def test_a_forged_body_is_not_even_parsed(request_with, receive_at):
     with pytest.raises(Refusal) as caught:
         receive_at()(request_with(b"no JSON", "e30.e30.e30"))
     assert caught.value.status == 401
 
 
+@pytest.mark.fact("The case of the header name varies, bodies may be chunked")
+@pytest.mark.fact("Mistake 7: matching the header name by case")
 @pytest.mark.parametrize("name", [b"X-Dt-Signature", b"x-dt-signature", b"X-DT-SIGNATURE"])
 def test_a_signature_is_found_in_whatever_case_its_name_is_sent(receive_at, sign, claims_for, name):
     reader = RequestReader(ListenerSettings(address=NetworkAddress("127.0.0.1", 0)))
@@ -199,6 +210,7 @@ def test_a_signature_is_found_in_whatever_case_its_name_is_sent(receive_at, sign
 # The static header
 
 
+@pytest.mark.fact("A custom header of the connector is a second factor")
 def test_the_static_header_is_asked_for_in_addition(request_with, receive_at, sign, claims_for):
     receive = receive_at(header_name="X-Bridge-Key", header_value=Secret("ü-key"))
     token = sign(claims_for(BODY))
@@ -216,6 +228,7 @@ def test_the_static_header_is_asked_for_in_addition(request_with, receive_at, si
         assert "-key" not in caught.value.reason
 
 
+@pytest.mark.fact("Answer: a wrong static header is 401")
 def test_a_doubled_static_header_is_refused(request_with):
     request = request_with(BODY)
     request.headers["x-key"] = ("v", "v")

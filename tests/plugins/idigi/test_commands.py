@@ -52,6 +52,7 @@ def add(emulator: Emulator, settings_for: Any) -> Callable[..., int]:
     return make
 
 
+@pytest.mark.fact("Command: list tells ours, status, topics, last connect")
 async def test_the_list_tells_ours_from_others(command: Run, add: Any, capsys: pytest.CaptureFixture[str]) -> None:
     ours, theirs = add(topics=("DataPoint",)), add("another", status="INACTIVE")
     assert await command("list") == 0
@@ -86,6 +87,7 @@ async def test_our_idle_monitor_is_deleted(
     assert capsys.readouterr().out == f"monitor {number} is deleted, and what it had recorded is gone\n"
 
 
+@pytest.mark.fact("Command: delete refuses live ones and others' without --force")
 @pytest.mark.parametrize(
     ("source", "status", "words"),
     [

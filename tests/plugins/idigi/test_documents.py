@@ -1,3 +1,5 @@
+"""JSON documents: from the payload of a block to events and readings."""
+
 from __future__ import annotations
 
 import gzip
@@ -62,6 +64,7 @@ def point(topic: str = f"7603/DataPoint/{DEVICE}/metrics/level", **fields: Any) 
     }
 
 
+@pytest.mark.fact("Golden blocks decode to exactly what is written about them")
 @pytest.mark.parametrize("name", ["V4", "V5"])
 def test_a_golden_block_decodes_to_exactly_what_is_written_about_it(name: str) -> None:
     frame, told = bytes.fromhex(GOLDEN[name]["hex"]), GOLDEN[name]["decoded"]
@@ -88,6 +91,7 @@ def test_a_golden_block_decodes_to_exactly_what_is_written_about_it(name: str) -
     assert (decoded.remarks, decoded.poison) == ((), None)
 
 
+@pytest.mark.fact("Every other golden frame is what is written about it; V8 is never sent")
 @pytest.mark.parametrize("name", [name for name in GOLDEN if name not in ("V4", "V5")])
 def test_every_other_golden_frame_is_what_is_written_about_it(name: str) -> None:
     frame, told = bytes.fromhex(GOLDEN[name]["hex"]), GOLDEN[name]["decoded"]
@@ -119,6 +123,7 @@ def test_the_golden_frames_are_all_there() -> None:
     assert list(GOLDEN) == ["V1", "V2", "V3a", "V3b", "V4", "V5", "V7a", "V7b", "V8"]
 
 
+@pytest.mark.fact("The events of the golden blocks")
 def test_the_documented_blocks_give_their_data_points() -> None:
     events = [
         event
@@ -138,6 +143,10 @@ def test_the_documented_blocks_give_their_data_points() -> None:
 MESSAGE = point()
 
 
+@pytest.mark.fact(
+    "Msg is an object, a list, null, empty; bare Msg; bare event; root list; keep-alives",
+)
+@pytest.mark.fact("Object, list, null, bare Msg, root list")
 @pytest.mark.parametrize(
     ("document", "number"),
     [
@@ -160,18 +169,22 @@ def test_every_shape_of_a_document_is_read(document: Any, number: int) -> None:
     assert decoded.remarks == ()
 
 
+@pytest.mark.fact("Several events come in order")
 def test_events_keep_the_order_of_the_block() -> None:
     messages = [point(data=number) for number in range(50)]
     events = read({"Document": {"Msg": messages}}, count=50).events
     assert [event.readings[0].value for event in events] == list(range(50))
 
 
+@pytest.mark.fact("A wrong Count is logged and harms nothing")
 def test_a_wrong_count_is_remarked_and_harms_nothing() -> None:
     decoded = read({"Document": {"Msg": MESSAGE}}, count=3)
     assert len(decoded.events) == 1
     assert decoded.remarks == ("the block says that it holds 3 events, but it holds 1",)
 
 
+@pytest.mark.fact("Topic parts are percent-decoded after splitting, + is a blank")
+@pytest.mark.fact("With stream forwarding streamId may differ from the topic")
 @pytest.mark.parametrize(
     ("topic", "stream_id", "device", "signal"),
     [
@@ -195,6 +208,7 @@ def test_a_data_point_knows_its_device_and_its_signal(
     assert (event.kind, event.device, event.readings[0].signal) == ("DataPoint", device, signal)
 
 
+@pytest.mark.fact("Data of every JSON type")
 @pytest.mark.parametrize(
     ("data", "stream_type", "value"),
     [
@@ -227,6 +241,7 @@ def test_a_value_is_what_json_says_and_numbers_stay_exact(data: Any, stream_type
     assert type(reading.value) is type(value)
 
 
+@pytest.mark.fact("Data that is no value is kept whole")
 @pytest.mark.parametrize("data", [None, [1], {"lat": 1}])
 def test_data_that_is_no_value_is_kept_whole_without_a_reading(data: Any) -> None:
     event = one(point(data=data))
@@ -234,11 +249,13 @@ def test_data_that_is_no_value_is_kept_whole_without_a_reading(data: Any) -> Non
     assert event.data["DataPoint"]["data"] == data
 
 
+@pytest.mark.fact("streamUnits may be empty")
 def test_a_unit_is_taken_where_there_is_one() -> None:
     assert one(point(streamUnits="°C")).readings[0].unit == "°C"
     assert one(point(streamUnits="")).readings[0].unit is None
 
 
+@pytest.mark.fact("DataPoint times are integer milliseconds")
 def test_times_fall_back_from_the_device_to_the_server_to_the_envelope_to_the_receipt() -> None:
     stamped = datetime(2024, 5, 2, 10, 11, 12, 345_000, UTC)
     message = point(timestamp="soon", serverTimestamp=1434307047000)
@@ -252,6 +269,7 @@ def test_times_fall_back_from_the_device_to_the_server_to_the_envelope_to_the_re
     assert one(message).time == one(message).readings[0].time == datetime(2015, 6, 14, 18, 37, 27, 694_000, UTC)
 
 
+@pytest.mark.fact("Envelope times are ISO 8601, with or without milliseconds")
 @pytest.mark.parametrize(
     ("text", "time"),
     [
@@ -267,6 +285,7 @@ def test_the_time_of_an_event_is_read(text: Any, time: datetime) -> None:
     assert one({"timestamp": text, "topic": "7603/Job/1"}).time == time
 
 
+@pytest.mark.fact("devConnectwareId is the device id")
 @pytest.mark.parametrize(
     ("topic", "entity_key", "entity", "kind", "device"),
     [
@@ -299,6 +318,11 @@ def test_other_topics_are_kept_whole_and_know_their_device(
     assert (event.kind, event.device, event.readings, event.data) == (kind, device, (), message)
 
 
+@pytest.mark.fact(
+    "The entity is the key that is none of the envelope; any envelope field may be missing",
+)
+@pytest.mark.fact("The entity may be a scalar, a list or absent")
+@pytest.mark.fact("Missing and extra fields tolerated")
 @pytest.mark.parametrize(
     ("message", "kind", "device"),
     [
@@ -317,6 +341,9 @@ def test_an_object_with_missing_or_extra_fields_passes_through(message: dict[str
     assert (event.kind, event.device, event.data) == (kind, device, message)
 
 
+@pytest.mark.fact(
+    "INSERTION = INSERT = CREATE, DELETE = DELETION, without case; unknown words kept",
+)
 def test_the_labels_speak_one_language() -> None:
     event = one(point() | {"replay": True})
     assert event.labels == {
@@ -331,16 +358,21 @@ def test_the_labels_speak_one_language() -> None:
     assert labels == ["create", "create", "create", "update", "delete", "delete", "Frobnicate"]
 
 
+@pytest.mark.fact("The event key leaves out replay")
+@pytest.mark.fact("What comes again after a reconnect is known by its key")
 def test_a_replayed_event_has_the_key_of_the_first_one() -> None:
     assert one(MESSAGE | {"replay": True}).key == one(MESSAGE).key
     assert one(dict(reversed(MESSAGE.items()))).key == one(MESSAGE).key
 
 
+@pytest.mark.fact("The event key is made of topic, operation, timestamp and entity")
 @pytest.mark.parametrize("field", ["topic", "operation", "timestamp", "DataPoint"])
 def test_events_that_differ_have_different_keys(field: str) -> None:
     assert one(MESSAGE | {field: "2020-01-01T00:00:00Z"}).key != one(MESSAGE).key
 
 
+@pytest.mark.fact("A document that fits no row is undecodable")
+@pytest.mark.fact("Very long digit strings and deep nesting in JSON are undecodable")
 @pytest.mark.parametrize(
     ("document", "words"),
     [
@@ -367,11 +399,13 @@ def test_a_block_that_cannot_be_read_is_kept_as_it_is(document: bytes, words: st
     assert decode_stored(encode(event)) == event
 
 
+@pytest.mark.fact("The same undecodable content sent again is known")
 def test_the_same_unreadable_content_in_another_block_is_known() -> None:
     assert read(b"{", block_id=1).events[0].key == read(b"{", block_id=2).events[0].key
     assert read(b"{", block_id=1).events[0].key != read(b"[", block_id=1).events[0].key
 
 
+@pytest.mark.fact("A Msg that is not an object is kept, the rest is delivered")
 def test_an_event_that_is_not_an_object_is_kept_and_the_others_are_delivered() -> None:
     decoded = read({"Document": {"Msg": [MESSAGE, 17, "text", MESSAGE]}}, count=4)
     assert [event.kind for event in decoded.events] == ["DataPoint", "undecodable", "undecodable", "DataPoint"]
@@ -412,6 +446,7 @@ def test_any_block_gives_events_that_can_be_stored(body: bytes) -> None:
         encode(event)
 
 
+@pytest.mark.fact("Broken JSON, XML or zlib kills nothing")
 @given(
     compression=st.sampled_from([0, 1, 2]),
     format_=st.sampled_from([0, 1, 2]),
@@ -427,6 +462,8 @@ def test_any_well_framed_block_gives_events_that_can_be_stored(
         assert decode_stored(encode(event)) == event
 
 
+@pytest.mark.fact("Inflation beyond the cap is undecodable")
+@pytest.mark.fact("A zlib bomb is not inflated")
 def test_a_bomb_is_kept_as_it_came() -> None:
     payload = zlib.compress(bytes(3 << 20))
     body = struct.pack(">HHBBI", 1, 1, 1, 1, len(payload)) + payload
@@ -435,6 +472,13 @@ def test_a_bomb_is_kept_as_it_came() -> None:
     assert b64decode(event.data["base64"])[6:] == body
 
 
+@pytest.mark.fact(
+    "Compression or Format other than 0 and 1, or a wrong PayloadSize: undecodable block",
+)
+@pytest.mark.fact("Raw deflate, truncated and trailing data are undecodable")
+@pytest.mark.fact("An undecodable block is kept as received, with its reason")
+@pytest.mark.fact("PayloadSize and Size must agree")
+@pytest.mark.fact("PayloadSize must agree with Size")
 @pytest.mark.parametrize(
     ("body", "words"),
     [
@@ -457,27 +501,33 @@ def test_every_broken_block_is_kept_with_the_reason(body: bytes, words: str) -> 
         assert b64decode(event.data["base64"])[6:] == body
 
 
+@pytest.mark.fact("A gzip container is tolerated")
+@pytest.mark.fact("Zlib normal, gzip tolerated, raw deflate kept as undecodable")
 def test_a_gzip_container_is_tolerated() -> None:
     payload = gzip.compress(orjson.dumps({"Document": {"Msg": MESSAGE}}))
     body = struct.pack(">HHBBI", 1, 1, 1, 1, len(payload)) + payload
     assert decode(Block(1, body), NOW, inflate_limit=1 << 20).events == read({"Document": {"Msg": MESSAGE}}).events
 
 
+@pytest.mark.fact("The payload itself is never base64-decoded")
 def test_a_payload_that_looks_like_base64_is_not_decoded() -> None:
     (event,) = read(b64encode(orjson.dumps({"Document": {"Msg": MESSAGE}}))).events
     assert event.kind == "undecodable"
 
 
+@pytest.mark.fact("The block id is no key for duplicates")
 def test_the_block_id_is_no_part_of_an_event() -> None:
     document = {"Document": {"Msg": MESSAGE}}
     assert read(document, block_id=0).events == read(document, block_id=0xFFFF).events
 
 
+@pytest.mark.fact("Escaped slashes occur")
 def test_an_escaped_slash_is_a_slash() -> None:
     text = orjson.dumps({"Document": {"Msg": MESSAGE}}).replace(b"/", b"\\/")
     assert read(text).events == read({"Document": {"Msg": MESSAGE}}).events
 
 
+@pytest.mark.fact("A message read from elsewhere has the key that it has when pushed")
 def test_a_message_read_from_elsewhere_is_the_event_that_was_pushed() -> None:
     assert event_of(MESSAGE, NOW) == one(MESSAGE)
     assert event_of(MESSAGE | {"replay": True}, NOW).key == one(MESSAGE).key
@@ -493,6 +543,9 @@ def templated(document: bytes, *, block_id: int = 7, format_: int = 1) -> Event:
     return event
 
 
+@pytest.mark.fact(
+    "A templated document is one event with block id, count, format; JSON as a convenience",
+)
 @pytest.mark.parametrize(
     "document",
     [
@@ -510,6 +563,7 @@ def test_a_templated_document_is_one_event_with_what_was_printed(document: Any) 
     assert event.labels == {"block": "7", "count": "3", "format": "json"}
 
 
+@pytest.mark.fact("A templated document that is not JSON is kept as raw bytes and is no poison")
 @pytest.mark.parametrize("document", [b'[{"id":1},]', b"", b"<Document/>", b"a;b;c\n1;2;3\n", b"\xff\0", b"[" * 9999])
 def test_a_templated_document_that_is_not_json_is_kept_byte_for_byte(document: bytes) -> None:
     event = templated(document, format_=0)
@@ -518,6 +572,7 @@ def test_a_templated_document_that_is_not_json_is_kept_byte_for_byte(document: b
     assert event.labels["format"] == "xml"
 
 
+@pytest.mark.fact("Equal templated payloads can be different events")
 def test_equal_templated_documents_are_different_events_even_in_the_same_block() -> None:
     events = [templated(b"[1]", block_id=block_id) for block_id in (1, 2, 2)]
     assert len({event.key for event in events}) == 3
@@ -577,12 +632,14 @@ async def emitted(core: Any, port: Port, **changes: Any) -> list[Event]:
     return list(core.outlet.events)
 
 
+@pytest.mark.fact("Format byte of the block is believed in a session")
 async def test_a_session_reads_xml_although_the_setting_says_json(core: Any) -> None:
     port = Port(b'<Msg topic="7603/Job/1"><Job>x</Job></Msg>', 0)
     assert [event.kind for event in await emitted(core, port, format="json")] == ["Job"]
     assert port.acks == [bytes.fromhex("000400000004000300c8")]
 
 
+@pytest.mark.fact("A monitor is templated by the own setting")
 async def test_a_session_of_a_templated_monitor_keeps_what_was_printed(core: Any) -> None:
     port = Port(b'[{"id":1},]', 1)
     (event,) = await emitted(core, port, template="[{{#eachFiltered}}...{{/eachFiltered}}]")
@@ -600,11 +657,13 @@ async def test_a_session_obeys_the_settings_on_files_and_alerts(core: Any) -> No
     assert alert.readings == ()
 
 
+@pytest.mark.fact("An undecodable block is acknowledged once it is durable")
 async def test_by_default_an_unreadable_block_is_stored_and_acknowledged(core: Any) -> None:
     port = Port(b"{", 1)
     assert [event.kind for event in await emitted(core, port)] == ["undecodable"]
 
 
+@pytest.mark.fact("If it is not to be kept: no ack, close, back off")
 async def test_an_unreadable_block_can_be_left_at_the_vendor(core: Any) -> None:
     port = Port(b"{", 1)
     verdict = await attend_port(core, port, undecodable="stop")

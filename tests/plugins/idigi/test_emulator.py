@@ -1,3 +1,5 @@
+"""The stand-in as the demo uses it, and its distance to the client."""
+
 from __future__ import annotations
 
 import subprocess
@@ -7,6 +9,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import pytest
 import trio
 import trustme
 
@@ -19,6 +22,7 @@ from bridge_plugins.idigi.settings import Settings
 NOON = datetime(2024, 5, 2, 12, tzinfo=UTC)
 
 
+@pytest.mark.fact("The demo shows readings, connections and alarms")
 async def test_the_demo_brings_readings_of_a_few_devices(
     core: Any, authority: trustme.CA, ca_file: Path, tmp_path: Path
 ) -> None:
@@ -81,6 +85,7 @@ def test_in_the_demo_gateways_connect_go_away_and_come_back() -> None:
     assert len(changes) - len(alarms) == 8
 
 
+@pytest.mark.fact("Clock injectable, ids seedable")
 async def test_the_same_seed_and_clock_give_the_same_ids() -> None:
     async def ids() -> list[str]:
         async with open_emulator(seed=3, now=lambda: NOON) as emulator:
@@ -99,6 +104,7 @@ def test_a_bridge_that_runs_does_not_import_the_stand_in() -> None:
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
+@pytest.mark.fact("The stand-in shares no code with the client")
 def test_the_stand_in_knows_nothing_of_the_client() -> None:
     folder = Path(sys.modules["bridge_plugins.idigi"].__file__ or "").parent
     own = [

@@ -22,6 +22,7 @@ from tests.plugins.idigi.push_client import (
 )
 
 
+@pytest.mark.fact("Faults: broken JSON, broken XML, DOCTYPE, digits, nesting, wrong shapes")
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
@@ -46,6 +47,7 @@ async def test_a_document_can_be_wrong(emulator: Emulator, fault: Any, words: st
         assert (await published(emulator, client)).data == [1]
 
 
+@pytest.mark.fact("Fault: XML with DOCTYPE before the events")
 async def test_a_document_type_stands_before_a_document_in_xml(emulator: Emulator) -> None:
     emulator.faults.blocks = ["doctype"]
     emulator.account.create(ELEMENTS | {"monFormatType": "xml"})
@@ -55,6 +57,7 @@ async def test_a_document_type_stands_before_a_document_in_xml(emulator: Emulato
     assert "<Msg topic=" in text
 
 
+@pytest.mark.fact("Fault: text that is not UTF-8")
 async def test_a_document_can_be_something_else_than_utf_8(emulator: Emulator) -> None:
     emulator.faults.blocks = ["not-utf8"]
     emulator.account.create(ELEMENTS)
@@ -68,6 +71,7 @@ def inflated(payload: bytes, wbits: int) -> tuple[bytes, bool, bytes]:
     return stream.decompress(payload), stream.eof, stream.unused_data
 
 
+@pytest.mark.fact("Faults: gzip container, raw deflate, trailing bytes, bomb, truncated, corrupt")
 @pytest.mark.parametrize("compression", ["none", "zlib"])
 async def test_a_payload_can_be_packed_wrongly_whatever_the_monitor_asks_for(
     emulator: Emulator, compression: str
@@ -90,6 +94,7 @@ async def test_a_payload_can_be_packed_wrongly_whatever_the_monitor_asks_for(
         inflated(corrupt, 15)
 
 
+@pytest.mark.fact("Faults: wrong Count, unknown compression, unknown format, odd id")
 @pytest.mark.parametrize(
     ("fault", "frame"),
     [
@@ -107,6 +112,7 @@ async def test_a_number_of_a_block_can_be_wrong(emulator: Emulator, fault: Any, 
         assert (await client.frame())[6:12] == frame
 
 
+@pytest.mark.fact("Faults: wrong PayloadSize, Size below 10, no block id, Size 0xFFFFFFFF")
 async def test_the_sizes_of_a_block_can_be_wrong(emulator: Emulator) -> None:
     emulator.faults.blocks = ["wrong-payload-size", "short-size", "no-block-id", "oversized"]
     emulator.account.create(ELEMENTS)
@@ -133,6 +139,7 @@ async def test_one_ack_is_enough_for_a_block_that_came_twice(emulator: Emulator)
         assert await client.nothing_comes()
 
 
+@pytest.mark.fact("Fault: one id for two blocks")
 async def test_an_id_can_be_used_twice_and_both_blocks_wait_for_their_acks(emulator: Emulator) -> None:
     emulator.faults.blocks = ["wrong-count", "same-id"]
     emulator.account.create(ELEMENTS)
@@ -145,6 +152,7 @@ async def test_an_id_can_be_used_twice_and_both_blocks_wait_for_their_acks(emula
         await emulator.books.until(lambda: emulator.books.acked == {0, 1})
 
 
+@pytest.mark.fact("Fault: a duplicate block, with the same id or another")
 @pytest.mark.parametrize(("fault", "ids"), [("repeated", [0, 0]), ("duplicate", [0, 1])])
 async def test_a_block_can_come_twice_with_the_same_id_or_another(
     emulator: Emulator, fault: Any, ids: list[int]
@@ -161,6 +169,7 @@ async def test_a_block_can_come_twice_with_the_same_id_or_another(
     assert (emulator.books.stray_acks, emulator.books.times_sent[0]) == (0, 2)
 
 
+@pytest.mark.fact("Fault: null and other empty documents")
 @pytest.mark.parametrize(
     ("fault", "document"),
     [
@@ -179,6 +188,7 @@ async def test_a_document_without_events_can_come_before_a_block(emulator: Emula
         assert (await client.block()).data == [1]
 
 
+@pytest.mark.fact("Fault: unknown frame types, a second ConnectResponse")
 @pytest.mark.parametrize(
     ("fault", "frame"),
     [
@@ -198,6 +208,7 @@ async def test_a_frame_that_does_not_belong_there_can_come_before_a_block(
         assert (await client.block()).data == [1]
 
 
+@pytest.mark.fact("Fault: short, long, double ConnectResponse, another version, a block before it")
 @pytest.mark.parametrize(
     ("login", "answer"),
     [
@@ -216,6 +227,7 @@ async def test_the_answer_to_a_login_can_be_wrong(emulator: Emulator, login: Any
         assert await client.exactly(len(answer)) == answer
 
 
+@pytest.mark.fact("Fault: no or slow ConnectResponse")
 async def test_the_answer_to_a_login_can_be_missing_or_slow(emulator: Emulator) -> None:
     emulator.faults.sessions = [Faults(login="silent"), Faults(login="closed"), Faults(login_delay=SHORT)]
     emulator.account.create(ELEMENTS)
@@ -227,6 +239,7 @@ async def test_the_answer_to_a_login_can_be_missing_or_slow(emulator: Emulator) 
         pass
 
 
+@pytest.mark.fact("Fault: any status, and the socket kept open after a refusal")
 @pytest.mark.parametrize("status", [1, 400, 403, 500])
 async def test_any_status_can_be_answered_and_the_connection_kept_open(emulator: Emulator, status: int) -> None:
     emulator.faults.sessions = [Faults(refuse=status, keep_refused=True)]
@@ -238,6 +251,7 @@ async def test_any_status_can_be_answered_and_the_connection_kept_open(emulator:
         pass
 
 
+@pytest.mark.fact("Faults of one session, and of the next N logins")
 async def test_faults_of_one_session_leave_the_others_alone(emulator: Emulator) -> None:
     monitor = emulator.account.create(ELEMENTS)
     async with logged_in(emulator) as client:
@@ -249,6 +263,7 @@ async def test_faults_of_one_session_leave_the_others_alone(emulator: Emulator) 
         assert (await client.block()).count == 1
 
 
+@pytest.mark.fact("Fault: drop before or after an ack or within a frame, by FIN or RST")
 @pytest.mark.parametrize(("drop", "acked"), [("before-ack", set()), ("after-ack", {0}), ("mid-frame", set())])
 @pytest.mark.parametrize(("how", "heard"), [("close", "closed"), ("reset", "reset")])
 async def test_a_session_can_break_at_any_point_once(
@@ -268,6 +283,7 @@ async def test_a_session_can_break_at_any_point_once(
         assert (await client.block()).data == ([2] if acked else [1, 2])
 
 
+@pytest.mark.fact("Fault: half-open before or after an ack")
 @pytest.mark.parametrize("drop", ["before-ack", "after-ack"])
 async def test_a_session_can_fall_silent_at_any_point(emulator: Emulator, drop: Any) -> None:
     emulator.faults.drop, emulator.faults.drop_how = drop, "mute"
@@ -280,6 +296,7 @@ async def test_a_session_can_fall_silent_at_any_point(emulator: Emulator, drop: 
     await emulator.books.until(lambda: monitor.status == "SUSPENDED")
 
 
+@pytest.mark.fact("Fault: strictness about acks")
 @pytest.mark.parametrize("sent", [FRAMES["V8"], FRAMES["V7b"]])
 async def test_strictness_closes_at_a_short_ack_and_at_one_of_a_block_that_is_not_under_way(
     emulator: Emulator, sent: bytes
@@ -294,6 +311,7 @@ async def test_strictness_closes_at_a_short_ack_and_at_one_of_a_block_that_is_no
     await emulator.books.until(lambda: emulator.books.protocol_errors == 1)
 
 
+@pytest.mark.fact("Fault: response and blocks in one write")
 async def test_everything_ready_can_come_in_one_write_the_answer_among_it(emulator: Emulator) -> None:
     emulator.account.create(ELEMENTS)
     async with logged_in(emulator):
@@ -307,6 +325,7 @@ async def test_everything_ready_can_come_in_one_write_the_answer_among_it(emulat
     assert together.count(b'{"Document":') == 3
 
 
+@pytest.mark.fact("Fault: byte by byte, with unknown frames between")
 async def test_frames_can_come_byte_by_byte_with_unknown_ones_between(emulator: Emulator) -> None:
     emulator.faults.fragment, emulator.faults.unknown_frames = 1, True
     emulator.account.create(ELEMENTS)
@@ -316,6 +335,7 @@ async def test_frames_can_come_byte_by_byte_with_unknown_ones_between(emulator: 
         assert (await client.block()).data == [1]
 
 
+@pytest.mark.fact("Fault: the gzip container for a whole session")
 async def test_the_gzip_container_can_replace_zlib(emulator: Emulator) -> None:
     emulator.faults.gzip = True
     emulator.account.create(ELEMENTS | {"monCompression": "zlib"})

@@ -39,6 +39,7 @@ TIME = datetime(2024, 5, 2, 10, 11, 12, 345000, UTC)
 # Topics
 
 
+@pytest.mark.fact("Topics: names, paths, wildcards, filters by group and operation")
 @pytest.mark.parametrize(
     ("topic", "happens"),
     [
@@ -68,6 +69,7 @@ def test_a_topic_asks_for_what_it_names(topic: str, happens: bool) -> None:
     assert topic_fits(topic, occurrence) is happens
 
 
+@pytest.mark.fact("Topics: %2F is a slash inside one part")
 @pytest.mark.parametrize(
     ("topic", "happens"),
     [
@@ -81,12 +83,14 @@ def test_an_escaped_slash_belongs_to_its_part(topic: str, happens: bool) -> None
     assert topic_fits(topic, Occurrence("FileData/~%2Fdev/trace.log", "FileData", {})) is happens
 
 
+@pytest.mark.fact("Topics: + is a blank")
 def test_a_plus_in_a_topic_is_a_blank() -> None:
     event = file_data("/db/7603_Example/Western Region/", "trace.log", b"", time=TIME)
     assert event.topic == "FileData/db/7603_Example/Western+Region/trace.log"
     assert topic_fits("FileData/db/7603_Example/Western%20Region", event)
 
 
+@pytest.mark.fact("Topics: a comma in brackets does not separate")
 def test_a_comma_in_brackets_separates_no_topics() -> None:
     assert topics_of("[group=a,b]devices, DataPoint") == ["[group=a,b]devices", "DataPoint"]
 
@@ -103,6 +107,7 @@ def test_any_text_is_a_topic_or_none_but_never_a_crash(text: str) -> None:
 VALUES = st.text(st.characters(exclude_characters="'"), max_size=20)
 
 
+@pytest.mark.fact("Equality in a condition is on the exact text")
 @given(VALUES, VALUES)
 def test_equality_is_on_the_exact_text(wanted: str, found: str) -> None:
     assert parse_condition(f"monTopic='{wanted}'", OLD)({"monTopic": found}) is (wanted == found)
@@ -138,6 +143,7 @@ TEXTS = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S", "Zs
 ENTITIES = st.dictionaries(NAMES, TEXTS, min_size=1, max_size=4)
 
 
+@pytest.mark.fact("XML may declare another encoding")
 @settings(max_examples=50)
 @given(ENTITIES, st.sampled_from(["", "ISO-8859-1", "UTF-16"]))
 def test_a_document_in_xml_reads_back_in_every_encoding(entity: dict[str, str], encoding: str) -> None:
@@ -146,12 +152,14 @@ def test_a_document_in_xml_reads_back_in_every_encoding(entity: dict[str, str], 
     assert {element.tag: element.text for element in msg[0]} == entity
 
 
+@pytest.mark.fact("XML: a nested element is an object, a repeated one a list")
 def test_xml_repeats_lists_nests_objects_and_writes_words_for_booleans() -> None:
     entity = {"a": [1, 2], "b": {"c": None}, "d": True, "e": "x\0<"}
     text = xml_document([{"topic": "1/X", "replay": True, "X": entity}], "Msg").decode()
     assert text == ('<Msg topic="1/X" replay="true"><X><a>1</a><a>2</a><b><c /></b><d>true</d><e>x&lt;</e></X></Msg>')
 
 
+@pytest.mark.fact("Document.Msg is an object for one event and a list for several")
 @settings(max_examples=50)
 @given(st.lists(st.dictionaries(NAMES, st.integers() | TEXTS, max_size=3), min_size=1, max_size=3), st.booleans())
 def test_a_document_in_json_is_an_object_for_one_and_a_list_for_several(
@@ -164,6 +172,7 @@ def test_a_document_in_json_is_an_object_for_one_and_a_list_for_several(
 # Makers
 
 
+@pytest.mark.fact("DeviceCore: fields, device id from the MAC, 1 connected and 0 disconnected")
 def test_a_device_in_its_topic_has_its_mac_in_its_id() -> None:
     event = device_core(1, connected=True, time=TIME)
     assert event.topic == "DeviceCore/7201/0"
@@ -173,6 +182,7 @@ def test_a_device_in_its_topic_has_its_mac_in_its_id() -> None:
     assert device_core(1, connected=False, time=TIME, operation="DELETE").entity["devTerminated"] is True
 
 
+@pytest.mark.fact("DataPoint: fields and milliseconds; any field may be missing")
 def test_a_data_point_has_the_documented_fields_and_any_may_be_left_out() -> None:
     event = data_point("test", 0.4117, time=TIME, random=Random(1))
     assert (event.topic, event.operation) == ("DataPoint/test", "INSERTION")
@@ -193,6 +203,7 @@ def test_a_data_point_has_the_documented_fields_and_any_may_be_left_out() -> Non
     assert {"streamType", "quality", "cstId"}.isdisjoint(oldest.entity)
 
 
+@pytest.mark.fact("DataPoint: every stream type")
 def test_values_of_every_stream_type_can_be_made_and_long_goes_beyond_2_to_the_53() -> None:
     random = Random(3)
     for _ in range(50):
@@ -206,6 +217,7 @@ def test_values_of_every_stream_type_can_be_made_and_long_goes_beyond_2_to_the_5
         b64decode(values["BINARY"], validate=True)
 
 
+@pytest.mark.fact("FileData has base64 content, FileDataCore none")
 def test_a_file_has_its_content_in_base64_and_its_core_has_none() -> None:
     entity = file_data("/db/x/", "a.txt", b"hello, iDigi\n", time=TIME).entity
     assert (entity["fdData"], entity["fdSize"]) == ("aGVsbG8sIGlEaWdpCg==", 13)
@@ -214,6 +226,7 @@ def test_a_file_has_its_content_in_base64_and_its_core_has_none() -> None:
     assert (core.topic, "fdData" in core.entity) == ("FileDataCore/db/x/a.txt", False)
 
 
+@pytest.mark.fact("AlarmStatus and alert_status: fields, states and source")
 def test_alarms_and_alerts_name_their_source() -> None:
     alarm = alarm_status(4711, TRIGGERED, number=1, signal="level", time=TIME)
     source = f"{device_id(1)}/level"
@@ -223,12 +236,14 @@ def test_alarms_and_alerts_name_their_source() -> None:
     assert (alert.entity["source"], alert.entity["status"]) == (source, "fired")
 
 
+@pytest.mark.fact("Topic devices carries the key device")
 def test_the_topic_devices_carries_the_key_device() -> None:
     event = device(1, connected=True, time=TIME)
     assert (event.topic, event.entity_key) == (f"devices/{device_id(1)}", "device")
     assert (event.entity["connection_status"], event.entity["last_update"]) == ("connected", "2024-05-02T10:11:12.345Z")
 
 
+@pytest.mark.fact("Seedable random events of every kind")
 def test_the_same_seed_gives_the_same_events_of_every_kind() -> None:
     def some() -> list[Occurrence]:
         return list(islice(random_occurrences(Random(5), lambda: TIME), 300))

@@ -19,6 +19,7 @@ from tests.plugins.idigi.push_client import (
 )
 
 
+@pytest.mark.fact("Group is always \\* ; a mode leaves it out; JSON may escape slashes")
 async def test_a_group_may_be_absent_and_slashes_escaped(emulator: Emulator) -> None:
     emulator.modes.group, emulator.modes.escaped_slashes = False, True
     emulator.account.create(ELEMENTS)
@@ -28,6 +29,7 @@ async def test_a_group_may_be_absent_and_slashes_escaped(emulator: Emulator) -> 
     assert r"7603\/DataPoint\/x" in block.text
 
 
+@pytest.mark.fact("Integers beyond 2^53 travel exactly")
 async def test_integers_beyond_2_to_the_53_travel_exactly(emulator: Emulator) -> None:
     emulator.account.create(ELEMENTS)
     async with logged_in(emulator) as client:
@@ -35,6 +37,7 @@ async def test_integers_beyond_2_to_the_53_travel_exactly(emulator: Emulator) ->
         assert "9223372036854775807}" in (await client.block()).text
 
 
+@pytest.mark.fact("XML: envelope as attributes, entity values as text, replay as attribute")
 async def test_a_document_in_xml_has_the_envelope_as_attributes_and_values_as_text(emulator: Emulator) -> None:
     emulator.account.create(ELEMENTS | {"monFormatType": "xml"})
     async with logged_in(emulator):
@@ -50,6 +53,7 @@ async def test_a_document_in_xml_has_the_envelope_as_attributes_and_values_as_te
     assert msg.findtext("DataPoint/data") == "0.4117"
 
 
+@pytest.mark.fact("Root Msg without Document for a single event")
 @pytest.mark.parametrize(("form", "begins"), [("json", '{"Msg":{'), ("xml", "<Msg ")])
 async def test_a_single_event_may_be_the_root(emulator: Emulator, form: str, begins: str) -> None:
     emulator.modes.single_root = True
@@ -60,6 +64,9 @@ async def test_a_single_event_may_be_the_root(emulator: Emulator, form: str, beg
         assert "Document" in (await client.block()).text
 
 
+@pytest.mark.fact(
+    "Templated monitors send what the template prints: a list with a closing dummy, or broken JSON",
+)
 @pytest.mark.parametrize(
     ("template", "text"),
     [("list", '[{"data":1},{"end":1}]'), ("broken", '[{"data":1},]'), ("hello {{}", "hello {{}")],
@@ -72,6 +79,9 @@ async def test_a_templated_monitor_sends_what_its_template_prints(emulator: Emul
         assert (block.text, block.count, block.format) == (text, 1, 1)
 
 
+@pytest.mark.fact(
+    "Files above about 120 KB and deletions of FileData are not published; older servers left the content out"
+)
 async def test_large_files_and_deletions_of_files_are_never_published(emulator: Emulator) -> None:
     emulator.account.create(ELEMENTS | {"monTopic": "FileData"})
     time = datetime(2024, 5, 2, tzinfo=UTC)

@@ -30,6 +30,9 @@ from tests.plugins.idigi.push_client import (
 # Golden frames
 
 
+@pytest.mark.fact(
+    "A ConnectRequest of the documented bytes is understood, and answered with a ConnectResponse of ten bytes"
+)
 async def test_the_documented_logins_are_understood_and_answered_with_the_documented_bytes() -> None:
     async with open_emulator(username="pepsi", password="cola", first_monitor=0x104) as emulator:
         emulator.account.create(ELEMENTS)
@@ -39,6 +42,7 @@ async def test_the_documented_logins_are_understood_and_answered_with_the_docume
             assert await client.frame() == FRAMES["V3b"]
 
 
+@pytest.mark.fact("Golden blocks V4 and V5 and acks V7a and V7b are reproduced")
 @pytest.mark.parametrize("name", ["V4", "V5"])
 async def test_a_block_has_the_documented_bytes(name: str) -> None:
     decoded = GOLDEN[name]["decoded"]
@@ -66,6 +70,7 @@ async def test_a_block_has_the_documented_bytes(name: str) -> None:
 # Logins
 
 
+@pytest.mark.fact("A login with a wrong version or Size closes the connection")
 @pytest.mark.parametrize(
     "sent",
     [
@@ -81,12 +86,14 @@ async def test_a_broken_login_closes_the_connection(emulator: Emulator, sent: by
     await emulator.books.until(lambda: emulator.books.protocol_errors == 1)
 
 
+@pytest.mark.fact("The server says nothing before the login")
 async def test_nothing_is_sent_before_the_login(emulator: Emulator) -> None:
     emulator.account.create(ELEMENTS)
     async with connected(emulator.push_port, b"") as client:
         assert await client.nothing_comes()
 
 
+@pytest.mark.fact("Unknown monitor or monitor of another transport is answered 400, wrong credentials 403, then closed")
 @pytest.mark.parametrize(
     ("password", "transport", "status"), [(b"pass", None, 400), (b"pass", "http", 400), (b"sass", "tcp", 403)]
 )
@@ -101,6 +108,9 @@ async def test_a_login_that_does_not_fit_is_refused(
     assert emulator.books.refusals == 1
 
 
+@pytest.mark.fact(
+    "Lengths of user name and password count bytes of UTF-8; a password may hold a colon",
+)
 async def test_names_and_passwords_are_counted_in_bytes_of_utf_8() -> None:
     username, password = "jürgen".encode(), "p:ä".encode()
     async with open_emulator(username="jürgen", password="p:ä") as emulator:
@@ -110,6 +120,9 @@ async def test_names_and_passwords_are_counted_in_bytes_of_utf_8() -> None:
             assert emulator.books.refusals == 0
 
 
+@pytest.mark.fact(
+    "A key as user name with an empty password logs in only where that is switched on",
+)
 async def test_a_key_logs_in_as_user_name_with_an_empty_password_only_if_that_is_switched_on(
     emulator: Emulator,
 ) -> None:
@@ -122,6 +135,7 @@ async def test_a_key_logs_in_as_user_name_with_an_empty_password_only_if_that_is
         pass
 
 
+@pytest.mark.fact("A push port in clear text stands beside the one with TLS")
 async def test_the_plain_port_stands_beside_the_one_with_tls(server_tls: Any, authority: Any) -> None:
     context = ssl.create_default_context()
     authority.configure_trust(context)
@@ -150,6 +164,8 @@ async def test_whoever_hears_of_a_login_finds_the_session_attached(emulator: Emu
         assert (await client.block()).data == [1]
 
 
+@pytest.mark.fact("Blocks are batched by size; ids count from 0")
+@pytest.mark.fact("Status: INACTIVE after creation, ACTIVE with a session, SUSPENDED after it")
 async def test_events_are_batched_by_size(emulator: Emulator) -> None:
     monitor = emulator.account.create(ELEMENTS)
     assert monitor.status == "INACTIVE"
@@ -165,6 +181,7 @@ async def test_events_are_batched_by_size(emulator: Emulator) -> None:
     assert {"monLastConnect", "monLastSent", "monLastSentUuid"} <= monitor.item.keys()
 
 
+@pytest.mark.fact("A part-filled block goes after the batch duration")
 async def test_a_part_filled_block_waits_for_the_batch_duration(
     emulator: Emulator, mock_clock: trio.testing.MockClock
 ) -> None:
@@ -177,6 +194,7 @@ async def test_a_part_filled_block_waits_for_the_batch_duration(
         assert (await client.block()).data == [1]
 
 
+@pytest.mark.fact("Acks of ten bytes (V7b) and of six (V8) are accepted and counted apart")
 async def test_acks_of_ten_bytes_and_of_six_are_both_understood_and_counted_apart(emulator: Emulator) -> None:
     emulator.account.create(ELEMENTS | {"monBatchSize": "1"})
     async with logged_in(emulator) as client:
@@ -189,6 +207,7 @@ async def test_acks_of_ten_bytes_and_of_six_are_both_understood_and_counted_apar
     assert emulator.books.unacked == {0}
 
 
+@pytest.mark.fact("Any other frame of a client closes the connection")
 @pytest.mark.parametrize("sent", [b"\0\3\0\0\0\0", b"\0\4\0\0\0\4\0\0\1\x90", b"\0\4\0\0\0\5\0\0\0\xc8", FRAMES["V1"]])
 async def test_any_other_frame_after_the_login_closes_the_connection(emulator: Emulator, sent: bytes) -> None:
     emulator.account.create(ELEMENTS)
@@ -198,6 +217,10 @@ async def test_any_other_frame_after_the_login_closes_the_connection(emulator: E
     await emulator.books.until(lambda: emulator.books.protocol_errors == 1)
 
 
+@pytest.mark.fact(
+    "Un-acked blocks are replayed first after the next connect, marked replay; replayed and new "
+    "events never share a block"
+)
 async def test_what_was_not_acknowledged_is_replayed_before_what_happened_meanwhile(emulator: Emulator) -> None:
     emulator.account.create(ELEMENTS)
     async with logged_in(emulator) as client:
@@ -219,6 +242,7 @@ async def test_what_was_not_acknowledged_is_replayed_before_what_happened_meanwh
     assert (fate.sent, fate.replayed, fate.acked, fate.lost) == (2, True, False, False)
 
 
+@pytest.mark.fact("With acks off what was sent counts as delivered, even with replay")
 async def test_with_acks_off_what_was_sent_counts_as_delivered_even_with_replay(emulator: Emulator) -> None:
     emulator.account.create(ELEMENTS | {"monAckOption": "off"})
     async with logged_in(emulator) as client:
@@ -233,6 +257,7 @@ async def test_with_acks_off_what_was_sent_counts_as_delivered_even_with_replay(
     assert emulator.books.stray_acks == 0
 
 
+@pytest.mark.fact("Without replay nothing is recorded between sessions")
 async def test_without_replay_events_are_lost_while_nobody_is_attached(emulator: Emulator) -> None:
     monitor = emulator.account.create(ELEMENTS | {"monAckOption": "off", "monAutoReplayOnConnect": "false"})
     lost = await publish(emulator, 0)
@@ -244,6 +269,7 @@ async def test_without_replay_events_are_lost_while_nobody_is_attached(emulator:
     assert emulator.books.lost == {lost, late}
 
 
+@pytest.mark.fact("Server defaults: XML, no compression, acks off, replay off")
 async def test_a_monitor_that_says_neither_has_both_acks_and_replay_off_and_sends_xml(emulator: Emulator) -> None:
     emulator.account.create({"monTopic": "DataPoint", "monTransportType": "tcp", "monBatchDuration": "0"})
     async with logged_in(emulator) as client:
@@ -255,6 +281,7 @@ async def test_a_monitor_that_says_neither_has_both_acks_and_replay_off_and_send
         assert await client.nothing_comes()
 
 
+@pytest.mark.fact("Replay keeps a configurable number of events and drops the oldest")
 async def test_a_full_record_drops_the_oldest(emulator: Emulator) -> None:
     emulator.account.record_limit = 2
     emulator.account.create(ELEMENTS)
@@ -268,6 +295,7 @@ async def test_a_full_record_drops_the_oldest(emulator: Emulator) -> None:
         assert (await client.block()).data == [1, 2]
 
 
+@pytest.mark.fact("Events between creation and first connect are lost; a mode records them")
 @pytest.mark.parametrize("mode", ["lost", "recorded"])
 async def test_events_before_the_first_session_are_lost_unless_it_is_said(emulator: Emulator, mode: Any) -> None:
     emulator.modes.before_first_connect = mode
@@ -281,6 +309,7 @@ async def test_events_before_the_first_session_are_lost_unless_it_is_said(emulat
             assert (await client.block()).msg["replay"] is True
 
 
+@pytest.mark.fact("A second session replaces the first")
 async def test_a_new_session_replaces_the_old_one(emulator: Emulator) -> None:
     emulator.account.create(ELEMENTS)
     async with logged_in(emulator) as old, logged_in(emulator) as new:
@@ -289,6 +318,7 @@ async def test_a_new_session_replaces_the_old_one(emulator: Emulator) -> None:
         assert (await new.block()).data == [1]
 
 
+@pytest.mark.fact("Mode: a second session is refused with 400")
 async def test_a_second_session_may_be_refused(emulator: Emulator) -> None:
     emulator.modes.second_session = "refuse"
     emulator.account.create(ELEMENTS)
@@ -301,6 +331,7 @@ async def test_a_second_session_may_be_refused(emulator: Emulator) -> None:
         pass
 
 
+@pytest.mark.fact("Mode: two sessions are both fed")
 async def test_two_sessions_may_both_be_fed_and_what_one_leaves_is_not_replayed_to_the_other(
     emulator: Emulator,
 ) -> None:
@@ -317,6 +348,7 @@ async def test_two_sessions_may_both_be_fed_and_what_one_leaves_is_not_replayed_
     assert emulator.books.times_sent[0] == 2
 
 
+@pytest.mark.fact("Mode: a missing ack brings the same frame again after N seconds")
 async def test_a_missing_ack_may_bring_the_same_frame_again(emulator: Emulator) -> None:
     emulator.modes.unacked, emulator.modes.unacked_after = "resend", SHORT
     emulator.account.create(ELEMENTS)
@@ -333,6 +365,7 @@ async def test_a_missing_ack_may_bring_the_same_frame_again(emulator: Emulator) 
     assert emulator.books.stray_acks == 0
 
 
+@pytest.mark.fact("Mode: a missing ack ends the session after N seconds")
 async def test_a_missing_ack_may_end_the_session_and_the_block_is_replayed(emulator: Emulator) -> None:
     emulator.modes.unacked, emulator.modes.unacked_after = "close", SHORT
     emulator.account.create(ELEMENTS)
@@ -344,6 +377,7 @@ async def test_a_missing_ack_may_end_the_session_and_the_block_is_replayed(emula
         assert (await client.block()).data == [2]
 
 
+@pytest.mark.fact("A missing ack changes nothing until the next session")
 async def test_by_default_a_missing_ack_changes_nothing_until_the_next_session(emulator: Emulator) -> None:
     emulator.modes.unacked_after = 0
     emulator.account.create(ELEMENTS)
@@ -352,6 +386,7 @@ async def test_by_default_a_missing_ack_changes_nothing_until_the_next_session(e
         assert await client.nothing_comes()
 
 
+@pytest.mark.fact("Mode: a window limits un-acked blocks")
 async def test_a_window_of_one_holds_the_second_block_until_the_first_ack(emulator: Emulator) -> None:
     emulator.modes.window = 1
     emulator.account.create(ELEMENTS | {"monBatchSize": "1"})
@@ -363,6 +398,7 @@ async def test_a_window_of_one_holds_the_second_block_until_the_first_ack(emulat
         assert (await client.block()).data == [1]
 
 
+@pytest.mark.fact("Block ids restart with each connection; a mode lets them go on")
 @pytest.mark.parametrize(("mode", "ids"), [("restart", [0, 0]), ("go-on", [0, 1])])
 async def test_block_ids_restart_with_each_connection_or_go_on(emulator: Emulator, mode: Any, ids: list[int]) -> None:
     emulator.modes.block_ids = mode
@@ -378,6 +414,7 @@ async def test_block_ids_restart_with_each_connection_or_go_on(emulator: Emulato
     assert found == ids
 
 
+@pytest.mark.fact("Block ids wrap; 0xFFFF is left out by default")
 @pytest.mark.parametrize(("skip", "ids"), [(True, [65534, 0, 1]), (False, [65534, 65535, 0])])
 async def test_block_ids_wrap_and_leave_the_last_one_out_by_default(
     emulator: Emulator, skip: bool, ids: list[int]
@@ -390,6 +427,7 @@ async def test_block_ids_wrap_and_leave_the_last_one_out_by_default(
         assert [(await client.block()).id for _ in ids] == ids
 
 
+@pytest.mark.fact("Mode: idle sessions are closed after N seconds")
 async def test_an_idle_session_may_be_closed(emulator: Emulator) -> None:
     emulator.modes.idle_close = SHORT
     emulator.account.create(ELEMENTS)
@@ -399,6 +437,7 @@ async def test_an_idle_session_may_be_closed(emulator: Emulator) -> None:
     assert emulator.books.protocol_errors == 0
 
 
+@pytest.mark.fact("Mode: keep-alive documents every N seconds with Count 0")
 @pytest.mark.parametrize(("form", "text"), [("json", '{"Document":null}'), ("xml", "<Document/>")])
 async def test_keep_alives_may_come_without_events(emulator: Emulator, form: str, text: str) -> None:
     emulator.modes.keep_alive = SHORT
@@ -413,6 +452,7 @@ async def test_keep_alives_may_come_without_events(emulator: Emulator, form: str
     assert emulator.books.keep_alives >= 2
 
 
+@pytest.mark.fact("Mode: all sessions end at once, as in a restart")
 @pytest.mark.parametrize(("how", "heard"), [("close", "closed"), ("reset", "reset")])
 async def test_all_sessions_can_end_at_once_as_in_a_restart(emulator: Emulator, how: Any, heard: str) -> None:
     emulator.account.create(ELEMENTS)
@@ -424,6 +464,9 @@ async def test_all_sessions_can_end_at_once_as_in_a_restart(emulator: Emulator, 
         assert (await one.ended(), await other.ended()) == (heard, heard)
 
 
+@pytest.mark.fact(
+    "Half-open: the socket stays open and nothing comes, noticed by the service or not",
+)
 @pytest.mark.parametrize(("how", "status"), [("hold", "SUSPENDED"), ("mute", "ACTIVE")])
 async def test_a_half_open_session_is_silent_whether_the_service_has_noticed_or_not(
     emulator: Emulator, how: Any, status: str
@@ -442,6 +485,7 @@ async def test_a_half_open_session_is_silent_whether_the_service_has_noticed_or_
         assert (await client.block()).data == [1, 2]
 
 
+@pytest.mark.fact("Scripted events")
 async def test_a_script_is_played_with_its_pauses(emulator: Emulator, autojump_clock: trio.testing.MockClock) -> None:
     began = trio.current_time()
     assert await emulator.play((30.0, occurrence) for occurrence in points(range(2))) == [0, 1]

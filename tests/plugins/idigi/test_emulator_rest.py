@@ -60,6 +60,9 @@ async def client(emulator: Emulator) -> AsyncIterator[httpx.AsyncClient]:
 # Create
 
 
+@pytest.mark.fact(
+    "A created monitor is answered 201 with a relative Location and XML in ISO-8859-1",
+)
 async def test_a_monitor_is_created_with_a_relative_location(client: httpx.AsyncClient) -> None:
     created = await client.post("/ws/Monitor", content=body_of(ELEMENTS))
     assert (created.status_code, created.headers["location"]) == (201, "Monitor/178008")
@@ -67,6 +70,7 @@ async def test_a_monitor_is_created_with_a_relative_location(client: httpx.Async
     assert ElementTree.fromstring(created.content).findtext("location") == "Monitor/178008"
 
 
+@pytest.mark.fact("A bad topic is refused with the documented text")
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -97,6 +101,7 @@ async def test_a_body_that_is_no_monitor_is_refused(client: httpx.AsyncClient, b
     assert (refused.status_code, "POST Monitor error. Invalid request." in refused.text) == (400, True)
 
 
+@pytest.mark.fact("The limit of monitors is told with the words monitors and limit")
 async def test_the_account_has_a_limit_of_monitors(client: httpx.AsyncClient, emulator: Emulator) -> None:
     emulator.faults.monitor_limit = 1
     assert (await client.post("/ws/Monitor", content=body_of(ELEMENTS))).status_code == 201
@@ -108,6 +113,7 @@ async def test_the_account_has_a_limit_of_monitors(client: httpx.AsyncClient, em
 # Read
 
 
+@pytest.mark.fact("JSON reads have texts only, unset elements absent, gzip reads back as zlib")
 @pytest.mark.parametrize(
     ("path", "headers"),
     [("/ws/Monitor", JSON), ("/ws/Monitor/.json", {}), ("/ws/Monitor/178008", JSON), ("/ws/Monitor/178008.json", {})],
@@ -129,6 +135,7 @@ async def test_a_read_in_json_has_texts_only_and_unset_elements_are_absent(
     assert item == ELEMENTS | set_by_the_server
 
 
+@pytest.mark.fact("Without Accept or .json a list is XML")
 async def test_without_an_accept_header_a_list_is_xml(client: httpx.AsyncClient) -> None:
     for _ in range(2):
         await client.post("/ws/Monitor", content=body_of(ELEMENTS))
@@ -139,11 +146,13 @@ async def test_without_an_accept_header_a_list_is_xml(client: httpx.AsyncClient)
     assert monitor.findtext("monDescription") == ELEMENTS["monDescription"]
 
 
+@pytest.mark.fact("An empty list has zeros and no items")
 async def test_an_empty_list_has_zeros(client: httpx.AsyncClient) -> None:
     result = (await client.get("/ws/Monitor", headers=JSON)).json()
     assert (result["resultTotalRows"], result["resultSize"], result["items"]) == ("0", "0", [])
 
 
+@pytest.mark.fact("Lists are paged by start, size and remainingSize")
 async def test_a_list_comes_in_pages(client: httpx.AsyncClient, emulator: Emulator) -> None:
     emulator.modes.page_limit = 2
     for _ in range(5):
@@ -159,6 +168,7 @@ async def test_a_list_comes_in_pages(client: httpx.AsyncClient, emulator: Emulat
     assert (beyond["items"], beyond["remainingSize"]) == ([], "0")
 
 
+@pytest.mark.fact("Condition: =, <, >, like, and, or")
 @pytest.mark.parametrize(
     ("condition", "found"),
     [
@@ -200,6 +210,7 @@ async def test_a_list_that_cannot_be_understood_is_refused(
     assert (refused.status_code, "GET Monitor error. Invalid request." in refused.text) == (400, True)
 
 
+@pytest.mark.fact("An unknown id in a JSON read is an error list, status selectable")
 @pytest.mark.parametrize("status", [400, 404, 200])
 async def test_an_unknown_id_is_a_list_of_errors_with_the_status_that_is_chosen(
     client: httpx.AsyncClient, emulator: Emulator, status: int
@@ -214,6 +225,7 @@ async def test_an_unknown_id_is_a_list_of_errors_with_the_status_that_is_chosen(
 # Update and delete
 
 
+@pytest.mark.fact("A PUT closes the session, merges elements, clears the record")
 async def test_an_update_resets_the_monitor(client: httpx.AsyncClient, emulator: Emulator) -> None:
     monitor = emulator.account.create(ELEMENTS)
     ended = attach(monitor)
@@ -226,6 +238,7 @@ async def test_an_update_resets_the_monitor(client: httpx.AsyncClient, emulator:
     assert (monitor.status, monitor.topics) == ("INACTIVE", ["Job"])
 
 
+@pytest.mark.fact("A PUT with the id alone only resets")
 async def test_an_update_with_the_id_alone_only_resets(client: httpx.AsyncClient, emulator: Emulator) -> None:
     monitor = emulator.account.create(ELEMENTS)
     ended = attach(monitor)
@@ -233,6 +246,7 @@ async def test_an_update_with_the_id_alone_only_resets(client: httpx.AsyncClient
     assert (ended, monitor.elements, monitor.status) == (["close"], ELEMENTS, "INACTIVE")
 
 
+@pytest.mark.fact("Errors of PUT: unknown id, bad topic")
 @pytest.mark.parametrize(
     ("path", "elements", "text"),
     [
@@ -253,6 +267,9 @@ async def test_an_update_that_cannot_be_is_refused(
     assert (refused.status_code, ElementTree.fromstring(refused.content).findtext("error")) == (400, text)
 
 
+@pytest.mark.fact(
+    "A DELETE closes the session, destroys recorded events, later 400; an id that is no number has its own text"
+)
 async def test_a_delete_closes_the_session_and_what_was_recorded_is_gone(
     client: httpx.AsyncClient, emulator: Emulator
 ) -> None:
@@ -276,6 +293,7 @@ async def test_other_calls_are_not_understood(client: httpx.AsyncClient, method:
 # Before every call
 
 
+@pytest.mark.fact("Wrong credentials are answered 401")
 @pytest.mark.parametrize(
     "headers",
     [
@@ -292,6 +310,7 @@ async def test_a_stranger_hears_401(emulator: Emulator, headers: dict[str, str])
             assert (await stranger.get(path, headers=headers)).status_code == 401
 
 
+@pytest.mark.fact("X-API-KEY-ID and X-API-KEY-SECRET open instead of a password")
 async def test_a_key_that_the_account_has_opens_instead_of_a_password(emulator: Emulator) -> None:
     emulator.account.api_keys["id"] = "secret"
     async with httpx.AsyncClient(base_url=emulator.rest_url, trust_env=False) as client:
@@ -300,12 +319,14 @@ async def test_a_key_that_the_account_has_opens_instead_of_a_password(emulator: 
             assert (await client.get("/ws/Monitor", headers=headers)).status_code == status
 
 
+@pytest.mark.fact("Only the first colon of a Basic value separates")
 async def test_a_password_may_hold_colons(emulator: Emulator) -> None:
     emulator.account.password = "p:a:s"
     async with httpx.AsyncClient(base_url=emulator.rest_url, auth=("user", "p:a:s"), trust_env=False) as client:
         assert (await client.get("/ws/Monitor")).status_code == 200
 
 
+@pytest.mark.fact("HTML 503, and 429 with and without Retry-After")
 async def test_the_answers_of_gateways_and_of_a_busy_service_can_be_given(
     client: httpx.AsyncClient, emulator: Emulator
 ) -> None:
@@ -325,6 +346,7 @@ async def call(emulator: Emulator) -> Answer:
     return await answer_call(emulator.account, emulator.faults, Request("GET", "/ws/Monitor", "", headers, b""))
 
 
+@pytest.mark.fact("A rate of calls is judged over a window")
 async def test_too_many_calls_in_a_window_hear_429(emulator: Emulator, autojump_clock: trio.testing.MockClock) -> None:
     emulator.modes.rate = Rate(calls=2, seconds=10, retry_after="3")
     answers = [await call(emulator) for _ in range(3)]
@@ -335,6 +357,7 @@ async def test_too_many_calls_in_a_window_hear_429(emulator: Emulator, autojump_
     assert (await call(emulator)).status == 200
 
 
+@pytest.mark.fact("A limit of calls at the same time")
 async def test_too_many_calls_at_the_same_time_hear_429(
     emulator: Emulator, autojump_clock: trio.testing.MockClock
 ) -> None:

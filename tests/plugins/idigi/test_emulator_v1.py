@@ -60,6 +60,9 @@ async def client(emulator: Emulator) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
+@pytest.mark.fact(
+    "v1: POST gives a numeric id; numbers, booleans and lists of their own; status in lower case",
+)
 async def test_a_monitor_is_created_and_read_with_types_of_json(client: httpx.AsyncClient, emulator: Emulator) -> None:
     created = await client.post(INVENTORY, json=WANTED)
     assert (created.status_code, created.json()["id"]) == (201, 178008)
@@ -85,6 +88,7 @@ async def test_the_limit_of_monitors_holds_here_too(client: httpx.AsyncClient, e
     assert (refused.status_code, "limit of monitors" in refused.text) == (400, True)
 
 
+@pytest.mark.fact("v1: query with = and startsWith")
 @pytest.mark.parametrize(
     ("query", "found"),
     [
@@ -109,6 +113,7 @@ async def test_a_list_that_cannot_be_understood_is_refused(
     assert (await client.get(INVENTORY, params=parameters)).status_code == 400
 
 
+@pytest.mark.fact("v1: orderby, size, cursor")
 async def test_the_inventory_comes_in_pages_and_in_order(client: httpx.AsyncClient, emulator: Emulator) -> None:
     for _ in range(3):
         emulator.account.create(PERSISTENT)
@@ -119,6 +124,7 @@ async def test_the_inventory_comes_in_pages_and_in_order(client: httpx.AsyncClie
     assert ([item["id"] for item in rest["list"]], "cursor" in rest) == ([178008], False)
 
 
+@pytest.mark.fact("v1: DELETE")
 async def test_a_monitor_is_deleted(client: httpx.AsyncClient, emulator: Emulator) -> None:
     emulator.account.create(PERSISTENT)
     assert (await client.delete(f"{INVENTORY}/178008")).status_code == 204
@@ -162,6 +168,7 @@ def data(answer: httpx.Response) -> list[Any]:
     return [item["DataPoint"]["data"] for item in answer.json()["list"]]
 
 
+@pytest.mark.fact("v1 history: saved events whether sent or not")
 async def test_the_history_has_events_whether_sent_or_not_in_json(
     client: httpx.AsyncClient, emulator: Emulator, clock: Clock
 ) -> None:
@@ -179,6 +186,7 @@ async def test_the_history_has_events_whether_sent_or_not_in_json(
     assert "replay" not in event
 
 
+@pytest.mark.fact("v1 history: start_time and end_time count in server time")
 @pytest.mark.parametrize(
     ("span", "found"),
     [
@@ -196,6 +204,9 @@ async def test_a_span_of_the_history_counts_in_time_of_the_server(
     assert data(await client.get(HISTORY, params=span)) == found
 
 
+@pytest.mark.fact(
+    "v1 history: paged by cursor; the last page may lack it, repeat it, or lead to an empty one",
+)
 @pytest.mark.parametrize("last", ["absent", "repeats", "empty-page"])
 async def test_the_history_is_paged_by_cursor_and_ends_in_the_way_that_is_chosen(
     client: httpx.AsyncClient, emulator: Emulator, clock: Clock, last: Any
@@ -216,6 +227,7 @@ async def test_the_history_is_paged_by_cursor_and_ends_in_the_way_that_is_chosen
         assert empty == {"count": 0, "list": []}
 
 
+@pytest.mark.fact("v1 history: an item may wrap the event")
 async def test_an_item_of_the_history_may_be_an_object_around_the_event(
     client: httpx.AsyncClient, emulator: Emulator, clock: Clock
 ) -> None:
@@ -225,6 +237,7 @@ async def test_an_item_of_the_history_may_be_an_object_around_the_event(
     assert item["event"]["DataPoint"]["data"] == 0
 
 
+@pytest.mark.fact("v1 history: a later change of topics does not alter saved events")
 async def test_a_later_change_of_topics_leaves_the_history_as_it_is(
     client: httpx.AsyncClient, emulator: Emulator, clock: Clock
 ) -> None:
@@ -234,6 +247,7 @@ async def test_a_later_change_of_topics_leaves_the_history_as_it_is(
     assert data(await client.get(HISTORY)) == [0]
 
 
+@pytest.mark.fact("v1 history: persistent monitors only")
 async def test_only_persistent_monitors_have_a_history(client: httpx.AsyncClient, emulator: Emulator) -> None:
     emulator.account.create(PERSISTENT | {"monAutoReplayOnConnect": "false"})
     refused = await client.get(HISTORY)
@@ -279,6 +293,7 @@ async def test_the_history_of_a_stream_counts_in_time_of_measurement_and_needs_n
     assert (await client.get("/ws/v1/streams/history/unknown")).json()["list"] == []
 
 
+@pytest.mark.fact("History of a data stream at a path of choice (the stand-in's own call)")
 async def test_the_path_of_stream_histories_can_be_chosen(client: httpx.AsyncClient, emulator: Emulator) -> None:
     emulator.modes.streams_path = "/elsewhere/{stream}/points"
     await emulator.publish("DataPoint/x", "DataPoint", {"streamId": "x", "data": 1})

@@ -1,3 +1,5 @@
+"""Entities of each topic: what is kept of them, and what is a reading."""
+
 from __future__ import annotations
 
 from base64 import b64encode
@@ -57,6 +59,7 @@ RECENT = {
 MEASURED = datetime(2015, 6, 14, 18, 37, 27, 694_000, UTC)
 
 
+@pytest.mark.fact("Every field of a DataPoint may be missing, even streamId; the shape of 2019")
 @pytest.mark.parametrize(
     "missing",
     [
@@ -83,6 +86,8 @@ def test_a_data_point_without_data_is_an_event_without_a_reading(point: dict[str
     assert (event.kind, event.device, event.readings, event.data["DataPoint"]) == ("DataPoint", "test", (), point)
 
 
+@pytest.mark.fact("LONG is exact to the edges of 64 bits")
+@pytest.mark.fact("Big integers do not pass through float")
 @pytest.mark.parametrize("value", [-(2**63), -(2**53) - 1, 2**53 + 1, 2**63 - 1, 2**64 - 1])
 @pytest.mark.parametrize("written", ["{}", '"{}"'])
 def test_an_integer_of_64_bits_is_exact_as_a_number_and_as_text(value: int, written: str) -> None:
@@ -92,12 +97,15 @@ def test_an_integer_of_64_bits_is_exact_as_a_number_and_as_text(value: int, writ
     assert type(reading.value) is int
 
 
+@pytest.mark.fact("Integers beyond 64 bits keep their digits")
 @pytest.mark.parametrize("digits", ["-9223372036854775809", "18446744073709551616", "1" + "0" * 200])
 def test_an_integer_beyond_64_bits_keeps_its_digits(digits: str) -> None:
     point = parse_exactly(b'{"streamType":"LONG","data":' + digits.encode() + b"}")
     assert [reading.value for reading in one("DataPoint/test", point).readings] == [digits]
 
 
+@pytest.mark.fact("Integers of JSON are exact")
+@pytest.mark.fact("Integers exact")
 @given(st.integers(-(2**80), 2**80))
 def test_no_integer_is_ever_rounded(number: int) -> None:
     assert int(parse_exactly(str(number).encode())) == number
@@ -117,6 +125,7 @@ def test_a_long_number_in_a_document_changes_nothing_else_of_it(value: Any) -> N
     assert orjson.dumps(with_long[0]) == text == orjson.dumps(parse_exactly(text))
 
 
+@pytest.mark.fact("JSON, GEOJSON and BINARY are kept")
 @pytest.mark.parametrize("stream_type", ["JSON", "GEOJSON", "BINARY", "json"])
 @pytest.mark.parametrize("data", ['{"lat":1}', "aGVsbG8=", {"lat": 1}, [1, 2], 5])
 def test_a_document_or_bytes_in_a_stream_are_kept_and_are_no_reading(stream_type: str, data: Any) -> None:
@@ -125,6 +134,7 @@ def test_a_document_or_bytes_in_a_stream_are_kept_and_are_no_reading(stream_type
     assert event.data["DataPoint"]["data"] == data
 
 
+@pytest.mark.fact("streamType is optional or UNKNOWN")
 @pytest.mark.parametrize("stream_type", ["UNKNOWN", "Brandnew", None, 5])
 def test_a_stream_of_unknown_type_gives_what_its_json_says(stream_type: Any) -> None:
     assert [data_point(data, streamType=stream_type).readings[0].value for data in (5, 1.5, "5", True)] == [
@@ -156,6 +166,7 @@ def labels_of(event: Event) -> dict[str, str]:
     return {name: text for name, text in event.labels.items() if name.startswith("file.")}
 
 
+@pytest.mark.fact("FileData: name, path, type, size, checksum")
 def test_a_file_is_described_by_labels_and_kept_whole() -> None:
     event = one(TOPIC, FILE)
     assert (event.kind, event.device, event.readings, event.time) == ("FileData", DEVICE, (), STAMPED)
@@ -169,12 +180,14 @@ def test_a_file_is_described_by_labels_and_kept_whole() -> None:
     assert event.data["FileData"] == FILE
 
 
+@pytest.mark.fact("fdData may contain line breaks")
 def test_the_content_of_a_file_may_be_broken_into_lines() -> None:
     event = one(TOPIC, FILE | {"fdData": "aGVsbG8s\r\nIGlEaWdp\nCg==\n"})
     assert event.labels["file.sha256"] == sha256(CONTENT).hexdigest()
     assert "file.content" not in event.labels
 
 
+@pytest.mark.fact("fdData is decoded strictly otherwise")
 @pytest.mark.parametrize("encoded", ["aGVsbG8", "aGVs bG8=", "aGVs-G8_", "=aGV", "aGVsbG8=x", "ä", "a"])
 def test_a_content_that_is_not_base64_is_kept_and_labelled(encoded: str) -> None:
     event = one(TOPIC, FILE | {"fdData": encoded})
@@ -183,6 +196,7 @@ def test_a_content_that_is_not_base64_is_kept_and_labelled(encoded: str) -> None
     assert event.data["FileData"]["fdData"] == encoded
 
 
+@pytest.mark.fact("fdData may be missing, null or empty")
 @pytest.mark.parametrize("content", [{"fdData": None}, {"fdData": ""}, {}])
 def test_a_file_without_content_is_an_event_that_says_so(content: dict[str, Any]) -> None:
     bare = {name: value for name, value in FILE.items() if name != "fdData"}
@@ -192,11 +206,13 @@ def test_a_file_without_content_is_an_event_that_says_so(content: dict[str, Any]
     assert event.data["FileData"] == bare | content
 
 
+@pytest.mark.fact("fdType directory, no content announced")
 @pytest.mark.parametrize("size", [0, None, "13", True])
 def test_a_file_that_announces_no_content_misses_none(size: Any) -> None:
     assert "file.content" not in one(TOPIC, {"fdType": "directory", "fdSize": size}).labels
 
 
+@pytest.mark.fact("FileDataCore is the same without content")
 def test_a_file_core_has_no_content_and_misses_none() -> None:
     core = {name: value for name, value in FILE.items() if name != "fdData"}
     event = one(TOPIC.replace("FileData", "FileDataCore"), core)
@@ -204,6 +220,7 @@ def test_a_file_core_has_no_content_and_misses_none() -> None:
     assert labels_of(event).keys() == {"file.name", "file.path", "file.type", "file.size"}
 
 
+@pytest.mark.fact("Large contents are bounded by a setting")
 def test_a_file_whose_content_is_too_large_keeps_its_event_key_and_checksum() -> None:
     fits, event = one(TOPIC, FILE, file_limit=13), one(TOPIC, FILE, file_limit=12)
     assert fits.data["FileData"] == FILE
@@ -220,12 +237,14 @@ def test_a_broken_content_that_is_too_large_is_left_out_as_well() -> None:
     assert event.labels["file.content"].startswith("left out: 100 characters that are not base64")
 
 
+@pytest.mark.fact("fdSize is the decoded size")
 def test_a_file_that_arrived_cut_off_says_so() -> None:
     event = one(TOPIC, FILE | {"fdSize": 20})
     assert event.labels["file.content"] == "13 bytes arrived, fdSize says 20"
     assert event.labels["file.size"] == "13"
 
 
+@pytest.mark.fact("One recorded fdPath begins with a blank")
 def test_the_path_of_a_file_is_trimmed_as_a_label_only() -> None:
     entity = FILE | {"id": {"fdPath": " /db/x/", "fdName": "a"}}
     event = one("FileData/db/x/a", entity)
@@ -233,6 +252,7 @@ def test_the_path_of_a_file_is_trimmed_as_a_label_only() -> None:
     assert event.data["FileData"]["id"]["fdPath"] == " /db/x/"
 
 
+@pytest.mark.fact("Id of a file may be missing")
 def test_a_file_without_an_id_has_no_name() -> None:
     for compound in ({}, {"id": None}, {"id": "x"}):
         event = one(TOPIC, {"fdSize": 0} | compound)
@@ -267,6 +287,7 @@ def test_of_a_text_as_content_everything_is_read_or_nothing(text: str) -> None:
 # Connections
 
 
+@pytest.mark.fact("dpConnectionStatus 1 connected, 0 disconnected, a number or its text")
 @pytest.mark.parametrize(("status", "value"), [(1, 1), (0, 0), ("1", 1), ("0", 0)])
 def test_the_connection_of_a_device_is_a_reading(status: Any, value: int) -> None:
     event = one("DeviceCore/7201/0", {"devConnectwareId": DEVICE, "dpConnectionStatus": status})
@@ -274,6 +295,7 @@ def test_the_connection_of_a_device_is_a_reading(status: Any, value: int) -> Non
     assert type(event.readings[0].value) is int
 
 
+@pytest.mark.fact("Another dpConnectionStatus is no reading")
 @pytest.mark.parametrize("status", [2, "2", None, True, [1], "connected", 1.0])
 def test_another_connection_status_is_no_reading(status: Any) -> None:
     event = one("DeviceCore/7201/0", {"devConnectwareId": DEVICE, "dpConnectionStatus": status})
@@ -296,6 +318,8 @@ PUMP = {
 }
 
 
+@pytest.mark.fact("Topic devices carries key device")
+@pytest.mark.fact("connection_status of devices")
 @pytest.mark.parametrize(("word", "values"), [("connected", [1]), ("disconnected", [0]), ("asleep", []), (1, [])])
 def test_the_connection_in_topic_devices_is_a_reading_for_the_two_certain_words(word: Any, values: list[int]) -> None:
     event = one(f"devices/{DEVICE}", PUMP | {"connection_status": word}, key="device")
@@ -307,6 +331,9 @@ def test_the_connection_in_topic_devices_is_a_reading_for_the_two_certain_words(
     assert event.data["device"]["connection_status"] == word
 
 
+@pytest.mark.fact(
+    "in_maintenance_window and alerts may be text, number, boolean; geoposition is optional",
+)
 @pytest.mark.parametrize("odd", [{"in_maintenance_window": True, "alerts": "3"}, {"geoposition": None}, {"name": 5}])
 def test_uncertain_fields_of_a_device_may_have_any_type(odd: dict[str, Any]) -> None:
     event = one(f"devices/{DEVICE}", PUMP | odd, key="device")
@@ -333,6 +360,7 @@ ALARM = {
 }
 
 
+@pytest.mark.fact("almsStatus 0 reset, 1 triggered, 2 acknowledged")
 @pytest.mark.parametrize(("status", "value"), [(0, 0), (1, 1), (2, 2), ("0", 0), ("2", 2)])
 def test_an_alarm_is_a_reading_at_the_time_of_its_change(status: Any, value: int) -> None:
     event = one("AlarmStatus/4711/x", ALARM | {"almsStatus": status})
@@ -350,6 +378,9 @@ def test_an_alarm_without_its_own_time_has_that_of_the_envelope() -> None:
     assert one("AlarmStatus/1", ALARM | {"almsUpdateTime": "soon"}).readings[0].time == STAMPED
 
 
+@pytest.mark.fact(
+    "almsSourceEntityId is a device, a stream path or other; devConnectwareId is optional",
+)
 @pytest.mark.parametrize(
     ("fields", "device"),
     [
@@ -365,6 +396,7 @@ def test_the_device_of_an_alarm_is_named_or_found_in_its_source(fields: dict[str
     assert one("AlarmStatus/4711", entity).device == device
 
 
+@pytest.mark.fact("almId may be text")
 def test_the_number_of_an_alarm_may_be_text() -> None:
     assert one("AlarmStatus/1", ALARM | {"id": {"almId": "4711"}}).labels["alarm.id"] == "4711"
 
@@ -379,6 +411,7 @@ ALERT = {
 }
 
 
+@pytest.mark.fact("The words in status of alert_status are assumed")
 def test_the_status_of_an_alert_is_the_word_that_came() -> None:
     for word in ("fired", "reset", "brandnew"):
         event = one("alert_status/41826/x", ALERT | {"status": word})
@@ -388,6 +421,7 @@ def test_the_status_of_an_alert_is_the_word_that_came() -> None:
         assert one("alert_status/41826/x", ALERT | {"status": word}).readings == ()
 
 
+@pytest.mark.fact("Alerts of the service about itself can be filtered")
 @pytest.mark.parametrize("source", ["Monitor: 178008", "web-service", "web-service/x"])
 def test_alerts_of_the_service_about_itself_can_be_ignored(source: str) -> None:
     alert = ALERT | {"source": source}
@@ -409,6 +443,7 @@ def test_alerts_of_devices_are_never_ignored() -> None:
 # The rest
 
 
+@pytest.mark.fact("XbeeCore, CLIEvent, DiaChannelDataFull, Job and unknown entities pass whole")
 @pytest.mark.parametrize(
     ("topic", "entity", "device"),
     [
@@ -436,6 +471,7 @@ def test_what_is_not_understood_passes_whole(topic: str, entity: Any, device: st
     assert event.labels == {"topic": f"7603/{topic}", "operation": "update", "group": "*"}
 
 
+@pytest.mark.fact("Of several keys the one named like the topic is the entity, else all are kept")
 def test_several_keys_of_which_the_topic_names_none_are_kept_and_not_understood() -> None:
     message = {"topic": "7603/AlarmStatus/1", "almsStatus": 1, "extra": {"fdData": "x"}}
     event = event_of(message, NOW)
@@ -458,6 +494,7 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.fact("Missing and extra fields are tolerated")
 @given(
     topic=st.sampled_from(["devices", *NAMES]),
     key=st.sampled_from(NAMES),

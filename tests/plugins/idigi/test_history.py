@@ -89,6 +89,7 @@ async def test_without_a_monitor_the_streams_are_read_and_without_streams_a_pers
         await history_of(core, service, made()).parts()
 
 
+@pytest.mark.fact("History: start_time, end_time, size in ISO 8601 UTC")
 async def test_the_call_names_monitor_range_and_size(core: Any, service: Any) -> None:
     history = history_of(core, service, made(), {"list": []})
     east = timezone(timedelta(hours=2))
@@ -100,6 +101,7 @@ async def test_the_call_names_monitor_range_and_size(core: Any, service: Any) ->
     ]
 
 
+@pytest.mark.fact("History: pages by cursor until there is none")
 async def test_pages_are_read_by_cursor_until_there_is_none(core: Any, service: Any) -> None:
     later = EVENT | {"timestamp": "2024-05-02T10:12:00Z"}
     history = history_of(core, service, made(), {"list": [EVENT], "cursor": "c1"}, {"list": [later], "cursor": ""})
@@ -107,12 +109,14 @@ async def test_pages_are_read_by_cursor_until_there_is_none(core: Any, service: 
     assert [query.get("cursor") for query in service.queries] == [None, "c1"]
 
 
+@pytest.mark.fact("History: an empty list ends it")
 async def test_an_empty_page_ends_the_reading_although_it_has_a_cursor(core: Any, service: Any) -> None:
     history = history_of(core, service, made(), {"list": [EVENT], "cursor": 17}, {"list": [], "cursor": "c2"})
     assert len(await read(history, "monitor 5")) == 1
     assert len(service.calls) == 2
 
 
+@pytest.mark.fact("History: a cursor that repeats ends it")
 @pytest.mark.parametrize("cursors", [["a", "a"], ["a", "b", "a"], ["a", "b", "c", "b"]])
 async def test_a_cursor_that_repeats_ends_the_reading(cursors: list[str], core: Any, service: Any) -> None:
     pages = [{"list": [EVENT], "cursor": cursor} for cursor in cursors]
@@ -134,6 +138,7 @@ async def test_the_cursors_of_one_part_say_nothing_about_another(core: Any, serv
     assert (await history.page("monitor 6", START, END, None)).cursor == "a"
 
 
+@pytest.mark.fact("History: an item may be the event or wrap it, and has the key of the pushed one")
 @pytest.mark.parametrize(
     "item",
     [EVENT, {"event": EVENT}, {"Document": {"Msg": EVENT}}, {"id": 1, "saved": {"Msg": [EVENT]}}, [EVENT]],
@@ -149,6 +154,7 @@ async def test_an_event_read_back_has_the_key_of_the_pushed_one_however_it_is_wr
     assert (recovered.device, recovered.kind, recovered.readings) == (pushed.device, pushed.kind, pushed.readings)
 
 
+@pytest.mark.fact("Integers of more than 64 bits have the same event key pushed and read back")
 @pytest.mark.parametrize("number", [2**63, 2**64, 10**30, -(2**63) - 1])
 async def test_a_number_of_more_than_64_bits_has_the_same_key_pushed_and_read_back(
     number: int, core: Any, service: Any
@@ -170,6 +176,7 @@ async def test_an_item_that_is_no_event_is_kept_all_the_same(core: Any, service:
         encode(event)
 
 
+@pytest.mark.fact("No documented call for streams: the path is a setting")
 async def test_the_path_of_a_stream_is_the_setting_with_the_stream_percent_encoded(core: Any, service: Any) -> None:
     seen = []
 
@@ -213,6 +220,7 @@ async def test_a_data_point_without_its_stream_belongs_to_the_stream_asked_for(c
     assert event.labels["stream"] == "c"
 
 
+@pytest.mark.fact("A data point of a stream read twice is known once")
 async def test_a_data_point_read_twice_is_known_once_and_another_is_not(core: Any, service: Any) -> None:
     points = [
         POINT,
@@ -279,6 +287,7 @@ async def test_the_kind_opens_its_history(core: Any) -> None:
         assert len(await history.parts()) == 2
 
 
+@pytest.mark.fact("Replay stays the primary way: no automatic backfill, one hour of overlap")
 def test_reading_back_waits_for_a_person_and_begins_an_hour_before_the_gap() -> None:
     (kind,) = bridge_source_kinds()
     recovery = kind.recovery
@@ -345,6 +354,7 @@ async def test_the_data_points_of_a_stream_are_read_back_from_the_configured_pat
     assert [reading.value for event in events for reading in event.readings] == list(range(5))
 
 
+@pytest.mark.fact("History of an unknown monitor is told with status 200, 400 or 404")
 @pytest.mark.parametrize("status", [200, 400, 404])
 async def test_the_history_of_a_monitor_that_is_gone_is_rejected(
     status: int, core: Any, emulator: Emulator, settings_for: Any
@@ -355,6 +365,7 @@ async def test_the_history_of_a_monitor_that_is_gone_is_rejected(
             await history.page("monitor 5", START, END, None)
 
 
+@pytest.mark.fact("History works for persistent monitors only")
 async def test_the_history_of_a_monitor_that_does_not_record_is_rejected(
     core: Any, emulator: Emulator, settings_for: Any
 ) -> None:

@@ -23,6 +23,9 @@ async def ensure(core: Any, settings: Settings) -> int:
         return (await ensure_monitor(api, settings, core.context)).id
 
 
+@pytest.mark.fact("A monitor is created with explicit acks and replay")
+@pytest.mark.fact("Explicit and replay by default")
+@pytest.mark.fact("Every setting reaches the XML, escaped")
 async def test_a_new_monitor_asks_for_explicit_acks_and_replay_and_for_every_setting(
     core: Any, emulator: Emulator, settings_for: Any
 ) -> None:
@@ -44,6 +47,7 @@ async def test_a_new_monitor_asks_for_explicit_acks_and_replay_and_for_every_set
     }
 
 
+@pytest.mark.fact("Tagged")
 async def test_the_tag_of_a_monitor_is_the_name_of_the_source(core: Any, emulator: Emulator, settings_for: Any) -> None:
     await ensure(core, settings_for(emulator, replay=False))
     elements = emulator.account.monitors[178008].elements
@@ -51,12 +55,14 @@ async def test_the_tag_of_a_monitor_is_the_name_of_the_source(core: Any, emulato
     assert elements["monAutoReplayOnConnect"] == "false"
 
 
+@pytest.mark.fact("The id is remembered and read by id at start")
 async def test_the_monitor_is_remembered_and_reused(core: Any, emulator: Emulator, settings_for: Any) -> None:
     settings = settings_for(emulator)
     assert await ensure(core, settings) == await ensure(core, settings) == 178008
     assert emulator.books.calls == ["GET /ws/Monitor", "POST /ws/Monitor", "GET /ws/Monitor/178008"]
 
 
+@pytest.mark.fact("A forgotten monitor is found by our tag and its set of topics")
 async def test_a_forgotten_monitor_is_found_by_its_tag_and_topics(
     core: Any, emulator: Emulator, settings_for: Any
 ) -> None:
@@ -92,6 +98,7 @@ async def test_a_remembered_monitor_that_is_gone_is_created_anew(
     assert await ensure(core, settings) == first + 1
 
 
+@pytest.mark.fact("A different one: stop with every difference by default")
 async def test_a_monitor_that_differs_is_never_changed_and_every_difference_is_named(
     core: Any, emulator: Emulator, settings_for: Any
 ) -> None:
@@ -115,6 +122,7 @@ async def test_a_monitor_named_in_the_settings_is_used_whatever_its_tag(
     assert [call for call in emulator.books.calls if call.startswith("POST")] == []
 
 
+@pytest.mark.fact("monitor_id uses a monitor and never creates one")
 async def test_a_monitor_named_in_the_settings_is_never_created(
     core: Any, emulator: Emulator, settings_for: Any
 ) -> None:
@@ -123,6 +131,7 @@ async def test_a_monitor_named_in_the_settings_is_never_created(
     assert emulator.account.monitors == {}
 
 
+@pytest.mark.fact("Gzip reads back as zlib; absent elements have the server's defaults")
 def test_gzip_and_zlib_are_the_same_and_absent_elements_have_the_server_defaults() -> None:
     settings = Settings(username="user", password=Secret("pass"))
     wanted = wanted_monitor(settings, "gateways")
@@ -140,6 +149,7 @@ def test_gzip_and_zlib_are_the_same_and_absent_elements_have_the_server_defaults
     ]
 
 
+@pytest.mark.fact("Pages are read while remainingSize is above 0, from start on")
 async def test_all_pages_of_a_long_list_are_read(
     core: Any, emulator: Emulator, settings_for: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,11 +162,14 @@ async def test_all_pages_of_a_long_list_are_read(
     assert len(emulator.books.calls) == 3
 
 
+@pytest.mark.fact("401 is reported as wrong credentials")
 async def test_wrong_credentials_are_told_apart(core: Any, emulator: Emulator, settings_for: Any) -> None:
     with pytest.raises(Pause, match=r"refuses the login \(401\); correct username and password"):
         await ensure(core, settings_for(emulator, password=Secret("wrong")))
 
 
+@pytest.mark.fact("HTTP Basic on every call, with colons and letters that are not ASCII")
+@pytest.mark.fact("A password may hold colons")
 async def test_a_password_with_colons_and_letters_that_are_not_ascii_works(core: Any, settings_for: Any) -> None:
     async with open_emulator(username="jürgen", password="a:b:ß") as emulator:
         assert await ensure(core, settings_for(emulator)) == 178008
@@ -187,6 +200,7 @@ def remember(core: Any, settings: Settings, **memory: Any) -> None:
     core.state.values["monitor"] = {"url": str(settings.url), "username": settings.username, **memory}
 
 
+@pytest.mark.fact("Every setting reaches the monitor, escaped")
 async def test_every_setting_reaches_the_monitor(core: Any, service: Any) -> None:
     settings = made(
         topics=("[group=a,b]devices", "DeviceCore[U]", "FileData/*.*"),
@@ -217,12 +231,14 @@ async def test_every_setting_reaches_the_monitor(core: Any, service: Any) -> Non
     assert (await ensure_monitor(service.api, settings, core.context)).id == 1
 
 
+@pytest.mark.fact("Templates are compared")
 def test_a_monitor_of_another_template_differs_whatever_its_line_ends() -> None:
     wanted = wanted_monitor(made(template="{{a}}\r\n{{b}}"), "gateways")
     assert differences(wanted, wanted | {"monSchemaData": "{{a}}\n{{b}}\n"}) == []
     assert differences(wanted, wanted | {"monSchemaData": "{{A}}\n{{b}}"}) == ["monSchemaData is another template"]
 
 
+@pytest.mark.fact("Recreate: the new one first, then the old one deleted, and the loss is said")
 async def test_a_monitor_that_differs_is_replaced_first_and_deleted_then(core: Any, service: Any) -> None:
     settings = made(on_difference="recreate")
     remember(core, settings, id=service.add(wanted_monitor(made(batch_size=9), "gateways")))
@@ -239,6 +255,7 @@ async def test_a_monitor_that_differs_is_replaced_first_and_deleted_then(core: A
     )
 
 
+@pytest.mark.fact("Update: PUT of the full set, and the loss is said")
 async def test_a_monitor_that_differs_is_updated_with_every_element(core: Any, service: Any) -> None:
     settings = made(on_difference="update")
     number = service.add(wanted_monitor(made(batch_size=9), "gateways"))
@@ -248,6 +265,7 @@ async def test_a_monitor_that_differs_is_updated_with_every_element(core: Any, s
     assert "monitor 1 was changed as configured, and what it had recorded is gone" in core.report.said[0][0]
 
 
+@pytest.mark.fact("Never PUT or delete a live monitor")
 @pytest.mark.parametrize("choice", ["recreate", "update"])
 @pytest.mark.parametrize("status", ["ACTIVE", "active", None])
 async def test_a_live_monitor_is_never_changed_replaced_or_deleted(
@@ -261,6 +279,7 @@ async def test_a_live_monitor_is_never_changed_replaced_or_deleted(
     assert service.changes == []
 
 
+@pytest.mark.fact("An equal monitor is used without any PUT")
 async def test_a_monitor_that_fits_is_used_without_a_change_whatever_on_difference_says(
     core: Any, service: Any
 ) -> None:
@@ -277,6 +296,7 @@ async def test_a_named_monitor_that_differs_may_be_updated(core: Any, service: A
     assert service.changes == ["PUT Monitor/1"]
 
 
+@pytest.mark.fact("Recreate that is interrupted neither creates twice nor leaves the old one")
 async def test_a_replacement_that_could_not_be_remembered_is_not_made_twice(core: Any, service: Any) -> None:
     settings = made(on_difference="recreate")
     remember(core, settings, id=service.add(wanted_monitor(made(batch_size=9), "gateways")))
@@ -309,6 +329,7 @@ async def test_a_replaced_monitor_that_somebody_deleted_is_forgotten(core: Any, 
     assert "replaces" not in core.state.values["monitor"]
 
 
+@pytest.mark.fact("A monitor that was lost is said to be so")
 async def test_a_lost_monitor_is_said_with_what_it_means(core: Any, service: Any) -> None:
     settings = made()
     remember(core, settings, id=77)
@@ -336,6 +357,7 @@ async def test_a_first_monitor_is_no_loss(core: Any, service: Any) -> None:
     assert core.report.said == core.recover.asked == []
 
 
+@pytest.mark.fact("The limit is reported, and nothing deleted by default")
 async def test_the_limit_of_monitors_deletes_nothing_by_default(core: Any, service: Any) -> None:
     service.add(wanted_monitor(made(topics=("DataPoint",)), "gateways"))
     service.room = 1
@@ -344,6 +366,7 @@ async def test_the_limit_of_monitors_deletes_nothing_by_default(core: Any, servi
     assert service.changes == ["POST Monitor"]
 
 
+@pytest.mark.fact("With delete_idle only idle monitors with our own tag are deleted")
 async def test_the_limit_of_monitors_may_delete_idle_ones_of_ours_and_no_others(core: Any, service: Any) -> None:
     settings = made(topics=("DeviceCore",), delete_idle=True)
     other_topics = made(topics=("DataPoint",))
@@ -381,6 +404,7 @@ async def test_our_monitor_is_deleted_when_the_server_has_noticed_the_end_of_the
     assert "monitor" not in core.state.values
 
 
+@pytest.mark.fact("delete_on_exit deletes tagged monitors only")
 async def test_a_monitor_with_another_description_is_not_deleted(core: Any, service: Any) -> None:
     service.add(wanted_monitor(made(), "another"))
     await delete_own(service.api, made(monitor_id=1), core.context, 1)

@@ -1,3 +1,5 @@
+"""The frames of the push protocol, byte for byte."""
+
 from __future__ import annotations
 
 import gzip
@@ -62,6 +64,7 @@ def test_the_login_is_byte_for_byte_the_documented_one(name: str) -> None:
     assert encode_connect_request(decoded["user_name"], decoded["password"], decoded["monitor_id"]) == raw
 
 
+@pytest.mark.fact("UTF-8 byte lengths")
 def test_the_login_counts_the_bytes_of_names_that_are_not_ascii() -> None:
     raw = encode_connect_request("jürgen", "pä:ß€", 1)
     assert raw[6:] == b"\x00\x01\x00\x07j\xc3\xbcrgen\x00\x09p\xc3\xa4:\xc3\x9f\xe2\x82\xac\x00\x00\x00\x01"
@@ -74,6 +77,7 @@ def test_an_ack_is_byte_for_byte_the_documented_one(name: str) -> None:
     assert encode_ack(decoded["data_block_id"]) == raw
 
 
+@pytest.mark.fact("Unsigned sizes and ids")
 @pytest.mark.parametrize("block_id", [0, 0x7FFF, 0x8000, 0xFFFF])
 def test_every_block_id_can_be_received_and_acknowledged(block_id: int) -> None:
     frame = bytearray(block_frame(b"{}"))
@@ -117,6 +121,7 @@ STREAMS = st.lists(
 ).map(b"".join)
 
 
+@pytest.mark.fact("Any cut gives the same frames")
 @given(stream=STREAMS, cuts=st.lists(st.integers(0, 2000), max_size=12))
 def test_a_stream_cut_anywhere_gives_the_same_frames_and_the_same_failure(stream: bytes, cuts: list[int]) -> None:
     whole = ANSWER + stream
@@ -159,6 +164,7 @@ def test_a_frame_at_the_limit_passes_and_one_above_is_refused_by_its_header(kind
     )
 
 
+@pytest.mark.fact("The largest size is no negative number")
 def test_the_largest_size_is_a_large_number_and_not_a_negative_one() -> None:
     assert "4294967295 bytes" in str(read_all(ANSWER + b"\0\3\xff\xff\xff\xff")[1])
 
@@ -218,6 +224,7 @@ def test_zlib_is_inflated_and_gzip_is_tolerated() -> None:
     assert inflate(gzip.compress(b"text"), LIMIT) == b"text"
 
 
+@pytest.mark.fact("Raw deflate kept as poison")
 def test_raw_deflate_is_refused() -> None:
     raw = zlib.compressobj(wbits=-15)
     with pytest.raises(Undecodable, match="cannot be decompressed"):
@@ -235,6 +242,7 @@ def test_bytes_after_the_compressed_payload_are_refused() -> None:
         inflate(zlib.compress(b"text") + b"zz", LIMIT)
 
 
+@pytest.mark.fact("Inflation capped")
 def test_inflation_stops_at_the_limit() -> None:
     assert inflate(zlib.compress(bytes(1000)), 1000) == bytes(1000)
     with pytest.raises(Undecodable, match="longer than 1000 when"):

@@ -74,6 +74,7 @@ def throttled(wait: str | None = None) -> httpx.Response:
     return httpx.Response(429, headers={} if wait is None else {"Retry-After": wait})
 
 
+@pytest.mark.fact("429: five tries, 1 s growing by half")
 async def test_a_throttled_call_is_tried_five_times_with_growing_pauses(autojump_clock: Any) -> None:
     server = Scripted(throttled())
     with pytest.raises(Retry, match=r"too many REST calls \(429\)") as caught:
@@ -82,12 +83,14 @@ async def test_a_throttled_call_is_tried_five_times_with_growing_pauses(autojump
     assert caught.value.after is None
 
 
+@pytest.mark.fact("429: Retry-After is honoured")
 async def test_a_throttled_call_succeeds_as_soon_as_the_server_lets_it(autojump_clock: Any) -> None:
     server = Scripted(throttled("7"), throttled(), httpx.Response(200, json=EMPTY))
     assert await server.api.list_tcp() == []
     assert server.pauses == pytest.approx([7.0, 1.5])
 
 
+@pytest.mark.fact("429: a long Retry-After is waited for between attempts")
 async def test_a_long_pause_that_the_server_asks_for_is_left_to_the_caller(autojump_clock: Any) -> None:
     server = Scripted(throttled("17"))
     with pytest.raises(Retry) as caught:
@@ -96,6 +99,7 @@ async def test_a_long_pause_that_the_server_asks_for_is_left_to_the_caller(autoj
     assert server.pauses == []
 
 
+@pytest.mark.fact("HTML with 502, 503 or 504 is an outage and is never parsed or shown")
 @pytest.mark.parametrize("status", [502, 503, 504])
 async def test_the_html_of_a_gateway_is_an_outage_and_is_not_shown(status: int) -> None:
     page = Answer(status, b"<html><h1>Bad day</h1></html>", (("Content-Type", "text/html"), ("Retry-After", "9")))
@@ -107,6 +111,8 @@ async def test_the_html_of_a_gateway_is_an_outage_and_is_not_shown(status: int) 
             assert caught.value.after == 9
 
 
+@pytest.mark.fact("A REST answer above its cap fails the call")
+@pytest.mark.fact("429, HTML and error bodies")
 @pytest.mark.parametrize(
     ("answer", "verdict", "words"),
     [
@@ -147,6 +153,7 @@ XML_LIST = b"""<?xml version="1.0" encoding="ISO-8859-1"?>
 </result>"""
 
 
+@pytest.mark.fact("A list in XML is accepted, in the assumed form")
 async def test_a_list_in_xml_is_read_as_one_in_json() -> None:
     last = b"<result><resultSize>1</resultSize><Monitor><monId>3</monId></Monitor></result>"
     pages = [Answer(200, XML_LIST), Answer(200, last)]
@@ -168,6 +175,7 @@ def test_an_empty_list_in_xml_is_an_empty_list() -> None:
     assert read_listing(b"<result><resultSize>0</resultSize></result>") == Listing()
 
 
+@pytest.mark.fact("A server that repeats its first page is not asked for ever")
 async def test_a_server_that_gives_its_first_page_for_ever_is_not_asked_for_ever() -> None:
     calls = []
 
@@ -180,6 +188,7 @@ async def test_a_server_that_gives_its_first_page_for_ever_is_not_asked_for_ever
     assert len(calls) == 2
 
 
+@pytest.mark.fact("Lists are asked for as JSON, with start, size and condition")
 async def test_lists_are_asked_for_as_json_and_by_transport_with_the_login() -> None:
     requests = []
 
@@ -199,6 +208,7 @@ async def test_lists_are_asked_for_as_json_and_by_transport_with_the_login() -> 
     }
 
 
+@pytest.mark.fact("X-API-KEY-ID and X-API-KEY-SECRET replace Basic, experimental")
 async def test_an_api_key_replaces_the_login_and_is_blamed_if_it_is_refused() -> None:
     requests = []
 
@@ -216,6 +226,7 @@ async def test_an_api_key_replaces_the_login_and_is_blamed_if_it_is_refused() ->
     assert "sesame" not in caught.value.why + repr(api)
 
 
+@pytest.mark.fact("The id comes from a relative Location, else from location in the body")
 @pytest.mark.parametrize(
     ("headers", "body"),
     [
@@ -236,6 +247,7 @@ async def test_a_new_monitor_without_an_id_is_said_to_be_so() -> None:
             await api.create({"monTopic": "DataPoint"})
 
 
+@pytest.mark.fact("An error list with status 200 is an error")
 async def test_an_error_with_status_200_creates_changes_and_deletes_nothing() -> None:
     async with answering(lambda _request: Answer(200, b"<result><error>Not today</error></result>")) as api:
         for call in (api.create({}), api.update(5, {}), api.delete(5), api.read(5), api.read_history("/x", {})):
@@ -243,6 +255,7 @@ async def test_an_error_with_status_200_creates_changes_and_deletes_nothing() ->
                 await call
 
 
+@pytest.mark.fact("PUT sends the full XML to /ws/Monitor/{id}")
 async def test_an_update_sends_every_element_escaped() -> None:
     requests = []
 
@@ -263,6 +276,7 @@ async def test_an_update_sends_every_element_escaped() -> None:
 NO_SUCH = b'{"error":["GET Monitor error. Error reading Monitor entity id=\'5\'"]}'
 
 
+@pytest.mark.fact("An unknown id is told by its text, with status 200, 400 or 404")
 @pytest.mark.parametrize("status", [200, 400, 404])
 async def test_an_unknown_monitor_is_told_by_its_text_whatever_the_status(status: int) -> None:
     async with answering(lambda _request: Answer(status, NO_SUCH)) as api:
@@ -270,6 +284,7 @@ async def test_an_unknown_monitor_is_told_by_its_text_whatever_the_status(status
         assert await api.delete(5) is False
 
 
+@pytest.mark.fact("DELETE succeeds with 200 or 204")
 @pytest.mark.parametrize(
     ("answer", "deleted"),
     [
@@ -292,6 +307,7 @@ async def test_a_page_that_is_not_the_services_does_not_make_a_monitor_vanish(st
             await api.delete(5)
 
 
+@pytest.mark.fact("Refused topics, monitor limit, credentials and other refusals are told apart, each with what to do")
 async def test_the_reasons_of_a_refusal_are_told_apart() -> None:
     said = [
         (401, "", Pause, r"refuses the login \(401\); correct username and password"),
@@ -338,6 +354,7 @@ async def test_a_history_that_is_not_json_is_an_outage() -> None:
             await api.read_history("/ws/v1/monitors/history/5", {})
 
 
+@pytest.mark.fact("Integers exact in a history")
 async def test_the_integers_of_a_history_stay_exact() -> None:
     async with answering(lambda _request: Answer(200, b'{"list":[9007199254740993,18446744073709551615]}')) as api:
         answer = await api.read_history("/ws/v1/monitors/history/5", {})
@@ -400,6 +417,7 @@ def test_xml_with_a_doctype_or_broken_is_refused(document: bytes) -> None:
         parse_xml(document)
 
 
+@pytest.mark.fact("Bodies in ISO-8859-1 are read as they declare")
 def test_xml_is_read_in_the_encoding_that_it_declares() -> None:
     assert parse_xml('<?xml version="1.0" encoding="ISO-8859-1"?><r>ü</r>'.encode("latin-1")).text == "ü"
 

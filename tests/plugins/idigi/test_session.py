@@ -30,6 +30,8 @@ def monitor_of(emulator: Emulator) -> Any:
     return monitor
 
 
+@pytest.mark.fact("Plain TCP is said loudly")
+@pytest.mark.fact("ten-byte acks always")
 async def test_readings_arrive_in_order_and_are_acknowledged(
     core: Any, emulator: Emulator, settings_for: Any, point: Point
 ) -> None:
@@ -46,6 +48,7 @@ async def test_readings_arrive_in_order_and_are_acknowledged(
     )
 
 
+@pytest.mark.fact("TLS from the first byte with extra CA file")
 async def test_readings_arrive_over_tls(
     core: Any, settings_for: Any, point: Point, server_tls: Any, ca_file: Path
 ) -> None:
@@ -59,6 +62,8 @@ async def test_readings_arrive_over_tls(
     assert core.report.said == [(f"attached to monitor 178008 at 127.0.0.1:{emulator.push_port}", False)]
 
 
+@pytest.mark.fact("Answer and blocks in one read")
+@pytest.mark.fact("Two frames in one TLS record")
 @pytest.mark.parametrize("secured", [False, True])
 async def test_answer_and_blocks_that_come_together_are_all_read(
     secured: bool, core: Any, settings_for: Any, point: Point, server_tls: Any, ca_file: Path
@@ -76,6 +81,8 @@ async def test_answer_and_blocks_that_come_together_are_all_read(
     assert emulator.books.logins == 2
 
 
+@pytest.mark.fact("Any fragmentation, one byte at a time")
+@pytest.mark.fact("Unknown types are skipped by Size")
 @pytest.mark.parametrize("secured", [False, True])
 async def test_everything_may_come_byte_by_byte_with_unknown_frames_between(
     secured: bool,
@@ -100,6 +107,7 @@ async def test_everything_may_come_byte_by_byte_with_unknown_frames_between(
     ]
 
 
+@pytest.mark.fact("Compression none, zlib and gzip")
 @pytest.mark.parametrize("compression", ["none", "zlib", "gzip"])
 async def test_every_compression_setting_works(
     compression: str, core: Any, emulator: Emulator, settings_for: Any, point: Point
@@ -113,6 +121,7 @@ async def test_every_compression_setting_works(
     assert len(emulator.account.monitors) == 1
 
 
+@pytest.mark.fact("Format xml")
 async def test_documents_in_xml_work(core: Any, emulator: Emulator, settings_for: Any, point: Point) -> None:
     async with core.running(settings_for(emulator, format="xml")):
         event = await emulator.publish(*point(1.5, streamType="DOUBLE"))
@@ -123,6 +132,7 @@ async def test_documents_in_xml_work(core: Any, emulator: Emulator, settings_for
     assert monitor_of(emulator).elements["monFormatType"] == "xml"
 
 
+@pytest.mark.fact("Recreate and update work against the service")
 @pytest.mark.parametrize(("choice", "number"), [("recreate", 178009), ("update", 178008)])
 async def test_a_monitor_can_be_made_to_fit_when_the_settings_change(
     choice: Any, number: int, core: Any, emulator: Emulator, settings_for: Any, point: Point
@@ -138,6 +148,7 @@ async def test_a_monitor_can_be_made_to_fit_when_the_settings_change(
     assert any("what it had recorded is gone" in text for text, problem in core.report.said if problem)
 
 
+@pytest.mark.fact("Gzip container tolerated")
 async def test_the_gzip_container_is_tolerated(core: Any, emulator: Emulator, settings_for: Any, point: Point) -> None:
     emulator.faults.gzip = True
     async with core.running(settings_for(emulator)):
@@ -146,6 +157,8 @@ async def test_the_gzip_container_is_tolerated(core: Any, emulator: Emulator, se
     assert core.outlet.values == [1]
 
 
+@pytest.mark.fact("Durable before the ack")
+@pytest.mark.fact("Ack only after durable")
 async def test_nothing_is_acknowledged_before_it_is_stored(
     core: Any, emulator: Emulator, settings_for: Any, point: Point
 ) -> None:
@@ -172,6 +185,8 @@ async def test_what_the_spool_refuses_is_not_acknowledged_and_comes_again(
     assert core.outlet.values == [1]
 
 
+@pytest.mark.fact("An ack is sent on the connection that brought the block, or never")
+@pytest.mark.fact("Ack bound to its connection")
 async def test_a_block_is_acknowledged_only_on_the_connection_that_brought_it(
     core: Any, emulator: Emulator, settings_for: Any, point: Point
 ) -> None:
@@ -188,6 +203,7 @@ async def test_a_block_is_acknowledged_only_on_the_connection_that_brought_it(
     assert emulator.books.replayed == {event}
 
 
+@pytest.mark.fact("What comes again has the same key, replay is a label")
 async def test_what_comes_again_after_a_reconnect_has_the_same_key(
     core: Any, emulator: Emulator, settings_for: Any, point: Point
 ) -> None:
@@ -201,6 +217,9 @@ async def test_what_comes_again_after_a_reconnect_has_the_same_key(
     assert again.labels["replay"] == "true"
 
 
+@pytest.mark.fact(
+    "A block sent again on the same connection is acknowledged again, under the same key",
+)
 async def test_a_duplicate_block_is_acknowledged_again_and_has_the_same_key(
     core: Any, emulator: Emulator, settings_for: Any, point: Point
 ) -> None:
@@ -212,6 +231,7 @@ async def test_a_duplicate_block_is_acknowledged_again_and_has_the_same_key(
     assert emulator.books.stray_acks == 0
 
 
+@pytest.mark.fact("Fresh buffers for every connection")
 async def test_every_one_of_many_reconnects_starts_afresh_and_nothing_is_lost(
     core: Any, emulator: Emulator, settings_for: Any, point: Point
 ) -> None:
@@ -225,6 +245,7 @@ async def test_every_one_of_many_reconnects_starts_afresh_and_nothing_is_lost(
     assert emulator.books.lost == set()
 
 
+@pytest.mark.fact("What happens while nobody is attached is replayed first")
 async def test_events_of_an_outage_arrive_before_new_ones(
     core: Any, emulator: Emulator, settings_for: Any, point: Point
 ) -> None:
@@ -243,6 +264,8 @@ async def test_events_of_an_outage_arrive_before_new_ones(
 POISON = ["raw-deflate", "corrupt", "truncated", "bomb", "broken-json", "wrong-payload-size"]
 
 
+@pytest.mark.fact("A block that cannot be read is stored, then acknowledged; the session goes on")
+@pytest.mark.fact("Poison is kept, the session goes on")
 @pytest.mark.parametrize("fault", POISON)
 async def test_a_poisoned_block_is_stored_as_it_came_then_acknowledged_and_the_session_goes_on(
     fault: Any, core: Any, emulator: Emulator, settings_for: Any, point: Point, caplog: pytest.LogCaptureFixture
@@ -261,6 +284,7 @@ async def test_a_poisoned_block_is_stored_as_it_came_then_acknowledged_and_the_s
     assert "gateways: block 0: the block is kept as it is: " in caplog.text
 
 
+@pytest.mark.fact("If it cannot be stored it is not acknowledged")
 async def test_a_poisoned_block_is_not_acknowledged_while_it_cannot_be_stored(
     core: Any, emulator: Emulator, settings_for: Any, point: Point
 ) -> None:
@@ -295,6 +319,7 @@ async def test_an_item_that_is_not_an_object_is_kept_beside_the_others(
     assert [event.kind for event in core.outlet.events] == ["DataPoint", "undecodable"]
 
 
+@pytest.mark.fact("A keep-alive is acknowledged and gives no event")
 async def test_a_keep_alive_is_acknowledged_and_gives_no_event(
     core: Any, emulator: Emulator, settings_for: Any, point: Point
 ) -> None:
@@ -316,6 +341,8 @@ async def test_a_wrong_count_is_logged_and_the_events_arrive(
     assert "holds 2 events, but it holds 1" in caplog.text
 
 
+@pytest.mark.fact("A protocol error closes the connection, with backoff and a report")
+@pytest.mark.fact("Size 0xFFFFFFFF is refused")
 async def test_an_oversized_frame_closes_the_connection_and_the_events_come_again(
     core: Any, emulator: Emulator, settings_for: Any, point: Point
 ) -> None:
@@ -327,6 +354,7 @@ async def test_an_oversized_frame_closes_the_connection_and_the_events_come_agai
     assert any(problem and "4294967295 bytes was announced" in text for text, problem in core.report.said)
 
 
+@pytest.mark.fact("Order of blocks and events kept")
 async def test_large_blocks_stay_in_order_with_small_ones(
     core: Any, emulator: Emulator, settings_for: Any, point: Point
 ) -> None:
@@ -337,6 +365,8 @@ async def test_large_blocks_stay_in_order_with_small_ones(
     assert core.outlet.values == texts
 
 
+@pytest.mark.fact("403 and REST 401 or 403: every 5 minutes, reported")
+@pytest.mark.fact("Permanent refusals: slow retry and visible failure")
 @pytest.mark.parametrize("status", [401, 403, 404])
 async def test_a_refused_login_is_a_problem_for_a_person_and_is_not_hammered(
     status: int, core: Any, emulator: Emulator, settings_for: Any
@@ -363,6 +393,7 @@ async def test_another_status_is_retried_until_it_succeeds(
     assert (f"the push port is not available ({status}); trying again until it succeeds", True) in core.report.said
 
 
+@pytest.mark.fact("Status 400: REST is asked; a monitor that is gone is created anew")
 async def test_a_deleted_monitor_is_created_anew(
     core: Any, emulator: Emulator, settings_for: Any, point: Point
 ) -> None:
@@ -376,6 +407,7 @@ async def test_a_deleted_monitor_is_created_anew(
     assert any("monitor 178008 is gone" in text for text, _ in core.report.said)
 
 
+@pytest.mark.fact("Status 400 for a monitor that exists: every 5 minutes, reported")
 async def test_a_monitor_that_exists_but_is_refused_is_a_problem_for_a_person(
     core: Any, emulator: Emulator, settings_for: Any
 ) -> None:
@@ -385,6 +417,7 @@ async def test_a_monitor_that_exists_but_is_refused_is_a_problem_for_a_person(
     assert emulator.books.logins == 1
 
 
+@pytest.mark.fact("A missing or short answer to the login is given up and retried")
 @pytest.mark.parametrize(
     ("login", "words"), [("silent", "not answered within 100ms"), ("short", "has 2 bytes, expected 4")]
 )
@@ -404,6 +437,7 @@ async def test_a_slow_answer_to_the_login_is_waited_for(core: Any, emulator: Emu
         assert emulator.books.logins == 1
 
 
+@pytest.mark.fact("Retried until stopped")
 async def test_a_push_port_that_nobody_serves_is_tried_again_until_it_is_there(
     core: Any, settings_for: Any, point: Point
 ) -> None:
@@ -419,6 +453,8 @@ async def test_a_push_port_that_nobody_serves_is_tried_again_until_it_is_there(
                     await core.report.until(lambda: "refuses monitor" in core.report.said[-1][0])
 
 
+@pytest.mark.fact("A certificate failure is a refusal, never a downgrade")
+@pytest.mark.fact("No downgrade")
 async def test_a_certificate_of_a_stranger_is_refused_without_a_downgrade(
     core: Any, settings_for: Any, server_tls: Any
 ) -> None:
@@ -429,6 +465,7 @@ async def test_a_certificate_of_a_stranger_is_refused_without_a_downgrade(
     assert emulator.books.calls == []
 
 
+@pytest.mark.fact("Host name verified")
 async def test_the_push_port_must_have_a_certificate_for_its_own_name(
     core: Any, settings_for: Any, server_tls: Any, ca_file: Path
 ) -> None:
@@ -463,6 +500,7 @@ async def scripted(says: bytes | None) -> AsyncIterator[int]:
         connections.cancel_scope.cancel()
 
 
+@pytest.mark.fact("A push port that speaks no TLS gets no password")
 async def test_a_push_port_without_tls_is_not_logged_in_to(
     core: Any, settings_for: Any, server_tls: Any, ca_file: Path
 ) -> None:
@@ -483,6 +521,7 @@ async def test_a_push_port_that_is_silent_in_the_tls_handshake_is_given_up(
             await core.report.until_problem(f"127.0.0.1:{port} did not answer within 100ms (connect_timeout)")
 
 
+@pytest.mark.fact("Another version in the answer is warned about and used")
 async def test_a_server_of_another_version_is_warned_about_and_used(
     core: Any, emulator: Emulator, settings_for: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -514,6 +553,8 @@ async def test_a_monitor_whose_id_cannot_be_remembered_is_found_again_and_not_cr
     )
 
 
+@pytest.mark.fact("A session that stayed up 60 s resets the backoff")
+@pytest.mark.fact("A server that ends a long session is no problem")
 async def test_a_session_that_stayed_up_lets_the_pauses_begin_anew(
     core: Any, emulator: Emulator, settings_for: Any, mock_clock: trio.testing.MockClock
 ) -> None:
@@ -547,6 +588,8 @@ async def test_a_ca_file_that_is_gone_is_named(
     assert caught.group_contains(Pause, match="ca_file: .*ca.pem cannot be used")
 
 
+@pytest.mark.fact("TCP keepalive: idle 60 s, interval 15 s, count 4")
+@pytest.mark.fact("half-open connections: keepalive")
 async def test_the_kernel_probes_a_silent_connection() -> None:
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
     async with listener, await trio.open_tcp_stream("127.0.0.1", listener.socket.getsockname()[1]) as stream:
@@ -555,6 +598,8 @@ async def test_the_kernel_probes_a_silent_connection() -> None:
         assert stream.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
 
 
+@pytest.mark.fact("After 15 minutes of silence REST is asked; not ACTIVE means reconnect")
+@pytest.mark.fact("half-open connections: REST is asked")
 async def test_after_a_long_silence_a_session_that_the_server_does_not_see_is_given_up(
     core: Any, emulator: Emulator, settings_for: Any, mock_clock: trio.testing.MockClock
 ) -> None:
@@ -573,6 +618,7 @@ async def test_after_a_long_silence_a_session_that_the_server_does_not_see_is_gi
         await emulator.books.until(lambda: emulator.books.logins == 2)
 
 
+@pytest.mark.fact("A REST API that does not answer says nothing about the session")
 async def test_a_silence_about_which_rest_says_nothing_ends_no_session(
     core: Any, emulator: Emulator, settings_for: Any, mock_clock: trio.testing.MockClock, point: Point
 ) -> None:
@@ -588,6 +634,7 @@ async def test_a_silence_about_which_rest_says_nothing_ends_no_session(
     assert emulator.books.logins == 1
 
 
+@pytest.mark.fact("A stop lets the running block and its ack finish")
 async def test_a_stop_lets_the_block_in_hand_finish_with_its_ack(
     core: Any, emulator: Emulator, settings_for: Any, point: Point
 ) -> None:
@@ -601,6 +648,7 @@ async def test_a_stop_lets_the_block_in_hand_finish_with_its_ack(
     assert core.outlet.values == [1]
 
 
+@pytest.mark.fact("A stop does not hang")
 async def test_a_stop_does_not_wait_for_ever_for_the_block_in_hand(
     core: Any, emulator: Emulator, settings_for: Any, point: Point
 ) -> None:
@@ -614,6 +662,8 @@ async def test_a_stop_does_not_wait_for_ever_for_the_block_in_hand(
     assert emulator.books.full_acks == 0
 
 
+@pytest.mark.fact("The monitor is kept at shutdown by default")
+@pytest.mark.fact("Monitor kept by default")
 async def test_the_monitor_is_kept_when_the_source_stops(core: Any, emulator: Emulator, settings_for: Any) -> None:
     async with core.running(settings_for(emulator)):
         pass
@@ -621,6 +671,7 @@ async def test_the_monitor_is_kept_when_the_source_stops(core: Any, emulator: Em
     assert not any(call.startswith(("DELETE", "PUT")) for call in emulator.books.calls)
 
 
+@pytest.mark.fact("No credentials in logs and reports")
 async def test_no_secret_is_logged_or_reported(
     core: Any, settings_for: Any, point: Point, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -684,6 +735,8 @@ async def attending(core: Any, **changes: Any) -> Retry | Pause:
     return caught.value
 
 
+@pytest.mark.fact("An answer to the login may take most of 60 s")
+@pytest.mark.fact("60 s for the answer to the login, configurable")
 @pytest.mark.parametrize(("wait", "words"), [(59, "closed the connection"), (61, "not answered within 1m")])
 async def test_an_answer_to_the_login_that_takes_most_of_a_minute_is_borne(
     wait: float, words: str, core: Any, peer: Any, nursery: trio.Nursery, autojump_clock: Any
@@ -697,6 +750,8 @@ async def test_an_answer_to_the_login_that_takes_most_of_a_minute_is_borne(
     assert words in (await attending(core)).why
 
 
+@pytest.mark.fact("What is held in memory is bounded by not reading the socket")
+@pytest.mark.fact("Reading stops, and a long wait is a visible problem")
 async def test_a_block_that_waits_long_to_be_stored_is_a_problem_that_passes_and_nothing_more_is_read(
     core: Any, peer: Any, nursery: trio.Nursery, autojump_clock: Any
 ) -> None:
@@ -722,6 +777,7 @@ async def test_a_block_that_waits_long_to_be_stored_is_a_problem_that_passes_and
     assert sent[-20:] == bytes.fromhex("0004 00000004 0000 00c8  0004 00000004 0001 00c8")
 
 
+@pytest.mark.fact("After a cancelled or failed send the connection is dead")
 async def test_an_ack_that_the_server_does_not_take_ends_the_connection(
     core: Any, peer: Any, nursery: trio.Nursery, autojump_clock: Any
 ) -> None:
@@ -740,6 +796,7 @@ async def test_an_ack_that_the_server_does_not_take_ends_the_connection(
     assert core.outlet.values == [1]
 
 
+@pytest.mark.fact("Every ack has ten bytes, for ids 0 and 0xFFFF too, in both ack modes")
 @pytest.mark.parametrize("number", [0, 0xFFFF])
 async def test_every_block_id_is_acknowledged_with_ten_bytes(
     number: int, core: Any, peer: Any, nursery: trio.Nursery
@@ -750,6 +807,7 @@ async def test_every_block_id_is_acknowledged_with_ten_bytes(
     assert bytes(await peer.receive_some(1000))[-10:] == b"\0\4\0\0\0\4" + number.to_bytes(2, "big") + b"\0\xc8"
 
 
+@pytest.mark.fact("The document of a templated monitor is kept as it is")
 async def test_the_document_of_a_template_is_kept_as_it_is(core: Any, peer: Any) -> None:
     await peer.send_all(ATTACHED + block(0, b'[{"id":"a"},]') + block(1, b'[{"end":1}]'))
     await peer.send_eof()
@@ -759,6 +817,7 @@ async def test_the_document_of_a_template_is_kept_as_it_is(core: Any, peer: Any)
     assert core.outlet.events[1].data == [{"end": 1}]
 
 
+@pytest.mark.fact("A session without explicit acks or replay is a loud problem")
 async def test_without_explicit_acks_and_replay_a_session_is_a_problem_that_says_so(
     core: Any, emulator: Emulator, settings_for: Any, point: Point
 ) -> None:
@@ -772,6 +831,7 @@ async def test_without_explicit_acks_and_replay_a_session_is_a_problem_that_says
     assert monitor_of(emulator).elements["monAckOption"] == "off"
 
 
+@pytest.mark.fact("A reused monitor that lacks explicit acks or replay is not used silently")
 async def test_a_monitor_without_explicit_acks_that_was_there_before_is_not_used_silently(
     core: Any, emulator: Emulator, settings_for: Any
 ) -> None:
@@ -782,6 +842,7 @@ async def test_a_monitor_without_explicit_acks_that_was_there_before_is_not_used
     assert emulator.books.logins == 0
 
 
+@pytest.mark.fact("A lost monitor has its streams read back")
 async def test_a_lost_monitor_has_its_streams_read_back(core: Any, emulator: Emulator, settings_for: Any) -> None:
     settings = settings_for(emulator, streams=("test",), stream_history_path="/streams/{stream}")
     async with core.running(settings):
@@ -792,6 +853,8 @@ async def test_a_lost_monitor_has_its_streams_read_back(core: Any, emulator: Emu
     assert core.recover.asked == [("monitor 178008 was gone, and with it what it had recorded", None)]
 
 
+@pytest.mark.fact("delete_on_exit deletes our monitor at a stop")
+@pytest.mark.fact("Deletable on request")
 async def test_a_monitor_is_deleted_at_a_stop_if_that_was_asked_for(
     core: Any, emulator: Emulator, settings_for: Any
 ) -> None:
@@ -801,6 +864,7 @@ async def test_a_monitor_is_deleted_at_a_stop_if_that_was_asked_for(
     assert "monitor" not in core.state.values
 
 
+@pytest.mark.fact("delete_on_exit ends within stop_timeout")
 async def test_a_stop_does_not_wait_for_ever_for_the_deletion(
     core: Any, emulator: Emulator, settings_for: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -820,6 +884,7 @@ async def test_a_deletion_that_fails_at_a_stop_is_logged(
     assert 178008 in emulator.account.monitors
 
 
+@pytest.mark.fact("Sessions that end at once come ever more slowly")
 async def test_sessions_that_end_at_once_come_ever_more_slowly(
     core: Any, emulator: Emulator, settings_for: Any, mock_clock: trio.testing.MockClock
 ) -> None:
@@ -838,6 +903,7 @@ async def test_sessions_that_end_at_once_come_ever_more_slowly(
             await core.report.until(lambda number=number: said("attached to") == number + 1)
 
 
+@pytest.mark.fact("Two sessions on one monitor are survived whatever the server does")
 @pytest.mark.parametrize("mode", ["replace", "refuse", "both"])
 async def test_two_sessions_on_one_monitor_lose_nothing_whatever_the_server_makes_of_it(
     mode: Any, core: Any, emulator: Emulator, settings_for: Any, point: Point
@@ -855,6 +921,7 @@ async def test_two_sessions_on_one_monitor_lose_nothing_whatever_the_server_make
     assert not any("DELETE" in call or "PUT" in call for call in emulator.books.calls)
 
 
+@pytest.mark.fact("Status 400 while another session is attached: backoff")
 async def test_a_monitor_that_is_refused_because_of_another_session_is_tried_again_soon(
     core: Any, emulator: Emulator, settings_for: Any
 ) -> None:
@@ -868,6 +935,7 @@ async def test_a_monitor_that_is_refused_because_of_another_session_is_tried_aga
         scope.cancel()
 
 
+@pytest.mark.fact("What the server sends again for want of an ack is acknowledged")
 async def test_a_server_that_sends_again_what_was_not_acknowledged_in_time_is_acknowledged(
     core: Any, emulator: Emulator, settings_for: Any, point: Point
 ) -> None:
@@ -882,6 +950,8 @@ async def test_a_server_that_sends_again_what_was_not_acknowledged_in_time_is_ac
     assert emulator.books.logins == 1
 
 
+@pytest.mark.fact("The client speaks first and closes itself; FIN and RST end a session alike")
+@pytest.mark.fact("A restart of the server is survived")
 async def test_a_restart_of_the_service_is_survived(
     core: Any, emulator: Emulator, settings_for: Any, point: Point
 ) -> None:
@@ -892,6 +962,7 @@ async def test_a_restart_of_the_service_is_survived(
     assert emulator.books.lost == set()
 
 
+@pytest.mark.fact("Push always logs in with user and password, whatever REST uses")
 async def test_an_api_key_is_for_rest_only(core: Any, emulator: Emulator, settings_for: Any, point: Point) -> None:
     emulator.account.api_keys["key-1"] = "sesame-sesame"
     settings = settings_for(emulator, api_key_id="key-1", api_key_secret=Secret("sesame-sesame"))

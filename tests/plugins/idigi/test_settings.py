@@ -1,3 +1,5 @@
+"""Settings: what is refused, what is the default, and what gives something up."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -25,6 +27,8 @@ def made(**changes: Any) -> Settings:
     return Settings(**({"username": "user", "password": Secret("pass")} | changes))
 
 
+@pytest.mark.fact("The push session uses the host of the REST URL, port 3201 with TLS and 3200 plain, all configurable")
+@pytest.mark.fact("Ports and REST base configurable")
 def test_the_push_session_goes_to_the_host_of_the_url_on_the_documented_ports() -> None:
     assert (made().host, made().port) == ("remotemanager.digi.com", 3201)
     assert made(insecure=True).port == 3200
@@ -32,6 +36,7 @@ def test_the_push_session_goes_to_the_host_of_the_url_on_the_documented_ports() 
     assert made(push_port=1234).port == 1234
 
 
+@pytest.mark.fact("Credentials of more than 65535 bytes are refused by the configuration check")
 @pytest.mark.parametrize(
     ("changes", "setting", "words"),
     [
@@ -70,6 +75,7 @@ def test_a_credential_at_the_limit_is_accepted() -> None:
     assert len(made(username="u" * 65535).username) == 65535
 
 
+@pytest.mark.fact("A topic list is read with its brackets")
 def test_a_comma_in_brackets_does_not_separate_topics() -> None:
     assert split_topics("[group=a,b]devices,DeviceCore[U], FileData/*.*") == [
         "[group=a,b]devices",
@@ -78,6 +84,9 @@ def test_a_comma_in_brackets_does_not_separate_topics() -> None:
     ]
 
 
+@pytest.mark.fact(
+    "Topics with paths, wildcards, group and operation filters can be configured; a comma in brackets does not separate"
+)
 @pytest.mark.parametrize(
     "text",
     [
@@ -94,11 +103,13 @@ def test_topics_with_filters_and_wildcards_can_be_written_in_the_file(text: str)
     )
 
 
+@pytest.mark.fact("Every option of the reference client is a setting")
 def test_every_option_of_the_reference_client_is_a_setting() -> None:
     options = {"username", "password", "topics", "url", "insecure", "compression", "format", "batch_size"}
     assert options | {"batch_duration"} <= {field.name for field in attrs.fields(Settings)}
 
 
+@pytest.mark.fact("ack_mode explicit, replay on, deletions off by default")
 def test_the_defaults_lose_nothing() -> None:
     settings = made()
     assert (settings.ack_mode, settings.replay, settings.on_difference) == ("explicit", True, "stop")
@@ -115,12 +126,14 @@ def test_whatever_gives_something_up_is_said() -> None:
     ]
 
 
+@pytest.mark.fact("No credentials in the text of settings")
 def test_no_secret_is_in_the_text_of_the_settings() -> None:
     settings = made(password=Secret("hunter2"), api_key_id="key", api_key_secret=Secret("sesame"))
     assert "hunter2" not in repr(settings)
     assert "sesame" not in repr(settings)
 
 
+@pytest.mark.fact("Every setting is in the sample")
 def test_the_sample_names_every_setting_and_can_be_read() -> None:
     (kind,) = bridge_source_kinds()
     sample = sample_section(kind)
@@ -128,6 +141,7 @@ def test_the_sample_names_every_setting_and_can_be_read() -> None:
         assert f"\n#{field.name} = " in sample or f"\n{field.name} = " in sample or f"\n#{field.name} =" in sample
 
 
+@pytest.mark.fact("One connection serves one monitor; several sections have several monitors")
 def test_two_sections_have_two_monitors() -> None:
     tags = {wanted_monitor(made(), name)["monDescription"] for name in ("north", "south")}
     assert tags == {"bridge/north", "bridge/south"}

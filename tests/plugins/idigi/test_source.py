@@ -1,3 +1,5 @@
+"""Pauses and verdicts between two sessions, and what is finished after a stop."""
+
 from __future__ import annotations
 
 from functools import partial
@@ -15,6 +17,8 @@ from bridge_plugins.idigi.source import pause_after
 SETTINGS = Settings(username="user", password=Secret("pass"))
 
 
+@pytest.mark.fact("Backoff with full jitter: base 1 s, factor 2, cap 60 s")
+@pytest.mark.fact("Backoff with jitter")
 def test_pauses_grow_with_full_jitter_up_to_the_cap() -> None:
     longest = [pause_after(Retry("x"), failures, SETTINGS, 1.0) for failures in (0, 1, 2, 5, 6, 7, 5000)]
     assert longest == [1, 2, 4, 32, 60, 60, 60]
@@ -22,17 +26,22 @@ def test_pauses_grow_with_full_jitter_up_to_the_cap() -> None:
     assert pause_after(Retry("x"), 3, SETTINGS, 0.0) == 0.0
 
 
+@pytest.mark.fact("The longest wait wins over the backoff")
 def test_what_the_server_asked_for_is_the_shortest_pause() -> None:
     assert pause_after(Retry("x", after=30), 0, SETTINGS, 0.5) == 30
     assert pause_after(Retry("x", after=1), 10, SETTINGS, 0.5) == 30
 
 
+@pytest.mark.fact("A refusal is probed every 5 minutes")
 def test_a_refusal_is_probed_slowly() -> None:
     assert pause_after(Pause("x"), 0, SETTINGS, 0.1) == 300
     slower = Settings(username="user", password=Secret("pass"), pause_probe=Duration(900))
     assert pause_after(Pause("x"), 50, slower, 0.1) == 900
 
 
+@pytest.mark.fact(
+    "200 to 299 attach; 400, 403, other 4xx and everything else mean what the table says",
+)
 @pytest.mark.parametrize(
     ("status", "verdict"),
     [

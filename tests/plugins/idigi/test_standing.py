@@ -1,3 +1,5 @@
+"""What is said of a session after an absence, and of a monitor that was changed."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -27,6 +29,9 @@ def test_a_first_session_and_a_short_absence_are_not_worth_a_word(away: float | 
     assert said(made(), away) == (WHERE, False)
 
 
+@pytest.mark.fact(
+    "A session after an absence of a minute or more says how long it was and what became of the events meanwhile"
+)
 def test_after_a_longer_absence_it_is_said_for_how_long_and_that_the_monitor_replays_it() -> None:
     replayed = "what happened meanwhile was recorded by the monitor and is replayed"
     assert said(made(), 60.0) == (f"{WHERE} after 1m away; {replayed}", False)

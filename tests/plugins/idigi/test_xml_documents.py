@@ -1,3 +1,5 @@
+"""XML documents: the same events as JSON gives."""
+
 from __future__ import annotations
 
 import struct
@@ -69,6 +71,7 @@ POINT = (
 )
 
 
+@pytest.mark.fact("The XML form of a DataPoint")
 def test_the_documented_form_of_a_data_point_is_read() -> None:
     event = one(f"<Document>{POINT}</Document>")
     assert (event.kind, event.device, event.labels["operation"]) == ("DataPoint", "test", "create")
@@ -86,6 +89,7 @@ def test_the_documented_form_of_a_data_point_is_read() -> None:
     assert reading.time == datetime(2015, 6, 14, 18, 37, 27, 694_000, UTC)
 
 
+@pytest.mark.fact("Root Document with 0..n Msg, root Msg; 0 is a keep-alive")
 @pytest.mark.parametrize(
     ("document", "number"),
     [
@@ -114,6 +118,8 @@ def test_events_keep_the_order_of_the_block() -> None:
     assert [event.readings[0].value for event in events] == [str(number) for number in range(50)]
 
 
+@pytest.mark.fact("DOCTYPE and entity declarations are refused")
+@pytest.mark.fact("Deep nesting in XML is undecodable")
 @pytest.mark.parametrize(
     ("document", "words"),
     [
@@ -155,6 +161,7 @@ def test_the_deepest_document_that_is_read_can_be_stored() -> None:
     assert event.kind == "Job"
 
 
+@pytest.mark.fact("Very long digit strings in XML stay text")
 def test_digits_without_end_stay_text() -> None:
     digits = "1" * 5000
     message = message_of(
@@ -164,6 +171,7 @@ def test_digits_without_end_stay_text() -> None:
     assert message["DataPoint"] == {"quality": digits, "streamType": "LONG", "data": digits}
 
 
+@pytest.mark.fact("A declared encoding is obeyed")
 @pytest.mark.parametrize("encoding", ["utf-8", "iso-8859-1", "windows-1252", "utf-16", "shift_jis", "gb18030"])
 def test_the_declared_encoding_is_obeyed(encoding: str) -> None:
     text = "caf\u00e9" if encoding in ("utf-8", "iso-8859-1", "windows-1252") else "\u6e29\u5ea6"
@@ -171,10 +179,12 @@ def test_the_declared_encoding_is_obeyed(encoding: str) -> None:
     assert message_of(document.encode(encoding))["Job"]["name"] == text
 
 
+@pytest.mark.fact("Without a declaration UTF-8")
 def test_without_a_declaration_the_encoding_is_utf_8() -> None:
     assert message_of('<Msg topic="1/Job/1"><Job>\u6e29\u5ea6</Job></Msg>')["Job"] == "\u6e29\u5ea6"
 
 
+@pytest.mark.fact("The envelope is made of attributes")
 def test_the_envelope_is_made_of_attributes() -> None:
     event = one('<Msg topic="7603/Job/1" operation="delete" timestamp="2024-05-02T10:11:12Z" group="a" replay="true"/>')
     assert event.time == datetime(2024, 5, 2, 10, 11, 12, tzinfo=UTC)
@@ -182,6 +192,7 @@ def test_the_envelope_is_made_of_attributes() -> None:
     assert event.data["replay"] is True
 
 
+@pytest.mark.fact('replay="true" is a boolean')
 @pytest.mark.parametrize(("text", "value"), [("true", True), ("false", False), ("TRUE", True), ("perhaps", "perhaps")])
 def test_a_replay_attribute_becomes_a_boolean(text: str, value: Any) -> None:
     event = one(f'<Msg topic="7603/Job/1" replay="{text}"/>')
@@ -189,12 +200,14 @@ def test_a_replay_attribute_becomes_a_boolean(text: str, value: Any) -> None:
     assert ("replay" in event.labels) == (value is True)
 
 
+@pytest.mark.fact("Original and replay of an XML event have one key")
 def test_original_and_replay_of_an_event_have_one_key() -> None:
     first, again = one(POINT), one(POINT.replace("<Msg", '<Msg replay="true"'))
     assert first.key == again.key
     assert first.key != one(POINT.replace("0.4117", "0.4118")).key
 
 
+@pytest.mark.fact("Values are converted by field name, never by look")
 @pytest.mark.parametrize(
     ("entity", "name", "text", "value"),
     [
@@ -236,6 +249,7 @@ def test_a_value_is_converted_by_the_name_of_its_field(entity: str, name: str, t
     assert type(message[entity][name]) is type(value)
 
 
+@pytest.mark.fact("In XML data is text and read by streamType")
 @pytest.mark.parametrize(
     ("stream_type", "text", "value"),
     [
@@ -261,6 +275,7 @@ def test_the_data_of_a_point_is_converted_by_the_type_of_its_stream(
     assert [(reading.value, type(reading.value)) for reading in event.readings] == [(value, type(value))]
 
 
+@pytest.mark.fact("A nested element becomes an object, a repeated one a list")
 def test_a_nested_element_is_an_object_and_a_repeated_one_a_list() -> None:
     message = message_of(
         "<Msg topic='1/Job/1'><Job><id><a>1</a><b/></id><target>x</target><target>y</target><target><z>1</z></target>"
@@ -289,6 +304,7 @@ def test_a_message_with_little_in_it_passes(inner: str) -> None:
     assert (event.kind, event.readings) == ("DataPoint", ())
 
 
+@pytest.mark.fact("The same in XML")
 def test_a_message_that_is_only_text_is_kept_and_the_others_are_delivered() -> None:
     decoded = read(f"<Document>{POINT}<Msg>strange</Msg>{POINT}<Msg/></Document>", count=4)
     assert [event.kind for event in decoded.events] == ["DataPoint", "undecodable", "DataPoint", "event"]
@@ -297,6 +313,7 @@ def test_a_message_that_is_only_text_is_kept_and_the_others_are_delivered() -> N
     assert decoded.poison is None
 
 
+@pytest.mark.fact("Format byte of the block is believed, not the setting")
 def test_the_format_of_the_block_is_believed() -> None:
     as_json = orjson.dumps({"Document": {"Msg": {"topic": "7603/Job/1"}}})
     assert read(as_json, format_=JSON).events[0].kind == "Job"
@@ -399,6 +416,7 @@ SAMPLES = [
 ]  # fmt: skip
 
 
+@pytest.mark.fact("The same event in JSON and XML is the same")
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample["topic"].split("/")[1])
 def test_the_same_event_in_json_and_in_xml_is_the_same(sample: dict[str, Any]) -> None:
     message = ENVELOPE | sample
@@ -407,12 +425,14 @@ def test_the_same_event_in_json_and_in_xml_is_the_same(sample: dict[str, Any]) -
     assert in_xml == in_json
 
 
+@pytest.mark.fact("Operations differ between JSON and XML")
 def test_an_operation_is_written_otherwise_in_xml_and_told_in_the_same_word() -> None:
     in_json = event_of({"topic": "7603/Job/1", "operation": "INSERTION"}, NOW)
     in_xml = one('<Msg topic="7603/Job/1" operation="create"/>')
     assert evolve(in_xml, key="", data=None) == evolve(in_json, key="", data=None)
 
 
+@pytest.mark.fact("Integers of XML are exact")
 @given(st.integers(-(2**70), 2**70), st.sampled_from(["timestamp", "data"]))
 def test_no_integer_is_ever_rounded(number: int, name: str) -> None:
     message = message_of(
@@ -485,6 +505,7 @@ PIECES = st.sampled_from(
 )
 
 
+@pytest.mark.fact("No bytes make the decoder of XML fail")
 @given(st.lists(PIECES, max_size=12).map("".join).map(str.encode) | st.binary(max_size=60))
 def test_any_bytes_give_events_that_can_be_stored(document: bytes) -> None:
     for event in read(document).events:

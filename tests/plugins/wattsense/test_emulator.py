@@ -85,6 +85,7 @@ async def publish_some(cloud, count=12):
 SECRET = "whsec_c2VjcmV0"
 
 
+@pytest.mark.fact("Sends by every preset, in order")
 @pytest.mark.parametrize("preset", sorted(PRESETS))
 async def test_values_signed_by_each_convention_arrive_in_order(preset):
     settings = {} if preset == "none" else {"secret": Secret(SECRET)}
@@ -98,6 +99,7 @@ async def test_values_signed_by_each_convention_arrive_in_order(preset):
         assert [id_ for id_ in bridge.values() if id_[0] == tower] == [id_ for id_ in known if id_[0] == tower]
 
 
+@pytest.mark.fact("Each variant of authentication works over real connections")
 @pytest.mark.parametrize(
     ("settings", "credentials"),
     [
@@ -115,6 +117,7 @@ async def test_a_caller_may_authenticate_in_each_way(settings, credentials):
         assert not bridge.stored
 
 
+@pytest.mark.fact("The key in the query or in the document")
 @pytest.mark.parametrize(
     ("place", "sending"),
     [
@@ -130,6 +133,7 @@ async def test_the_key_itself_may_be_sent_in_the_query_or_in_the_document(place,
     assert "k3y" not in str(bridge.stored)
 
 
+@pytest.mark.fact("Values of each payload type")
 async def test_values_of_each_type_are_sent_and_none_is_lost():
     async with cloud_and_bridge(Settings(signature="none")) as (cloud, bridge):
         for number, payload in enumerate(payloads()):
@@ -139,6 +143,7 @@ async def test_values_of_each_type_are_sent_and_none_is_lost():
     assert len(bridge.stored) == len(payloads()) == len(cloud.acknowledged)
 
 
+@pytest.mark.fact("Values that are never sent are in the store alone")
 async def test_values_that_were_never_sent_are_in_the_store_of_the_cloud_alone():
     async with cloud_and_bridge(Settings(signature="none"), faults=Faults(lost=0.5)) as (cloud, bridge):
         known = await publish_some(cloud, 40)
@@ -149,6 +154,7 @@ async def test_values_that_were_never_sent_are_in_the_store_of_the_cloud_alone()
     assert {(item["deviceId"], item["property"], item["timestamp"]) for item in stored} == set(known)
 
 
+@pytest.mark.fact("Caller time-out")
 async def test_a_cloud_does_not_wait_longer_than_its_patience():
     async def never(_request):
         await trio.sleep_forever()
@@ -163,6 +169,7 @@ async def test_a_cloud_does_not_wait_longer_than_its_patience():
     assert cloud.answers == {("values", 0): 1}
 
 
+@pytest.mark.fact("Content type is ignored; method, framing, gzip and chunking may vary")
 @pytest.mark.parametrize(
     "sending",
     [
@@ -181,6 +188,9 @@ async def test_values_arrive_whatever_the_method_framing_and_encoding(sending):
     assert all(("content-encoding" in headers) == sending.gzip for headers in bridge.headers)
 
 
+@pytest.mark.fact(
+    "Duplicates, reordering, bad signature, stale, malformed, oversized, unwanted items, opaque and unknown messages"
+)
 async def test_faults_of_the_cloud_neither_lose_nor_invent_a_value():
     faults = Faults(duplicates=1, reordered=1, unwanted=1, bad_signature=1, stale=1, malformed=1, oversized=1, opaque=1)
     settings = Settings(signature="stripe", secret=Secret("abc"), previous_secret=(Secret("old"),))
@@ -195,6 +205,7 @@ async def test_faults_of_the_cloud_neither_lose_nor_invent_a_value():
     }  # fmt: skip
 
 
+@pytest.mark.fact("Retries")
 async def test_a_cloud_that_retries_loses_nothing_to_a_bridge_in_trouble():
     sending = Sending(lanes=1, pauses=(0.0, 0.01))
     async with cloud_and_bridge(Settings(signature="none"), sending=sending) as (cloud, bridge):
@@ -205,6 +216,7 @@ async def test_a_cloud_that_retries_loses_nothing_to_a_bridge_in_trouble():
     assert cloud.answers == {("values", 503): 2, ("values", 500): 1, ("values", 0): 2, ("values", 200): 4}
 
 
+@pytest.mark.fact("No retries")
 async def test_a_cloud_that_does_not_retry_gives_up():
     async with cloud_and_bridge(Settings(signature="none"), sending=Sending(lanes=1, retries=0)) as (cloud, bridge):
         bridge.trouble = [503]
@@ -236,6 +248,7 @@ async def test_values_of_a_property_never_share_a_timestamp():
         assert len({await cloud.publish("tower-1", "energy", 1) for _ in range(20)}) == 20
 
 
+@pytest.mark.fact("Late timestamps and other members")
 async def test_members_of_a_message_can_be_changed():
     async with cloud_and_bridge(Settings(signature="none")) as (cloud, bridge):
         late = int((utc_now() - timedelta(days=3)).timestamp() * 1000)
@@ -247,6 +260,7 @@ async def test_members_of_a_message_can_be_changed():
     assert (reading.value, round(reading.time.timestamp() * 1000)) == (21.5, late)
 
 
+@pytest.mark.fact("Opaque events and alarms")
 async def test_opaque_events_and_alarms_can_be_sent():
     async with cloud_and_bridge(Settings(signature="none")) as (cloud, bridge):
         assert await cloud.send("events", {"deviceId": "tower-1", "status": "OFFLINE"}) == 200
@@ -255,6 +269,7 @@ async def test_opaque_events_and_alarms_can_be_sent():
     assert sorted(event.kind for event in bridge.stored.values()) == ["alarm", "event"]
 
 
+@pytest.mark.fact("The demo gives the bridge REST credentials")
 async def test_the_demo_publishes_values_that_its_settings_accept(tmp_path, nursery):
     authority, ca_file, tls = trustme.CA(), tmp_path / "ca.pem", ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.cert_pem.write_to_path(ca_file)

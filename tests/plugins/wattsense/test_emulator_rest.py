@@ -42,6 +42,7 @@ async def status_of(client, target, headers):
     return (await client.get(target, headers=headers, auth=None)).status_code
 
 
+@pytest.mark.fact("Emulator REST: HMAC over leading slash and raw query, skew limit")
 @pytest.mark.parametrize(
     ("text", "more", "status"),
     [
@@ -69,6 +70,9 @@ async def test_without_credentials_nothing_is_told():
         assert (await client.get("/v1/devices")).status_code == 401
 
 
+@pytest.mark.fact(
+    "Emulator REST: the documented calls, history with includeHistory and configuration too",
+)
 async def test_the_documented_calls_are_answered():
     async with service_of() as (client, _):
         (device,) = (await client.get("/v1/devices")).json()
@@ -94,6 +98,7 @@ async def test_what_there_is_not_is_404(path):
         assert (await client.post("/v1/devices")).status_code == 405
 
 
+@pytest.mark.fact("Emulator REST: both limits, 429 with Retry-After")
 async def test_all_requests_have_a_limit_and_configuration_calls_a_lower_one(monkeypatch):
     options = RestOptions(requests=4, configuration_requests=2, retry_after=7)
     async with service_of(options) as (client, _):
@@ -107,6 +112,7 @@ async def test_all_requests_have_a_limit_and_configuration_calls_a_lower_one(mon
         assert (await client.get("/v1/devices")).status_code == 200
 
 
+@pytest.mark.fact("Emulator REST: 429 without Retry-After")
 async def test_a_limit_may_be_told_without_retry_after():
     async with service_of(RestOptions(requests=0, retry_after=None)) as (client, _):
         answer = await client.get("/v1/devices")

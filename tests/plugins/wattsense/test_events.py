@@ -29,6 +29,7 @@ def event_of(item, **settings):
     return value_event(item, UNSIGNED(**settings), NOW)
 
 
+@pytest.mark.fact("The fields of a value are those of the vendor documentation")
 def test_a_value_arrives_as_the_vendor_describes_it():
     event = event_of(SAMPLE)
     (reading,) = event.readings
@@ -45,6 +46,7 @@ def test_a_value_arrives_as_the_vendor_describes_it():
     assert event.data == SAMPLE
 
 
+@pytest.mark.fact("Missing and null are alike for every nullable field; unknown fields are ignored")
 @pytest.mark.parametrize("empty", [None, "missing"])
 def test_nullable_members_may_be_null_or_missing(empty):
     nullable = set(SAMPLE) - {"deviceId", "property", "timestamp", "payload"}
@@ -56,6 +58,7 @@ def test_nullable_members_may_be_null_or_missing(empty):
     assert (reading.value, reading.unit, event.labels) == (215, None, {})
 
 
+@pytest.mark.fact("Tags that are null or no texts do no harm")
 @pytest.mark.parametrize("tags", [[], "text", {"a": 1, "b": "2"}])
 def test_tags_that_are_no_texts_do_no_harm(tags):
     labels = event_of(SAMPLE | {"tags": tags}).labels
@@ -65,6 +68,10 @@ def test_tags_that_are_no_texts_do_no_harm(tags):
 DROP = object()
 
 
+@pytest.mark.fact(
+    "scaledPayload or payload, numbers, booleans, numeric texts, texts, objects, arrays, null: each as its setting says"
+)
+@pytest.mark.fact("Mistake avoided: reading payload now and scaledPayload then")
 @pytest.mark.parametrize(
     ("members", "settings", "expected"),
     [
@@ -117,6 +124,7 @@ def test_a_value_is_forwarded_as_number_or_text_or_kept_with_a_reason(members, s
     assert event.data == item
 
 
+@pytest.mark.fact("A timestamp is in ms; auto tells s, ms and us by size")
 @pytest.mark.parametrize(
     ("timestamp", "unit", "expected"),
     [
@@ -136,15 +144,20 @@ def test_the_unit_of_a_timestamp_is_told_by_its_size_or_by_the_setting(timestamp
     assert event.time == datetime.fromisoformat(expected).replace(tzinfo=UTC)
 
 
+@pytest.mark.fact("A value of long ago is forwarded: a tower may upload late")
 def test_a_value_of_long_ago_is_forwarded():
     assert event_of(SAMPLE | {"timestamp": MILLISECONDS - 400 * 86_400_000}).readings
 
 
+@pytest.mark.fact("receivedAt is never taken for the time of measurement")
 def test_the_time_of_receipt_is_never_taken_for_the_time_of_measurement():
     without = {name: value for name, value in SAMPLE.items() if name != "timestamp"}
     assert event_of(without).readings == ()
 
 
+@pytest.mark.fact(
+    "A point is (deviceId, property); without one of them, or without timestamp, an item is kept as unreadable"
+)
 @pytest.mark.parametrize(
     ("item", "reason", "device"),
     [
@@ -172,6 +185,7 @@ def test_an_item_that_names_no_point_in_time_is_kept_as_unreadable(item, reason,
     assert event.data == item
 
 
+@pytest.mark.fact("Two connectors may deliver one value: it is known once")
 @pytest.mark.parametrize(
     "other",
     [
@@ -190,6 +204,7 @@ def test_the_order_of_members_in_a_payload_does_not_change_the_key():
     assert event_of(one, prefer="raw").key == event_of(other, prefer="raw").key
 
 
+@pytest.mark.fact("De-duplication on deviceId, property, timestamp, canonical payload")
 @pytest.mark.parametrize(
     "change",
     [
@@ -206,6 +221,9 @@ def test_values_that_differ_have_different_keys(change):
     assert event_of(SAMPLE).key != event_of(SAMPLE | change).key
 
 
+@pytest.mark.fact(
+    "A value stamped too far in the future is dropped, and passes when its time has come",
+)
 def test_a_value_that_was_dropped_is_not_taken_for_a_duplicate_when_it_may_pass():
     early = SAMPLE | {"timestamp": MILLISECONDS + 3_600_000}
     later = value_event(early, UNSIGNED(), NOW + timedelta(hours=1))
@@ -251,6 +269,7 @@ ITEMS = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.fact("Mistake avoided: crashing on, or storing 0 for, payloads that are no number")
 @given(
     item=ITEMS | JSON_VALUES,
     prefer=st.sampled_from(["scaled", "raw"]),

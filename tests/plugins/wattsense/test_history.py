@@ -73,24 +73,28 @@ def values(pages):
 # ---- parts
 
 
+@pytest.mark.fact("REST: GET /v1/devices names the devices")
 async def test_the_parts_are_the_devices_of_the_account():
     async with history_of(store_of(item("tower-1"), item("a/b ü"))) as (history, service):
         assert await history.parts() == ["tower-1", "a%2Fb%20%C3%BC"]
     assert service.served == [("/v1/devices", 200)]
 
 
+@pytest.mark.fact("Mistake avoided: reading only the first page of the devices")
 async def test_a_long_list_of_devices_is_read_to_its_end():
     async with history_of(store_of(*[item(f"t{n}") for n in range(5)]), RestOptions(page_size=2)) as (history, service):
         assert await history.parts() == [f"t{n}" for n in range(5)]
     assert len(service.served) == 3
 
 
+@pytest.mark.fact("REST: devices can be restricted")
 async def test_the_devices_can_be_named_and_are_then_not_asked_for():
     async with history_of(store_of(item()), rest_devices=("tower-1", "tower-1", "x")) as (history, service):
         assert await history.parts() == ["tower-1", "x"]
     assert not service.served
 
 
+@pytest.mark.fact("REST: property is optional in a history call (assumed); a setting reads each property by itself")
 async def test_each_property_can_be_read_by_itself():
     store = store_of(item(point="a b"), item(point="p2", payload=1), item("t2", "p3"))
     options = RestOptions(needs_property=True)
@@ -124,6 +128,9 @@ async def test_a_list_of_devices_that_never_ends_needs_a_person():
 # ---- pages
 
 
+@pytest.mark.fact("REST: followed links are signed anew")
+@pytest.mark.fact("REST: order is unknown: items are sorted by timestamp")
+@pytest.mark.fact("Emulator REST: small pages, absolute and relative links, any order")
 @pytest.mark.parametrize("links", ["absolute", "relative"])
 @pytest.mark.parametrize("order", ["ascending", "descending", "shuffled"])
 async def test_all_pages_are_read_and_each_is_in_the_order_of_time(links, order):
@@ -137,6 +144,7 @@ async def test_all_pages_are_read_and_each_is_in_the_order_of_time(links, order)
     assert len(service.signatures) == 3
 
 
+@pytest.mark.fact("REST: the query has the fixed order since, until, property, size")
 async def test_the_query_has_the_order_since_until_property_size():
     async with history_of(store_of(item()), page_size=7) as (history, service):
         await read_all(history, "tower-1")
@@ -144,6 +152,7 @@ async def test_the_query_has_the_order_since_until_property_size():
     assert service.served == [(f"/v1/devices/tower-1/properties?since={since}&until={MILLISECONDS}&size=7", 200)]
 
 
+@pytest.mark.fact("Backfill: at most one day per request, then pages")
 async def test_no_request_asks_for_more_than_a_day():
     store = store_of(*[item(ago=hour * 3_600_000, payload=hour) for hour in range(60)])
     async with history_of(store, RestOptions(page_size=20)) as (history, service):
@@ -161,6 +170,7 @@ async def test_no_request_asks_for_more_than_a_day():
     ]
 
 
+@pytest.mark.fact("Backfill: reading goes on at a cursor that was kept over a restart")
 async def test_reading_goes_on_at_a_cursor_that_was_kept_over_a_restart():
     store = store_of(*[item(ago=1000 * n, payload=n) for n in range(5)])
     async with history_of(store, RestOptions(page_size=2, links="relative")) as (history, service):
@@ -176,6 +186,7 @@ async def test_reading_goes_on_at_a_cursor_that_was_kept_over_a_restart():
     assert third.cursor is None
 
 
+@pytest.mark.fact("Emulator REST: 204, empty body, []")
 @pytest.mark.parametrize("empty", ["204", "no-body", "array"])
 async def test_no_data_is_no_error(empty):
     async with history_of(store_of(item(ago=DAY * 9)), RestOptions(empty=empty)) as (history, _):
@@ -183,6 +194,9 @@ async def test_no_data_is_no_error(empty):
     assert (page.events, page.cursor) == ((), None)
 
 
+@pytest.mark.fact(
+    "REST: history items may lack deviceId and property: filled from the request; same decoder, same key as the webhook"
+)
 async def test_an_item_of_the_history_has_the_key_that_the_webhook_gave_it():
     whole = item(scaledPayload=2.15, receivedAt=MILLISECONDS + 5, name="Room", unit="°C", tags={"a": "b"}, slug="room")
     live = make_receive(Settings(signature="none"), "values", lambda: NOW)
@@ -195,6 +209,7 @@ async def test_an_item_of_the_history_has_the_key_that_the_webhook_gave_it():
     assert "name" not in recovered.labels
 
 
+@pytest.mark.fact("REST: timestamps are milliseconds")
 async def test_the_history_has_milliseconds_whatever_the_webhook_is_said_to_have():
     webhook = make_receive(Settings(signature="none", timestamp_unit="s"), "values", lambda: NOW)
     in_seconds = item() | {"timestamp": MILLISECONDS // 1000}
@@ -225,6 +240,7 @@ async def test_an_item_that_is_none_is_kept_and_does_not_harm_the_others():
 # ---- what goes wrong
 
 
+@pytest.mark.fact("Emulator REST: 401 403 404 5xx, redirect, cut, half and wrong answers")
 @pytest.mark.parametrize(
     ("trouble", "verdict"),
     [
@@ -254,6 +270,7 @@ async def test_trouble_has_its_verdict_and_the_same_page_can_be_read_afterwards(
     assert "rest-secret" not in str(caught.value)
 
 
+@pytest.mark.fact("Emulator REST: slow answers")
 async def test_a_slow_answer_is_tried_again():
     async with history_of(store_of(item()), RestOptions(slowness=60), timeout=Duration(0.1)) as (history, service):
         service.troubles.append("slow")
@@ -261,6 +278,7 @@ async def test_a_slow_answer_is_tried_again():
             await read_all(history, "tower-1")
 
 
+@pytest.mark.fact("REST: an unknown device is reported, the others go on")
 async def test_an_unknown_device_is_refused_and_the_others_are_read():
     async with history_of(store_of(item())) as (history, _):
         with pytest.raises(Reject, match="no such device") as caught:
@@ -269,6 +287,7 @@ async def test_an_unknown_device_is_refused_and_the_others_are_read():
         assert values(await read_all(history, "tower-1")) == [21.5]
 
 
+@pytest.mark.fact("REST: a link visited already stops the reading")
 async def test_a_page_link_that_repeats_ends_the_reading_after_what_was_read():
     store = store_of(*[item(ago=n, payload=n) for n in range(4)])
     start = NOW - timedelta(hours=1)
@@ -281,6 +300,7 @@ async def test_a_page_link_that_repeats_ends_the_reading_after_what_was_read():
     assert values([first, second]) == [3, 2, 3, 2]
 
 
+@pytest.mark.fact("Emulator REST: foreign link")
 async def test_a_page_link_to_a_foreign_host_is_not_followed():
     store = store_of(*[item(ago=n) for n in range(4)])
     async with history_of(store, RestOptions(page_size=2, link_fault="foreign")) as (history, service):
@@ -289,6 +309,7 @@ async def test_a_page_link_to_a_foreign_host_is_not_followed():
     assert len(service.served) == 1
 
 
+@pytest.mark.fact("REST: the number of pages is capped")
 def test_the_number_of_pages_has_a_limit():
     place = Place(0, 1)
     for number in range(MOST_PAGES - 1):
@@ -317,6 +338,7 @@ async def test_basic_is_accepted_where_it_is_chosen():
         assert not service.signatures
 
 
+@pytest.mark.fact("Secrets are in no verdict of the REST client")
 async def test_a_wrong_secret_stops_the_reading():
     async with history_of(store_of(item()), rest_secret=Secret("hunter2")) as (history, _):
         with pytest.raises(Pause) as caught:
@@ -348,6 +370,7 @@ def test_a_place_is_read_back_from_its_cursor(since, length, target, seen):
     assert place_of(place.cursor(), 0, 1) == place
 
 
+@pytest.mark.fact("Backfill: windows cover the gap without a hole")
 @given(start=st.integers(0, 10**14), length=st.integers(0, 9 * DAY))
 def test_windows_cover_the_whole_gap_without_a_hole(start, length):
     place, covered = place_of(None, start, start + length), start
@@ -362,6 +385,7 @@ def test_windows_cover_the_whole_gap_without_a_hole(start, length):
 # ---- both ways together
 
 
+@pytest.mark.fact("Backfill: what the webhook lost is returned, nothing comes twice")
 async def test_what_the_webhook_lost_the_history_returns_and_nothing_comes_twice():
     from bridge.api import Answer, serve_http
 

@@ -38,6 +38,10 @@ async def site(nursery):
     return ask, outlet
 
 
+@pytest.mark.fact(
+    "The customer joins base URL and route by hand: doubled and trailing slashes are tolerated",
+)
+@pytest.mark.fact("POST and PUT are accepted")
 @pytest.mark.parametrize("method", ["POST", "PUT"])
 @pytest.mark.parametrize(
     "path", ["/wattsense/values", "/wattsense//values", "//wattsense/values/", "/wattsense/values//"]
@@ -48,6 +52,7 @@ async def test_values_are_taken_by_post_and_put_whatever_slashes_the_customer_wr
     assert [event.device for event in outlet.events] == ["bx01"]
 
 
+@pytest.mark.fact("Other methods: 405 with Allow: POST, PUT")
 @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE", "PATCH"])
 async def test_another_method_hears_405_and_which_are_allowed(site, method):
     ask, outlet = site
@@ -56,11 +61,13 @@ async def test_another_method_hears_405_and_which_are_allowed(site, method):
     assert not outlet.events
 
 
+@pytest.mark.fact("Unknown path: 404")
 async def test_an_unknown_route_is_404(site):
     ask, _ = site
     assert (await ask("/wattsense/other")).status == 404
 
 
+@pytest.mark.fact("Store full or failing: 503 with Retry-After")
 async def test_a_store_that_is_full_is_503_with_retry_after(site):
     ask, outlet = site
     outlet.refuse = "the disk is full"

@@ -30,6 +30,7 @@ def readings(document, **settings):
     return [(r.signal, r.value) for event in understood(document, **settings).events for r in event.readings]
 
 
+@pytest.mark.fact("Without a mapping no member of an event or alarm is interpreted")
 @pytest.mark.parametrize("document", [{"deviceId": "bx01", "status": "open", "value": 1}, [1, {"status": 2}], {}, []])
 def test_without_a_mapping_nothing_is_forwarded_and_nothing_is_interpreted(document):
     (event,) = understood(document).events
@@ -37,6 +38,7 @@ def test_without_a_mapping_nothing_is_forwarded_and_nothing_is_interpreted(docum
     assert event.data == document
 
 
+@pytest.mark.fact("A text becomes the number that the table gives it")
 def test_a_text_becomes_the_number_that_the_table_gives_it():
     assert readings({"status": "open"}, **STATUS, alarm_numbers=NUMBERS) == [("alarm-status", 1)]
     assert readings({"status": "closed"}, **STATUS, alarm_numbers=NUMBERS) == [("alarm-status", 0)]
@@ -49,6 +51,9 @@ def test_a_number_for_one_signal_wins_over_the_number_for_all():
     assert readings(document, alarm_signals=signals, alarm_numbers=numbers) == [("door", 100.5), ("alarm", 1)]
 
 
+@pytest.mark.fact(
+    "A numeric state is never guessed: a text that is not in the table gives no reading",
+)
 @pytest.mark.parametrize("text", ["escalated", "Open", "open ", "1", "", "true\x1b[31m"])
 def test_a_text_that_is_not_in_the_table_is_no_number_and_a_person_hears_of_it(text):
     found = understood({"status": text}, **STATUS, alarm_numbers=NUMBERS)
@@ -85,6 +90,9 @@ def test_only_what_is_a_number_or_was_given_one_has_one(value, settings, expecte
         assert event.readings[0].value == expected
 
 
+@pytest.mark.fact(
+    "Device and time of an alarm come from settings; default: unknown device, time of receipt",
+)
 def test_device_and_time_come_from_where_the_settings_say():
     settings = {**STATUS, "alarm_numbers": NUMBERS, "alarm_device": "$.source.id", "alarm_time": "$.at"}
     (event,) = understood({"status": "open", "source": {"id": "bx01"}, "at": 1700000000000}, **settings).events
@@ -142,6 +150,7 @@ def test_an_alarm_in_which_no_signal_is_found_is_kept_and_counted():
     assert found.problems == ()
 
 
+@pytest.mark.fact("Several alarms in one array go each to its device")
 def test_alarms_in_one_array_go_each_to_its_device():
     document = {"site": "x", "alarms": [
         {"id": "a", "status": "open", "at": 1700000000000},
@@ -177,6 +186,7 @@ def test_the_same_alarm_sent_twice_is_known_once_until_more_of_it_is_understood(
     assert one != understood({"status": "open", "x": 1}, **STATUS, alarm_numbers=NUMBERS).events[0].key
 
 
+@pytest.mark.fact("Events have a mapping of their own")
 def test_events_have_a_mapping_of_their_own():
     settings = UNSIGNED(event_signals={"online": "$.s"}, event_numbers={"ON": "1"}, event_device="$.d", **STATUS)
     receive = make_receive(settings, "events", lambda: NOW)

@@ -1,6 +1,7 @@
 """A bridge that was away: what the webhook lost meanwhile is read back from the REST API, by the real process."""
 
 import orjson
+import pytest
 import trio
 
 from bridge_plugins.wattsense.emulator import Sending, open_emulator
@@ -28,6 +29,7 @@ async def publish(cloud, first, count):
     await cloud.drained()
 
 
+@pytest.mark.fact("Backfill: what was sent while the bridge was away arrives after its start, by the real process")
 async def test_what_was_sent_while_the_bridge_was_away_arrives_after_its_start(site: Site):
     options = RestOptions(page_size=4)
     async with (

@@ -38,6 +38,7 @@ def settings_for(url, **more):
 # ---- signature
 
 
+@pytest.mark.fact("REST: the signed text is METHOD, path, query, body, timestamp by lines")
 def test_the_signed_text_is_that_of_the_published_example():
     target = b"/v1/devices/bx01Demo/properties?since=1700000000000&until=1700003600000&property=prop-7f3a&size=500"
     assert signed_text("get", target, b"", 1700003601000) == (
@@ -46,11 +47,13 @@ def test_the_signed_text_is_that_of_the_published_example():
     )
 
 
+@pytest.mark.fact("REST: empty lines are left out")
 def test_lines_that_would_be_empty_are_left_out():
     assert signed_text("GET", b"/v1/devices", b"", 1) == b"GET\n/v1/devices\n1"
     assert signed_text("POST", b"/v1/x", b"{}", 1) == b"POST\n/v1/x\n{}\n1"
 
 
+@pytest.mark.fact("REST: base64 of HMAC-SHA512 with the UTF-8 secret, timestamp in ms with the digits of the header")
 def test_the_signature_is_hmac_sha512_in_base64_with_the_digits_of_the_header():
     headers = hmac_headers(
         "k", "gehéim", "GET", b"/v1/devices", datetime(2023, 11, 14, 22, 13, 20, 999_999, tzinfo=UTC)
@@ -60,6 +63,7 @@ def test_the_signature_is_hmac_sha512_in_base64_with_the_digits_of_the_header():
     assert headers["X-API-Auth"] == "k:" + base64.b64encode(digest).decode()
 
 
+@pytest.mark.fact("REST: a query is built once, percent-encoded, %20 and not +")
 def test_a_query_is_percent_encoded_with_blanks_as_20_in_the_order_given():
     assert query_of(("since", 1), ("property", "a b+c&ü/x")) == "since=1&property=a%20b%2Bc%26%C3%BC%2Fx"
 
@@ -67,12 +71,14 @@ def test_a_query_is_percent_encoded_with_blanks_as_20_in_the_order_given():
 # ---- answers
 
 
+@pytest.mark.fact("REST: 204, an empty body and [] are no data and no error")
 @pytest.mark.parametrize(("status", "body"), [(204, b""), (200, b""), (200, b" \n"), (200, b"[]"), (206, b"[]")])
 def test_no_content_an_empty_body_and_an_empty_array_mean_nothing(status, body):
     page = read_answer(status, {}, body, url=URL, now=NOW)
     assert (page.items, page.next) == ((), None)
 
 
+@pytest.mark.fact("REST: 401 403 pause; 404 and other 4xx reject; 3xx pause; 429, 5xx retry")
 @pytest.mark.parametrize(
     ("status", "kind", "words"),
     [
@@ -97,6 +103,7 @@ def test_each_status_has_one_meaning(status, kind, words):
     assert words in str(found)
 
 
+@pytest.mark.fact("REST: 429 waits Retry-After, else one 5-minute window")
 @pytest.mark.parametrize(
     ("value", "after"),
     [
@@ -121,6 +128,7 @@ def test_5xx_leaves_the_pause_to_the_backoff_unless_the_server_names_one():
     assert verdict(503, {"retry-after": "9"}, NOW).after == 9
 
 
+@pytest.mark.fact("REST: keep the clock in sync: a refused signature names the difference")
 def test_a_refused_signature_names_the_difference_of_the_clocks():
     date = {"date": "Sun, 01 Mar 2026 12:15:00 GMT"}
     assert "ours is 900 s behind the server's" in str(verdict(401, date, NOW))
@@ -134,6 +142,7 @@ def test_where_a_redirect_leads_is_told_without_its_query():
     assert "hunter2" not in text
 
 
+@pytest.mark.fact("REST: 2xx that is no JSON is tried again")
 def test_an_answer_that_is_no_json_is_tried_again():
     with pytest.raises(Retry, match="not JSON"):
         read_answer(200, {}, b"<html>", url=URL, now=NOW)
@@ -144,6 +153,7 @@ def test_json_that_is_no_array_is_not_taken_for_no_data():
         read_answer(200, {}, b'{"message":"x"}', url=URL, now=NOW)
 
 
+@pytest.mark.fact("REST: pages by Link rel=next, absolute or beginning with /")
 @pytest.mark.parametrize(
     ("link", "target"),
     [
@@ -164,6 +174,7 @@ def test_the_next_page_is_found_in_the_link_header(link, target):
     assert next_target(link, URL) == target
 
 
+@pytest.mark.fact("REST: links are followed to the configured scheme, host and port only")
 @pytest.mark.parametrize(
     "link",
     [
@@ -210,6 +221,7 @@ async def client_of(handler, **settings):
             yield rest, clock
 
 
+@pytest.mark.fact("REST: what is signed is what is sent")
 async def test_what_is_signed_is_what_goes_over_the_wire():
     seen = []
 
@@ -227,6 +239,7 @@ async def test_what_is_signed_is_what_goes_over_the_wire():
     assert (request.path, request.query) == ("/v1/devices/a%20b%2Fc/properties", "property=x%20y%22z")
 
 
+@pytest.mark.fact("REST: each request is signed anew, retries too")
 async def test_every_request_is_signed_anew():
     seen = []
 
@@ -242,6 +255,7 @@ async def test_every_request_is_signed_anew():
     assert len({timestamp for timestamp, _ in seen}) == len({signature for _, signature in seen}) == 2
 
 
+@pytest.mark.fact("REST: HTTP Basic is a setting, HMAC the default")
 async def test_basic_sends_key_and_secret_only_if_chosen():
     seen = []
 
@@ -260,6 +274,7 @@ async def test_basic_sends_key_and_secret_only_if_chosen():
     assert "hunter2" not in str(signed)
 
 
+@pytest.mark.fact("REST: redirects are never followed")
 async def test_a_redirect_is_not_followed():
     asked = []
 
@@ -273,6 +288,7 @@ async def test_a_redirect_is_not_followed():
     assert asked == ["/v1/devices"]
 
 
+@pytest.mark.fact("REST: a time-out is tried again")
 async def test_an_answer_that_does_not_come_in_time_is_tried_again():
     async def handler(_request):
         await trio.sleep_forever()
@@ -292,6 +308,7 @@ async def test_an_answer_that_is_cut_off_is_tried_again():
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.fact("REST: an answer has a largest size and a bounded time")
 @pytest.mark.parametrize(("size", "good"), [(1024, True), (1025, False)])
 async def test_an_answer_has_a_largest_size(size, good):
     async def handler(_request):
@@ -305,6 +322,7 @@ async def test_an_answer_has_a_largest_size(size, good):
                 await rest.get("/v1/devices")
 
 
+@pytest.mark.fact("Mistake avoided: certificate verification switched off")
 async def test_a_certificate_that_nobody_vouches_for_needs_a_person():
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     trustme.CA().issue_cert("127.0.0.1").configure_cert(tls)
@@ -331,6 +349,8 @@ async def test_a_base_url_with_a_path_is_kept_in_front_of_every_call():
 # ---- pace
 
 
+@pytest.mark.fact("REST: limits of 2500 and 100 per 5 min are kept at 50 %")
+@pytest.mark.fact("Mistake avoided: configuration calls in a tight loop")
 async def test_we_stay_at_half_of_the_published_limits(autojump_clock):
     assert 300 / SPACING == 1250
     assert 300 / CONFIGURATION_SPACING == 50
@@ -351,6 +371,7 @@ async def test_a_call_is_not_held_up_by_configuration_calls(autojump_clock):
     assert trio.current_time() - start == pytest.approx(SPACING)
 
 
+@pytest.mark.fact("REST: after 429 nothing is sent until the time has come")
 async def test_after_429_nothing_is_sent_until_the_time_has_come():
     asked = []
 

@@ -11,6 +11,7 @@ S = Secret("hunter2-hunter2")
 BARE = {"signature": "bare-hex", "secret": S, "signature_header": "X-Sign"}
 
 
+@pytest.mark.fact("A secret without a usable scheme or header, and every incomplete configuration, is a start-up error")
 @pytest.mark.parametrize(
     ("given", "setting", "words"),
     [
@@ -136,21 +137,25 @@ def test_a_number_out_of_its_bounds_is_refused(wrong):
         Settings(signature="none", **wrong)
 
 
+@pytest.mark.fact("Preset none must be chosen: the signature has no default")
 def test_the_signature_has_no_default():
     with pytest.raises(TypeError):
         Settings()
 
 
+@pytest.mark.fact("No secret is in the text of the settings")
 def test_no_secret_is_in_the_text_of_the_settings():
     settings = Settings(**BARE, previous_secret=(S,), username="u", password=S, api_key_header="X", api_key=S)
     assert "hunter2" not in repr(settings)
     assert "hunter2" not in repr(settings.scheme())
 
 
+@pytest.mark.fact("List separators can be set")
 def test_separators_are_written_as_words(make_settings):
     assert make_settings("bare-hex", signature_list_separator="blank").scheme().list_separator == " "
 
 
+@pytest.mark.fact("REST: HTTPS only, plain HTTP on loopback only")
 def test_the_rest_api_may_be_plain_http_on_loopback_only():
     Settings(signature="none", rest_key="k", rest_secret=S, url=Url("http://127.0.0.1:8080"))
 
@@ -186,6 +191,9 @@ path = FOLDER/events.jsonl
 """
 
 
+@pytest.mark.fact(
+    "A mapping names JSON paths to signals and texts to numbers, in tables of the INI file",
+)
 def test_a_building_engineer_writes_the_mapping_as_tables_of_the_ini_file(tmp_path, capsys):
     path = tmp_path / "office.ini"
     path.write_text(INI.replace("FOLDER", str(tmp_path)))
@@ -208,6 +216,7 @@ def test_the_sample_of_the_section_is_a_configuration_that_is_good(tmp_path, cap
     assert run(["check", "--config", str(path)]) == 0
 
 
+@pytest.mark.fact("A mistake in a mapping is found at start, with its place")
 def test_a_mistake_in_a_mapping_is_found_at_start_with_its_place(tmp_path, capsys):
     path = tmp_path / "office.ini"
     path.write_text(INI.replace("FOLDER", str(tmp_path)).replace("$.status", "$.status["))
@@ -216,12 +225,14 @@ def test_a_mistake_in_a_mapping_is_found_at_start_with_its_place(tmp_path, capsy
     assert "alarm_signals: expected a JSON path such as $.status" in capsys.readouterr().err
 
 
+@pytest.mark.fact("Backfill is opt-in: without credentials it is said what will be missing")
 def test_without_rest_credentials_it_is_said_plainly_what_will_be_missing():
     (kind,) = bridge_source_kinds()
     assert "missing for good" in kind.recovery.lacks(Settings(signature="none"))
     assert kind.recovery.lacks(Settings(signature="none", rest_key="k", rest_secret=S)) is None
 
 
+@pytest.mark.fact("Backfill: overlap 10 min, automatic, no retries of the webhook assumed")
 def test_gaps_are_read_back_by_themselves_because_no_retries_are_assumed():
     (kind,) = bridge_source_kinds()
     assert (kind.recovery.automatic, kind.recovery.after, kind.recovery.overlap) == (True, 0.0, 600.0)

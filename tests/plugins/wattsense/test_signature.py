@@ -37,6 +37,9 @@ def refused(settings, request, now):
     return caught.value.reason
 
 
+@pytest.mark.fact(
+    "Presets github, bare-hex, shopify, stripe, standard-webhooks, token, wattsense-rest verify what is signed so"
+)
 @pytest.mark.parametrize("preset", SIGNED)
 def test_a_request_signed_by_a_convention_is_accepted_by_its_preset(preset, make_settings, make_request, now):
     verify(make_settings(preset), make_request(preset, BODY), now)
@@ -47,6 +50,7 @@ def test_a_request_signed_with_another_secret_is_refused(preset, make_settings, 
     refused(make_settings(preset), make_request(preset, BODY, secret="b3RoZXI="), now)
 
 
+@pytest.mark.fact("Several secrets are accepted for rotation")
 @pytest.mark.parametrize("preset", SIGNED)
 def test_both_secrets_are_accepted_during_a_rotation(preset, make_settings, make_request, now):
     settings = make_settings(preset, secret=Secret("bmV3"), previous_secret=(Secret("b2xk"), Secret("b2xk2xk=")))
@@ -55,6 +59,8 @@ def test_both_secrets_are_accepted_during_a_rotation(preset, make_settings, make
     refused(settings, make_request(preset, BODY, secret="b2xkZXI="), now)
 
 
+@pytest.mark.fact("The text under the signature is built from raw bytes")
+@pytest.mark.fact("Mistake avoided: comparing with == or verifying re-serialised JSON")
 @pytest.mark.parametrize("preset", SIGNING_THE_BODY)
 def test_one_changed_byte_of_the_body_is_refused(preset, make_settings, make_request, now):
     genuine = make_request(preset, BODY)
@@ -68,6 +74,7 @@ def test_a_request_without_a_header_of_its_signature_is_refused(preset, header, 
     assert f"the header {header} is missing" in refused(make_settings(preset), evolve(genuine, headers=headers), now)
 
 
+@pytest.mark.fact("Header names match in any case; a header that comes twice is refused")
 @pytest.mark.parametrize(("preset", "header"), HEADERS)
 def test_a_header_of_the_signature_that_comes_twice_is_refused(preset, header, make_settings, make_request, now):
     genuine = make_request(preset, BODY)
@@ -75,6 +82,7 @@ def test_a_header_of_the_signature_that_comes_twice_is_refused(preset, header, m
     assert "came 2 times" in refused(make_settings(preset), evolve(genuine, headers=headers), now)
 
 
+@pytest.mark.fact("A non-ASCII or undecodable header is a mismatch, 401")
 @pytest.mark.parametrize(
     "value", ["", "é", "\x00", "sha256=", "sha256=zz", "sha256=é", "=", "v1,", "v1=", "t=1,v1=é", ":"]
 )
@@ -85,6 +93,7 @@ def test_a_signature_that_cannot_be_decoded_is_a_mismatch(preset, value, make_se
     refused(make_settings(preset), evolve(genuine, headers={**genuine.headers, header: (value,)}), now)
 
 
+@pytest.mark.fact("A signed timestamp is good for 300 s in both directions")
 @pytest.mark.parametrize("preset", SIGNING_THE_TIME)
 @pytest.mark.parametrize("direction", [-1, 1])
 def test_a_signature_is_good_for_300_s_before_and_after_our_clock(preset, direction, make_settings, make_request, now):
@@ -104,6 +113,7 @@ def test_a_timestamp_that_is_not_a_few_ascii_digits_is_refused(digits, make_sett
     assert "at most 15 digits" in refused(make_settings("standard-webhooks"), request, now)
 
 
+@pytest.mark.fact("Two timestamps in one header are refused")
 def test_two_timestamps_in_one_header_are_refused(make_settings, make_request, now):
     genuine = make_request("stripe", BODY)
     value = genuine.headers["stripe-signature"][0]
@@ -111,6 +121,7 @@ def test_two_timestamps_in_one_header_are_refused(make_settings, make_request, n
     assert "2 timestamps" in refused(make_settings("stripe"), request, now)
 
 
+@pytest.mark.fact("Several signatures in one header: any match is enough")
 def test_one_of_several_signatures_in_a_header_is_enough(make_settings, make_request, now):
     genuine = make_request("stripe", BODY)
     value = genuine.headers["stripe-signature"][0]
@@ -118,6 +129,7 @@ def test_one_of_several_signatures_in_a_header_is_enough(make_settings, make_req
     verify(make_settings("stripe"), request, now)
 
 
+@pytest.mark.fact("Signatures of unknown versions are skipped")
 def test_signatures_of_unknown_versions_do_not_count(make_settings, make_request, now):
     genuine = make_request("stripe", BODY)
     value = genuine.headers["stripe-signature"][0].replace("v1=", "v7=")
@@ -125,11 +137,15 @@ def test_signatures_of_unknown_versions_do_not_count(make_settings, make_request
     assert "no hex signature" in refused(make_settings("stripe"), request, now)
 
 
+@pytest.mark.fact("key_id before the colon must match")
 def test_another_api_key_before_the_colon_is_refused(make_settings, make_request, now):
     reason = refused(make_settings("wattsense-rest", key_id="key-2"), make_request("wattsense-rest", BODY), now)
     assert "key_id" in reason
 
 
+@pytest.mark.fact(
+    "The signed text of wattsense-rest leaves out empty lines; the path is what the sender saw (public_path_prefix)"
+)
 def test_the_rest_signature_covers_the_lines_that_are_not_empty():
     # the layout of vendor documentation, signed by hand
     text = b"POST\n/public/wattsense/values\na=1\n{}\n1700003601000"
@@ -141,6 +157,7 @@ def test_the_rest_signature_covers_the_lines_that_are_not_empty():
     refused(settings, evolve(request, query=""), datetime.fromtimestamp(1700003601, UTC))
 
 
+@pytest.mark.fact("GitHub's published example is accepted")
 def test_the_published_example_of_github_is_accepted(now):
     headers = {
         "x-hub-signature-256": ("sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17",),
@@ -149,6 +166,9 @@ def test_the_published_example_of_github_is_accepted(now):
     verify(settings, Request("POST", "/", "", headers, b"Hello, World!"), now)
 
 
+@pytest.mark.fact(
+    "The published example of Standard Webhooks is accepted (whsec\\_ secret, decoded)",
+)
 def test_the_published_example_of_standard_webhooks_is_accepted():
     headers = {
         "webhook-id": ("msg_p5jXN8AQM9LWM0D4loKWxJek",),
@@ -160,6 +180,9 @@ def test_the_published_example_of_standard_webhooks_is_accepted():
     verify(settings, request, datetime.fromtimestamp(1614265330, UTC))
 
 
+@pytest.mark.fact(
+    "Every field of a scheme can be set: header, hash, encoding, prefix, template, timestamp, id, secret encoding"
+)
 def test_a_preset_can_be_replaced_field_by_field(now):
     settings = Settings(
         signature="bare-hex",
@@ -183,6 +206,7 @@ def test_a_preset_can_be_replaced_field_by_field(now):
     verify(settings, Request("PUT", "/a//b", "x=%20", headers, b"\xff"), now)
 
 
+@pytest.mark.fact("A signed timestamp may be in s or ms: told by its size")
 @pytest.mark.parametrize("unit", [1, 1000])
 @pytest.mark.parametrize(("offset", "good"), [(299, True), (-299, True), (301, False), (-301, False)])
 def test_the_unit_of_a_signed_timestamp_is_told_by_its_size(unit, offset, good, make_settings, now):
@@ -205,6 +229,7 @@ def test_of_a_list_in_one_header_only_what_has_the_prefix_is_a_signature(make_se
         refused(settings, Request("POST", "/", "", {"x-signature-sha256": (header,)}, b"{}"), now)
 
 
+@pytest.mark.fact("The timestamp may come in a header of its own or in the signature's header")
 def test_a_timestamp_header_takes_the_place_of_the_entry_that_a_preset_names(make_settings, now):
     settings = make_settings("stripe", timestamp_header="X-Time")
     signature = hmac.new(b"c2VjcmV0IG9uZQ==", b"%d.{}" % now.timestamp(), hashlib.sha256).hexdigest()
@@ -212,6 +237,7 @@ def test_a_timestamp_header_takes_the_place_of_the_entry_that_a_preset_names(mak
     verify(settings, Request("POST", "/", "", headers, b"{}"), now)
 
 
+@pytest.mark.fact("Gzip: option for a signature over the decoded bytes")
 def test_a_body_signed_before_its_compression_needs_the_setting_for_it(make_settings, make_request, now):
     import gzip
 
@@ -221,6 +247,7 @@ def test_a_body_signed_before_its_compression_needs_the_setting_for_it(make_sett
     refused(make_settings("github"), packed, now)
 
 
+@pytest.mark.fact("A token may come as a query parameter (off by default)")
 @pytest.mark.parametrize(
     ("query", "good"),
     [
@@ -248,6 +275,7 @@ def test_a_token_may_have_a_word_before_it(now):
     refused(settings, Request("POST", "/", "", {"x-key": ("abc",)}, b""), now)
 
 
+@pytest.mark.fact("The log hears names of headers, never values")
 def test_the_log_hears_the_names_of_headers_but_no_values(make_settings, now):
     headers = {"x-real-signature": ("very-secret",), "x-\x1b[31m": ("1",)}
     reason = refused(make_settings("github"), Request("POST", "/", "", headers, b"123"), now)
@@ -257,6 +285,7 @@ def test_the_log_hears_the_names_of_headers_but_no_values(make_settings, now):
     assert "\x1b" not in reason
 
 
+@pytest.mark.fact("Whatever is sent, the answer of verification is 401 and never 500")
 @given(
     preset=st.sampled_from(SIGNED),
     values=st.lists(st.text(max_size=80), max_size=3),

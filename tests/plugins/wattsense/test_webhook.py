@@ -37,6 +37,7 @@ def refused(body, route="values", **how):
     return caught.value
 
 
+@pytest.mark.fact("Framings: object, array, {data: [...]}")
 @pytest.mark.parametrize("body", [ITEM, [ITEM], {"data": [ITEM]}])
 def test_a_value_in_any_framing_is_stored_and_counted(body):
     accepted = receive(body)
@@ -44,11 +45,17 @@ def test_a_value_in_any_framing_is_stored_and_counted(body):
     assert (accepted.answer.status, accepted.answer.body) == (200, b'{"accepted":1,"dropped":0}')
 
 
+@pytest.mark.fact("An empty array is success")
 @pytest.mark.parametrize("body", [[], {"data": []}])
 def test_an_empty_array_is_success(body):
     assert receive(body).answer.body == b'{"accepted":0,"dropped":0}'
 
 
+@pytest.mark.fact("A dropped item is success towards Wattsense")
+@pytest.mark.fact(
+    "A batch with unusable items: 200, good ones stored, bad ones kept raw and counted",
+)
+@pytest.mark.fact("Mistake avoided: failing a batch for one bad item")
 def test_one_bad_item_does_not_harm_its_neighbours():
     unwanted = unwanted_items(int(NOW.timestamp() * 1000))
     accepted = receive([ITEM, *unwanted, ITEM | {"property": "p2"}])
@@ -61,17 +68,21 @@ def test_one_bad_item_does_not_harm_its_neighbours():
     assert [bool(event.readings) for event in accepted.events] == [True, *[False] * 9, True]
 
 
+@pytest.mark.fact("Stored: 200 with counts; 204 selectable")
 def test_204_can_be_chosen_and_has_no_body():
     answer = receive(ITEM, settings=UNSIGNED(reply="204")).answer
     assert (answer.status, answer.body) == (204, b"")
 
 
+@pytest.mark.fact("Items per request are capped: 413")
 def test_the_number_of_values_in_a_request_has_a_limit():
     settings = UNSIGNED(most_items=2)
     assert len(receive([ITEM, ITEM], settings=settings).events) == 2
     assert refused([ITEM, ITEM, ITEM], settings=settings).status == 413
 
 
+@pytest.mark.fact("NaN and Infinity are refused, they are not JSON")
+@pytest.mark.fact("Not JSON or no framing: 400, selectable 200 and kept")
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"21.5", b"null", b'"text"', b"[NaN]", b"[" * 300 + b"]" * 300])
 @pytest.mark.parametrize("route", ["values", "events", "alarms"])
 def test_what_is_not_json_is_refused_or_kept_as_chosen(body, route):
@@ -101,6 +112,9 @@ def test_an_unknown_encoding_is_refused_however_unreadable_bodies_are_treated(un
     assert refused(ITEM, headers={"content-encoding": ("br",)}, settings=settings).status == 415
 
 
+@pytest.mark.fact(
+    "Events and alarms are accepted as any JSON object or array, kept whole, and forward nothing by default"
+)
 @pytest.mark.parametrize(("route", "kind"), [("events", "event"), ("alarms", "alarm")])
 @pytest.mark.parametrize("body", [{"deviceId": "bx01", "status": 1}, [1, 2], {}])
 def test_events_and_alarms_are_kept_whole_and_forward_nothing(route, kind, body):
@@ -111,16 +125,19 @@ def test_events_and_alarms_are_kept_whole_and_forward_nothing(route, kind, body)
     assert (accepted.answer.status, accepted.answer.body) == (200, b'{"accepted":1,"dropped":0}')
 
 
+@pytest.mark.fact("An alarm is no duplicate of an event or value with the same body")
 def test_an_alarm_is_no_duplicate_of_an_event_with_the_same_body():
     keys = {receive(ITEM, route).events[0].key for route in ("values", "events", "alarms")}
     assert len(keys) == 3
     assert receive(ITEM, "alarms").events[0].key in keys
 
 
+@pytest.mark.fact("JSON is read only after the signature was verified")
 def test_a_signature_is_checked_before_the_body_is_read(make_settings):
     assert refused(b"not json", settings=make_settings("github")).status == 401
 
 
+@pytest.mark.fact("Gzip: the signature is over the bytes as received")
 def test_the_signature_covers_the_bytes_as_received(make_settings, make_request):
     body = gzip.compress(orjson.dumps(ITEM))
     request = make_request("github", body, headers={"content-encoding": ("gzip",)})
@@ -139,6 +156,10 @@ CALLERS = [
 ]
 
 
+@pytest.mark.fact(
+    "Callers authenticate by Basic, bearer or API key, several pairs and tokens for rotation; "
+    "WWW-Authenticate only with Basic"
+)
 @pytest.mark.parametrize(("settings", "right", "wrong"), CALLERS)
 def test_a_caller_is_known_by_its_credentials(settings, right, wrong):
     settings = UNSIGNED(**settings)
@@ -158,6 +179,7 @@ def test_a_caller_is_known_by_its_credentials(settings, right, wrong):
         assert challenged == (settings.username is not None or bool(settings.callers))
 
 
+@pytest.mark.fact("Credentials do not replace a signature")
 def test_credentials_do_not_replace_a_signature(make_settings, make_request):
     settings = make_settings("github", bearer_token=Secret("abc"))
     receive_values = make_receive(settings, "values", lambda: NOW)
@@ -185,6 +207,7 @@ def test_any_body_is_accepted_or_refused(body, route, unreadable, encoding):
         encode(event)
 
 
+@pytest.mark.fact("A probe stores nothing")
 def test_a_probe_is_answered_without_storing_anything(make_settings):
     accepted = receive(b"", method="GET", settings=make_settings("github", probe=True))
     assert (accepted.answer.status, accepted.events) == (200, ())
@@ -199,6 +222,8 @@ def by_member(**more):
     )
 
 
+@pytest.mark.fact("Events and alarms are authenticated like values")
+@pytest.mark.fact("A token may come in a JSON member (off by default), and is stored nowhere")
 @pytest.mark.parametrize(
     "body",
     [
@@ -214,6 +239,7 @@ def test_a_token_in_a_json_member_is_checked_and_stored_nowhere(body):
     assert alarm.data == {"status": "open"}
 
 
+@pytest.mark.fact("A document without the right token is 401, whatever else is wrong with it")
 @pytest.mark.parametrize(
     "body",
     [
@@ -257,6 +283,7 @@ async def test_every_path_that_is_mounted_was_named_before(nursery):
     assert set(mount.methods.values()) == {("POST", "PUT")}
 
 
+@pytest.mark.fact("Values, events and alarms arrive on three routes below one base URL")
 async def test_each_route_gives_its_kind_of_event(nursery):
     mount, _ = await running(UNSIGNED(), nursery)
     for path, kind in (
@@ -268,11 +295,13 @@ async def test_each_route_gives_its_kind_of_event(nursery):
         assert event.kind == kind
 
 
+@pytest.mark.fact("GET and HEAD answer 200 only with the probe option")
 async def test_get_is_mounted_for_a_probe_only(nursery):
     mount, _ = await running(UNSIGNED(probe=True), nursery)
     assert set(mount.methods.values()) == {("POST", "PUT", "GET")}
 
 
+@pytest.mark.fact("A configured path with too many slashes is mounted without them")
 @pytest.mark.parametrize(
     ("path", "base"), [("/wattsense", "/wattsense"), ("/wattsense/", "/wattsense"), ("//a//b/", "/a/b"), ("/", "")]
 )
@@ -280,6 +309,7 @@ def test_a_path_with_doubled_or_trailing_slashes_is_mounted_without_them(path, b
     assert paths(UNSIGNED(path=path)) == [f"{base}/values", f"{base}/events", f"{base}/alarms"]
 
 
+@pytest.mark.fact("Accepting unsigned requests is reported at each start")
 @pytest.mark.parametrize(
     ("settings", "words", "problem"),
     [
@@ -302,6 +332,7 @@ def post(mount, route, body, headers=None):
     return mount.routes[f"/wattsense/{route}"](Request("POST", f"/wattsense/{route}", "x=hunter2", headers or {}, body))
 
 
+@pytest.mark.fact("Discovery logs header names and body length of the first N requests, never values, refused ones too")
 async def test_discovery_logs_the_names_of_headers_and_no_value_even_of_refused_requests(nursery, caplog):
     settings = Settings(signature="github", secret=Secret("s"), discovery=2)
     mount, report = await running(settings, nursery)
@@ -324,6 +355,7 @@ async def test_discovery_names_so_many_headers_and_counts_the_rest(nursery, capl
     assert caplog.records[0].getMessage().endswith("x-59 and 3 more")
 
 
+@pytest.mark.fact("Discovery is off by default")
 async def test_without_discovery_nothing_is_logged_about_requests(nursery, caplog):
     mount, report = await running(Settings(signature="token", secret=Secret("s"), signature_header="X-T"), nursery)
     post(mount, "values", ITEM, {"x-t": ("s",)})
@@ -331,6 +363,9 @@ async def test_without_discovery_nothing_is_logged_about_requests(nursery, caplo
     assert not report.problems
 
 
+@pytest.mark.fact(
+    "A value flagged isOutOfService is not forwarded (out_of_service = skip) and counted",
+)
 async def test_values_that_are_not_forwarded_are_counted_by_reason_and_reported_at_powers_of_ten(nursery):
     settings = Settings(signature="token", secret=Secret("s"), signature_header="X-T", unreadable="keep")
     mount, report = await running(settings, nursery)
@@ -343,6 +378,7 @@ async def test_values_that_are_not_forwarded_are_counted_by_reason_and_reported_
     assert not report.problems
 
 
+@pytest.mark.fact("Failed attempts are counted")
 async def test_failed_attempts_are_counted_by_status(nursery):
     mount, report = await running(Settings(signature="github", secret=Secret("s")), nursery)
     for _ in range(10):
@@ -352,6 +388,7 @@ async def test_failed_attempts_are_counted_by_status(nursery):
     assert len(report.texts) == 3
 
 
+@pytest.mark.fact("A text without a number is counted and reported")
 async def test_a_text_without_a_number_is_reported_with_what_to_do(nursery):
     settings = Settings(
         signature="token", secret=Secret("s"), signature_header="X-T", alarm_signals={"alarm-status": "$.status"}
@@ -403,6 +440,9 @@ async def test_refused_credentials_are_a_problem_until_a_request_is_taken(nurser
     assert report.texts[-1] not in report.problems
 
 
+@pytest.mark.fact(
+    "Failed attempts are a problem only while no request is taken: garbage of strangers is not",
+)
 async def test_garbage_of_strangers_is_no_problem_while_requests_are_taken(nursery):
     mount, report, clock = await signed_by_token(nursery)
     post(mount, "values", [], {"x-t": ("hunter2",)})
