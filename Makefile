@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 ARGS ?=
 
-.PHONY: demo test test-fast lint floors floors-ready bench systemd-test clean
+.PHONY: demo test test-fast lint docs floors floors-ready bench systemd-test clean
 
 demo: $(VENV)/ready
 	$(BIN)/bridged demo $(ARGS)
@@ -22,6 +22,10 @@ lint: $(VENV)/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# docs/facts, from the markers of the tests.
+docs: $(VENV)/ready
+	$(BIN)/python -m tests.facts
 
 # The oldest versions that setup.cfg allows, in an environment of their own.
 FLOORS = VENV=.venv-floors CONSTRAINTS=.venv-floors.txt

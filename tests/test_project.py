@@ -72,7 +72,7 @@ def test_the_readme_names_only_commands_targets_and_files_that_exist():
         with pytest.raises(SystemExit) as ended:
             run([*words.split(), "--help"])
         assert ended.value.code == 0, words
-    for path in set(re.findall(r"``((?:bridge|plugins|tests|etc|systemd)/[\w/.]*)``", README)):
+    for path in set(re.findall(r"``((?:bridge|plugins|tests|etc|systemd|docs)/[\w/.]*)``", README)):
         assert (ROOT / path).exists(), path
 
 

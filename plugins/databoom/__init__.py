@@ -10,7 +10,9 @@ limits.py, validation.py   what Databoom has shown: sizes, unknown devices, sign
 heartbeat.py, concerns.py  what is sent for silent devices; what a person is told
 commands.py                ``bridged databoom map``
 emulator*.py               a stand-in for Databoom, written from its documentation and not from these modules
-README.rst                 what is known of Databoom, and the test that holds each fact
+README.rst                 the page for users
+
+``docs/facts/databoom.rst`` lists what is known of Databoom, each fact with the test that holds it.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ Every request is answered 200 once its event is durable, and otherwise sent agai
 documentation). The bridge asks DT for nothing unless it has credentials of a service account, or verifies with DT's
 public keys. What needs an HTTP client is imported when it is called.
 
-``README.rst`` beside this file lists what is known of the vendor, each fact with the test that holds it.
+``docs/facts/disruptive.rst`` lists what is known of the vendor, each fact with the test that holds it.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ REST ── rest.py, answers.py ── monitors.py (which monitor) · history.py
 
 What needs an HTTP client is imported when it is called: a bridge without a section of this kind starts without it.
 
-``README.rst`` beside this file lists what is known of the vendor, each fact with the test that holds it.
+``docs/facts/idigi.rst`` lists what is known of the vendor, each fact with the test that holds it.
 """
 
 from __future__ import annotations

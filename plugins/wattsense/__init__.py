@@ -8,7 +8,7 @@ history.py ─▶ rest.py (rest_signature.py, rest_answers.py) ─▶ events.py 
 Wattsense publishes the fields of a value and little else: method, framing, signature, retries and the bodies of events
 and alarms are unknown. So everything about them is a setting, and whatever arrives is kept.
 
-``README.rst`` beside this file lists what is known of the vendor, each fact with the test that holds it.
+``docs/facts/wattsense.rst`` lists what is known of the vendor, each fact with the test that holds it.
 """
 
 from __future__ import annotations
