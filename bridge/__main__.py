@@ -9,7 +9,7 @@ def main() -> int:
     # Before anything else: a SIGHUP that comes while modules are imported would end the process, and the service
     # manager would take that for an ordinary end.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    from bridge.cli import run
+    from bridge.cli.commands import run
 
     return run(sys.argv[1:])
 

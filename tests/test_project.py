@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from bridge.cli import run
-from bridge.plugins import load_plugins
+from bridge.cli.commands import run
+from bridge.plugins.discovery import load_plugins
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.rst").read_text("utf-8")

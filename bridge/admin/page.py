@@ -6,7 +6,7 @@ from datetime import datetime
 from html import escape
 
 from bridge.admin.status import SinkStatus, SourceStatus, Status
-from bridge.flow.states import State
+from bridge.flow.instances.board import State
 
 RELOAD = 2  # seconds
 

@@ -9,7 +9,7 @@ from attrs import frozen
 
 from bridge.api import JSON, Account, Refused, Spool
 from bridge.flow.ingest import Intake
-from bridge.flow.states import Board, State
+from bridge.flow.instances.board import Board, State
 
 
 @frozen

@@ -13,7 +13,7 @@ stand-ins for vendor clouds               emulation.py
 """
 
 from bridge.api.commands import Answering, Ask, Command, CommandContext, CommandError, Respond
-from bridge.api.emulation import Emulation, EmulatorContext, EmulatorKind, HangUp, serve_http
+from bridge.testing.emulation import Emulation, EmulatorContext, EmulatorKind, HangUp, serve_http
 from bridge.api.errors import Outcome, Pause, Refusal, Refused, Reject, Retry, SettingError
 from bridge.api.events import (
     JSON,

@@ -15,14 +15,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from attrs import frozen
 
+from bridge.api.context import SourceContext
 from bridge.api.events import Event
-
-if TYPE_CHECKING:
-    from bridge.api.kinds import SourceContext
 
 S = TypeVar("S")
 S_contra = TypeVar("S_contra", contravariant=True)
@@ -96,15 +94,3 @@ class Recovery(Generic[S]):
     """Seconds until what happened can be read from the history."""
     reach: float | None = None
     """Seconds for which the vendor keeps its record; None: not known."""
-
-
-class Recover(Protocol):
-    """Ask for what happened lately to be read back, for a reason that the core cannot see. Returns at once."""
-
-    def __call__(self, why: str, *, since: datetime | None = None) -> None:
-        """Ask.
-
-        :param why: begins the report, such as ``the connector was disabled``.
-        :param since: None: since the last live event.
-        """
-        ...

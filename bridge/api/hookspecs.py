@@ -21,7 +21,7 @@ from typing import Any
 import pluggy
 
 from bridge.api.commands import Command
-from bridge.api.emulation import EmulatorKind
+from bridge.testing.emulation import EmulatorKind
 from bridge.api.kinds import SinkKind, SourceKind, SpoolKind
 
 API_VERSION = (1, 0)

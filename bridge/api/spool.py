@@ -17,14 +17,12 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 from attrs import frozen
 
+from bridge.api.context import KeyValue
 from bridge.api.events import Arrival, Stored
-
-if TYPE_CHECKING:
-    from bridge.api.kinds import KeyValue
 
 S_contra = TypeVar("S_contra", contravariant=True)
 

@@ -5,10 +5,10 @@ files ─▶ sections of raw values (ini, document) ─▶ typed settings (value
                          settings classes of core and plugins (schema, bridge.api) ─▶ sample, show
 """
 
-from bridge.config.document import Document, read
+from bridge.config.source_files import Document, read
 from bridge.config.load import admin_settings, bridge_settings, load, section_names, understand
 from bridge.config.model import Config, Kinds, Loaded, RecoveryPolicy, SinkConfig, SourceConfig, SpoolConfig
-from bridge.config.problems import Place, Problem
+from bridge.config.diagnostics import Place, Problem
 from bridge.config.sample import sample_config, sample_section
 from bridge.config.show import show_config
 

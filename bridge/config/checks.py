@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from bridge.api import NetworkAddress, SinkKind, SourceKind
-from bridge.config.document import Document
-from bridge.config.fill import Entry
+from bridge.config.source_files import Document
+from bridge.config.structure import Entry
 from bridge.config.ini import Section
-from bridge.config.parts import Part
-from bridge.config.problems import Place, Problem, excerpt, listed, nearest
+from bridge.config.plugin_sections import Part
+from bridge.config.diagnostics import Place, Problem, excerpt, listed, nearest
 from bridge.config.references import STORE_CREDENTIAL
 
 Sources = Sequence[Part[SourceKind[Any]]]

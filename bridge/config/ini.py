@@ -20,7 +20,7 @@ import re
 
 from attrs import define, field, frozen
 
-from bridge.config.problems import Place, Problem
+from bridge.config.diagnostics import Place, Problem
 
 BLANKS = " \t\r"  # a carriage return, because files edited on Windows end their lines with one as well
 

@@ -16,14 +16,14 @@ import attrs
 
 from bridge.api import SettingError, SinkKind, SourceKind, SpoolKind
 from bridge.config import checks
-from bridge.config.declared import keys
-from bridge.config.document import Document, read
-from bridge.config.fill import Filled, fill, unknown_keys
+from bridge.config.fields import keys
+from bridge.config.source_files import Document, read
+from bridge.config.structure import Filled, fill, unknown_keys
 from bridge.config.ini import Section
-from bridge.config.layout import arrange
+from bridge.config.sections import arrange
 from bridge.config.model import Config, Kinds, Loaded, SinkConfig, SourceConfig, SpoolConfig
-from bridge.config.parts import Part, read_sink, read_source, read_spool
-from bridge.config.problems import Problem
+from bridge.config.plugin_sections import Part, read_sink, read_source, read_spool
+from bridge.config.diagnostics import Problem
 from bridge.config.redaction import Redaction
 from bridge.config.references import References
 from bridge.config.schema import AdminSettings, BridgeSettings, ListenerSettings

@@ -8,8 +8,8 @@ from typing import Any
 from attrs import field, frozen
 
 from bridge.api import SinkKind, SourceKind, SpoolKind
-from bridge.config.fill import Entry
-from bridge.config.problems import Place, Problem
+from bridge.config.structure import Entry
+from bridge.config.diagnostics import Place, Problem
 from bridge.config.redaction import Redaction
 from bridge.config.schema import (
     AdminSettings,

@@ -17,10 +17,10 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from bridge.api import Duration, NetworkAddress, Secret, SinkKind, Size, SpoolKind, Url
 from bridge.api.kinds import AnyKind
-from bridge.config.declared import Declared, declared, keys
-from bridge.config.fill import fill
+from bridge.config.fields import Declared, declared, keys
+from bridge.config.structure import fill
 from bridge.config.ini import Section, Value
-from bridge.config.problems import Place
+from bridge.config.diagnostics import Place
 from bridge.config.references import References
 from bridge.config.schema import (
     AdminSettings,

@@ -10,9 +10,9 @@ Values are written as they would stand in the file; the remarks beside them are 
 
 from __future__ import annotations
 
-from bridge.config.fill import Entry
+from bridge.config.structure import Entry
 from bridge.config.model import Loaded
-from bridge.config.problems import listed, printable
+from bridge.config.diagnostics import listed, printable
 
 
 def show_config(loaded: Loaded) -> str:

@@ -21,7 +21,7 @@ from attrs import field, frozen
 from cattrs import Converter
 
 from bridge.api import Duration, NetworkAddress, Secret, Size, Url
-from bridge.config.problems import excerpt, listed
+from bridge.config.diagnostics import excerpt, listed
 from bridge.config.references import Reference, References
 
 

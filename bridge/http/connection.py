@@ -25,11 +25,11 @@ import trio
 
 from bridge.api import Answer, Request
 from bridge.config.schema import ListenerSettings
-from bridge.http.answers import CONTINUE, AnswerWriter, plain_answer
+from bridge.http.response import CONTINUE, AnswerWriter, plain_answer
 from bridge.http.head import Unacceptable
 from bridge.http.limits import LAST_WORDS, LINGER, NEWCOMER, RECEIVE_SIZE, RETRY_AFTER
-from bridge.http.messages import Need, RequestReader
-from bridge.http.sparing import SparingLog
+from bridge.http.request import Need, RequestReader
+from bridge.http.throttled_log import SparingLog
 from bridge.http.tls import TlsContext
 
 Handle: TypeAlias = Callable[[Request], Awaitable[Answer]]

@@ -14,10 +14,10 @@ from collections.abc import Sequence
 import trio
 
 from bridge.config.schema import ListenerSettings
-from bridge.http.answers import AnswerWriter
+from bridge.http.response import AnswerWriter
 from bridge.http.connection import OVERLOADED, Connection, Handle, Service, Transport
 from bridge.http.limits import ACCEPT_PAUSE, LAST_WORDS
-from bridge.http.sparing import SparingLog
+from bridge.http.throttled_log import SparingLog
 from bridge.http.tls import TlsContext
 
 log = logging.getLogger(__name__)

@@ -17,11 +17,11 @@ import math
 import trio
 
 from bridge.api import Accepted, Answer, Refusal, Refused, Request
-from bridge.http.answers import plain_answer
+from bridge.http.response import plain_answer
 from bridge.http.connection import Handle
 from bridge.http.limits import RETRY_AFTER
-from bridge.http.routing import Mounted, Route, Routes
-from bridge.http.sparing import SparingLog
+from bridge.http.routes import Mounted, Route, Routes
+from bridge.http.throttled_log import SparingLog
 
 log = logging.getLogger(__name__)
 

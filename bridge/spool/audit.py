@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bridge.api import Audit, SpoolError, decode
 from bridge.spool.files import Files
-from bridge.spool.reading import read_accounts
+from bridge.spool.read import read_accounts
 from bridge.spool.schema import LANE_BITS, POSITION, check_version, connect
 
 MOST_PROBLEMS = 50  # of one kind; a file that is beyond saving is not described row by row

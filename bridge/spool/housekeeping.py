@@ -16,7 +16,7 @@ from attrs import define
 
 from bridge.api import Refused
 from bridge.spool.operations import prune_events, prune_keys
-from bridge.spool.reading import NotOpen, Question, Reader
+from bridge.spool.read import NotOpen, Question, Reader
 from bridge.spool.thread import DatabaseThread
 from bridge.spool.writer import Chore, Request, Writer
 

@@ -12,7 +12,7 @@ from typing import Literal
 from attrs import frozen
 
 from bridge.api import DeadLetter, Stale
-from bridge.spool.appending import microseconds
+from bridge.spool.append import microseconds
 from bridge.spool.schema import LANE_BITS, POSITION
 from bridge.spool.transaction import Transaction
 

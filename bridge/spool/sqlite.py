@@ -17,14 +17,14 @@ from attrs import define, field
 
 from bridge.api import Account, Arrival, Refused, SpoolContext
 from bridge.spool import operations
-from bridge.spool.appending import prepared
+from bridge.spool.append import prepared
 from bridge.spool.files import Files, claim
 from bridge.spool.housekeeping import Housekeeping
 from bridge.spool.instances import InstanceState
-from bridge.spool.notices import Notices
+from bridge.spool.commit_listener import Notices
 from bridge.spool.opening import open_writer
 from bridge.spool.operations import Settlement
-from bridge.spool.reading import NotOpen, Question, Reader, read_accounts, read_positions
+from bridge.spool.read import NotOpen, Question, Reader, read_accounts, read_positions
 from bridge.spool.schema import connect
 from bridge.spool.settings import SqliteSettings
 from bridge.spool.subscription import SqliteSubscription, Ways

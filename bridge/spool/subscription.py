@@ -21,7 +21,7 @@ from attrs import define, field, frozen
 
 from bridge.api import DeadLetter, Refused, RepeatedEvent, Stale, Stored
 from bridge.spool.operations import Settlement, position_of
-from bridge.spool.reading import NotOpen, Question, Stretch, Wish, read
+from bridge.spool.read import NotOpen, Question, Stretch, Wish, read
 from bridge.spool.thread import DatabaseThread
 from bridge.spool.transaction import Memory
 

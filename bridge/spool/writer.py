@@ -33,7 +33,7 @@ from typing import Any, TypeAlias, TypeVar
 from attrs import define, frozen
 
 from bridge.api import Refused, Size, Stale
-from bridge.spool.appending import Append, append_all
+from bridge.spool.append import Append, append_all
 from bridge.spool.files import Files, Reserve
 from bridge.spool.schema import pragma
 from bridge.spool.thread import Asked

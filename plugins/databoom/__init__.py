@@ -22,12 +22,12 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from bridge.api import Command, EmulatorKind, Sink, SinkContext, SinkKind, hookimpl
-from bridge_plugins.databoom.commands import map_command
-from bridge_plugins.databoom.settings import DataboomSettings
+from .commands import map_command
+from .settings import DataboomSettings
 
 
 def _open(settings: DataboomSettings, context: SinkContext) -> AbstractAsyncContextManager[Sink]:
-    from bridge_plugins.databoom.opening import open_databoom  # with its HTTP client, which takes 100 ms to import
+    from .opening import open_databoom  # with its HTTP client, which takes 100 ms to import
 
     return open_databoom(settings, context)
 
@@ -57,6 +57,6 @@ def bridge_commands() -> Sequence[Command]:
 @hookimpl
 def bridge_emulators() -> Sequence[EmulatorKind]:
     """Give the stand-in for Databoom."""
-    from bridge_plugins.databoom.emulator import open_emulation  # the daemon never needs it
+    from .emulator.server import open_emulation  # the daemon never needs it
 
     return [EmulatorKind("databoom", open_emulation)]

@@ -15,9 +15,9 @@ import trio
 from attrs import frozen
 
 from bridge.api import Retry, SettingError
-from bridge_plugins.databoom.answers import explain
-from bridge_plugins.databoom.encoding import Push
-from bridge_plugins.databoom.settings import DataboomSettings
+from .answers import explain
+from .encoding import Push
+from .settings import DataboomSettings
 
 MOST_CONNECTIONS = 8  # above this httpx spends its time on choosing a connection (measured)
 IDLE_SECONDS = 30.0  # then a connection is closed: the vendor's own limit is unknown

@@ -29,9 +29,9 @@ import orjson
 from attrs import evolve, field, frozen
 
 from bridge.api import JSON, Reading, Stored
-from bridge_plugins.databoom.naming import Names, Unfit, Unmapped
-from bridge_plugins.databoom.settings import DataboomSettings
-from bridge_plugins.databoom.values import Number, is_exact, sent_date, sent_value
+from .tokens import Names, Unfit, Unmapped
+from .settings import DataboomSettings
+from .values import Number, is_exact, sent_date, sent_value
 
 Form = Literal["array", "history", "template"]
 

@@ -13,7 +13,7 @@ import trio
 from attrs import define, field
 
 from bridge.api import Pause, Retry
-from bridge_plugins.databoom.answers import Accepted, NotFound, Verdict
+from .answers import Accepted, NotFound, Verdict
 
 MOST_DEVICES = 100_000
 ROUNDS = 4  # in an interval: a heartbeat is late by a quarter of it at most

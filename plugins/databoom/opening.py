@@ -14,21 +14,21 @@ from functools import partial
 import trio
 
 from bridge.api import JSON, SettingError, SinkContext
-from bridge_plugins.databoom.answers import Verdict
-from bridge_plugins.databoom.client import open_client
-from bridge_plugins.databoom.concerns import Concerns
-from bridge_plugins.databoom.encoding import Form, Point, Push, introduced
-from bridge_plugins.databoom.heartbeat import Pulses, beat
-from bridge_plugins.databoom.limits import Devices, FittingSize
-from bridge_plugins.databoom.maps import Rows, read_devices_file
-from bridge_plugins.databoom.memory import Keeper, Ledger, edition
-from bridge_plugins.databoom.naming import DEVICE_FIELDS, SIGNAL_FIELDS, Names, Template
-from bridge_plugins.databoom.pusher import Pusher
-from bridge_plugins.databoom.seen import Seen
-from bridge_plugins.databoom.settings import DataboomSettings
-from bridge_plugins.databoom.sink import DataboomSink
-from bridge_plugins.databoom.validation import Key, Validation
-from bridge_plugins.databoom.values import sent_date
+from .answers import Verdict
+from .client import open_client
+from .concerns import Concerns
+from .encoding import Form, Point, Push, introduced
+from .heartbeat import Pulses, beat
+from .limits import Devices, FittingSize
+from .devices_file import Rows, read_devices_file
+from .ledger import Keeper, Ledger, edition
+from .tokens import DEVICE_FIELDS, SIGNAL_FIELDS, Names, Template
+from .pusher import Pusher
+from .signals_seen import Seen
+from .settings import DataboomSettings
+from .sink import DataboomSink
+from .validation import Key, Validation
+from .values import sent_date
 
 SIGNAL_PAGES = 200  # of a ledger: 100,000 signals, in some 20 MB
 SEEN_PAGES = 40  # 20,000 signals

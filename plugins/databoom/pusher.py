@@ -11,13 +11,13 @@ from datetime import datetime
 
 import trio
 
-from bridge_plugins.databoom.answers import Accepted, Verdict, classify, clock_skew
-from bridge_plugins.databoom.client import Client, Received
-from bridge_plugins.databoom.concerns import Concerns
-from bridge_plugins.databoom.encoding import Push
-from bridge_plugins.databoom.memory import Ledger
-from bridge_plugins.databoom.settings import DataboomSettings
-from bridge_plugins.databoom.validation import Validation
+from .answers import Accepted, Verdict, classify, clock_skew
+from .client import Client, Received
+from .concerns import Concerns
+from .encoding import Push
+from .ledger import Ledger
+from .settings import DataboomSettings
+from .validation import Validation
 
 MOST_SKEW = 60.0  # seconds between our clock and Databoom's
 

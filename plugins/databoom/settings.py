@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 from attrs import frozen
 
 from bridge.api import Duration, Secret, SettingError, Size, Table, Url, at_least, between, setting, table
-from bridge_plugins.databoom.maps import read_devices_file
-from bridge_plugins.databoom.naming import DEVICE_FIELDS, SIGNAL_FIELDS, Template, is_token
+from .devices_file import read_devices_file
+from .tokens import DEVICE_FIELDS, SIGNAL_FIELDS, Template, is_token
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 

@@ -26,16 +26,16 @@ import trio
 from attrs import define, field
 
 from bridge.api import Batch, Outcome, Reject
-from bridge_plugins.databoom.answers import Accepted, NotFound, TooLarge
-from bridge_plugins.databoom.concerns import Concerns
-from bridge_plugins.databoom.encoding import Plan, Push, plan
-from bridge_plugins.databoom.heartbeat import Pulses
-from bridge_plugins.databoom.limits import Devices, FittingSize
-from bridge_plugins.databoom.memory import Keeper, Ledger
-from bridge_plugins.databoom.naming import Names
-from bridge_plugins.databoom.pusher import Pusher
-from bridge_plugins.databoom.seen import Seen
-from bridge_plugins.databoom.settings import DataboomSettings
+from .answers import Accepted, NotFound, TooLarge
+from .concerns import Concerns
+from .encoding import Plan, Push, plan
+from .heartbeat import Pulses
+from .limits import Devices, FittingSize
+from .ledger import Keeper, Ledger
+from .tokens import Names
+from .pusher import Pusher
+from .signals_seen import Seen
+from .settings import DataboomSettings
 
 MOST_BATCHES = 256  # unfinished batches of which the pushes are kept
 MOST_PACED = 100_000  # devices of which the last delivery is remembered

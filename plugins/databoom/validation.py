@@ -19,8 +19,8 @@ import trio
 from attrs import frozen
 
 from bridge.api import JSON, Pause, Retry
-from bridge_plugins.databoom.answers import excerpt
-from bridge_plugins.databoom.client import Client
+from .answers import excerpt
+from .client import Client
 
 SETTLES = 10.0  # seconds from a push until the list is read; several new signals share one reading
 AGAIN = 300.0  # seconds between two readings while a signal is not validated, or the list cannot be read

@@ -21,8 +21,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from bridge.api import Command, CommandContext, EmulatorKind, History, Recovery, SourceContext, SourceKind, hookimpl
-from bridge_plugins.disruptive.settings import Settings
-from bridge_plugins.disruptive.webhook import run
+from .settings import Settings
+from .webhook import run
 
 HOUR = 3600.0
 DAY = 24 * HOUR
@@ -65,7 +65,7 @@ def lacks(settings: Settings) -> str | None:
 @asynccontextmanager
 async def open_history(settings: Settings, context: SourceContext) -> AsyncIterator[History]:
     """Open the history."""
-    from bridge_plugins.disruptive import history  # httpx is slow to import, and only a gap needs it
+    from . import history  # httpx is slow to import, and only a gap needs it
 
     async with history.open_history(settings, context) as opened:
         yield opened
@@ -79,7 +79,7 @@ def bridge_commands() -> Sequence[Command]:
 
 
 async def _run_connectors(context: CommandContext, arguments: Namespace) -> int:
-    from bridge_plugins.disruptive.commands import run_connectors
+    from .commands import run_connectors
 
     return await run_connectors(context, arguments)
 
@@ -97,6 +97,6 @@ def _add_connector_arguments(parser: ArgumentParser) -> None:
 @hookimpl
 def bridge_emulators() -> Sequence[EmulatorKind]:
     """Give the stand-in for DT's cloud."""
-    from bridge_plugins.disruptive.emulator_devices import open_devices  # only the demo and the tests need it
+    from .emulator.demo import open_devices  # only the demo and the tests need it
 
     return [EmulatorKind("disruptive", open_devices)]

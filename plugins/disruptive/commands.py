@@ -20,9 +20,9 @@ import orjson
 from attrs import frozen
 
 from bridge.api import JSON, CommandContext, CommandError, Reject
-from bridge_plugins.disruptive.answers import redact
-from bridge_plugins.disruptive.cloud import Cloud, open_cloud
-from bridge_plugins.disruptive.connectors import (
+from .rest.answers import redact
+from .rest.client import Cloud, open_cloud
+from .connector.documents import (
     ACTIVE,
     USER_DISABLED,
     Connector,
@@ -32,7 +32,7 @@ from bridge_plugins.disruptive.connectors import (
     shown_url,
     wanted_connector,
 )
-from bridge_plugins.disruptive.provisioning import (
+from .connector.provisioning import (
     Plan,
     carry_out,
     delete_connector,
@@ -43,7 +43,7 @@ from bridge_plugins.disruptive.provisioning import (
     patch_connector,
     sync_connector,
 )
-from bridge_plugins.disruptive.settings import Settings
+from .settings import Settings
 
 LOSS = (
     "while a connector is disabled DT throws away its queue and everything that happens, and pushes none of it later; "

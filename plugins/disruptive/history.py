@@ -25,9 +25,9 @@ import orjson
 from attrs import define, field, frozen
 
 from bridge.api import JSON, Event, Page, Pause, Reject, SourceContext
-from bridge_plugins.disruptive.cloud import Cloud, open_cloud
-from bridge_plugins.disruptive.events import UNREADABLE, decode_event
-from bridge_plugins.disruptive.settings import Settings
+from .rest.client import Cloud, open_cloud
+from .events import UNREADABLE, decode_event
+from .settings import Settings
 
 
 @frozen

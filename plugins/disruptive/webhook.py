@@ -29,14 +29,14 @@ from bridge.api import (
     parse_json,
     raw_data,
 )
-from bridge_plugins.disruptive.events import UNKNOWN_DEVICE, UNREADABLE, decode_event
-from bridge_plugins.disruptive.refusals import Cause, RefusalWatch, Unauthentic
-from bridge_plugins.disruptive.reports import Reports
-from bridge_plugins.disruptive.schemes import make_verify
-from bridge_plugins.disruptive.settings import Settings
+from .events import UNKNOWN_DEVICE, UNREADABLE, decode_event
+from .verify.rejections import Cause, RefusalWatch, Unauthentic
+from .reports import Reports
+from .verify.schemes import make_verify
+from .settings import Settings
 
 if TYPE_CHECKING:
-    from bridge_plugins.disruptive.keys import KeyRing
+    from .verify.keys import KeyRing
 
 _SHORT = 32  # bytes; RFC 7518 wants a key of HS256 to have as many as its hash
 
@@ -48,11 +48,11 @@ async def run(settings: Settings, context: SourceContext, *, task_status: trio.T
     receive = _watched(make_receive(settings, context.now, keys), reports)
     async with trio.open_nursery() as background:  # what goes on beside receiving: each with a topic of the reports
         if keys is not None:
-            from bridge_plugins.disruptive.key_fetching import keep_keys
+            from .verify.key_fetching import keep_keys
 
             background.start_soon(keep_keys, keys, settings, context.state, reports.about("keys"))
         if settings.manage:
-            from bridge_plugins.disruptive.manage import keep_connector  # httpx, for those who manage only
+            from .connector.manage import keep_connector  # httpx, for those who manage only
 
             background.start_soon(keep_connector, settings, context, reports.about("connector"))
         with context.mount(settings.path, receive):
@@ -65,8 +65,8 @@ def _open_keys(settings: Settings, context: SourceContext) -> KeyRing | None:
     """Give the public keys that are remembered; None if this scheme needs none, and so no cryptography."""
     if not settings.verifies_asymmetric:
         return None
-    from bridge_plugins.disruptive.key_fetching import recall
-    from bridge_plugins.disruptive.keys import KeyRing
+    from .verify.key_fetching import recall
+    from .verify.keys import KeyRing
 
     keys = KeyRing()
     recall(keys, settings, context.state)

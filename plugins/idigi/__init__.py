@@ -29,25 +29,25 @@ from bridge.api import (
     SourceKind,
     hookimpl,
 )
-from bridge_plugins.idigi.settings import Settings
+from .settings import Settings
 
 HOUR = 3600.0
 
 
 async def _run(settings: Settings, context: SourceContext, *, task_status: trio.TaskStatus[None]) -> None:
-    from bridge_plugins.idigi.source import run
+    from .source import run
 
     await run(settings, context, task_status=task_status)
 
 
 def _open_history(settings: Settings, context: SourceContext) -> AbstractAsyncContextManager[History]:
-    from bridge_plugins.idigi.history import open_history
+    from .history import open_history
 
     return open_history(settings, context)
 
 
 async def _run_monitors(context: CommandContext, arguments: Namespace) -> int:
-    from bridge_plugins.idigi.commands import run_monitors
+    from .commands import run_monitors
 
     return await run_monitors(context, arguments)
 
@@ -95,7 +95,7 @@ def bridge_emulators() -> Sequence[EmulatorKind]:
     """Give the stand-in. It is imported when it is opened: a bridge that runs does not need it."""
 
     def open_emulation(context: EmulatorContext) -> AbstractAsyncContextManager[Emulation]:
-        from bridge_plugins.idigi.emulator import open_emulation as open_it
+        from .emulator.server import open_emulation as open_it
 
         return open_it(context)
 

@@ -11,9 +11,9 @@ from argparse import Namespace
 from collections.abc import Iterable, Mapping
 
 from bridge.api import CommandContext, CommandError
-from bridge_plugins.idigi.answers import shortened
-from bridge_plugins.idigi.monitors import is_live, tag
-from bridge_plugins.idigi.rest import MonitorApi, open_api
+from .rest.answers import shortened
+from .rest.monitors import is_live, tag
+from .rest.monitor_api import MonitorApi, open_api
 
 LIST_HEAD = ("ID", "OURS", "STATUS", "LAST CONNECT", "TOPICS", "DESCRIPTION")
 

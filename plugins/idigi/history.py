@@ -27,11 +27,11 @@ import orjson
 from attrs import define, evolve, field, frozen
 
 from bridge.api import JSON, Event, History, Page, Pause, Reject, SourceContext
-from bridge_plugins.idigi.answers import CallRefused
-from bridge_plugins.idigi.documents import ENVELOPE, event_of
-from bridge_plugins.idigi.monitors import REMEMBERED, known_monitor
-from bridge_plugins.idigi.rest import HISTORY_PATH, MonitorApi, open_api
-from bridge_plugins.idigi.settings import Settings
+from .rest.answers import CallRefused
+from .documents.decode import ENVELOPE, event_of
+from .rest.monitors import REMEMBERED, known_monitor
+from .rest.monitor_api import HISTORY_PATH, MonitorApi, open_api
+from .settings import Settings
 
 PAGE = 1000  # items asked for at once
 DEEPEST_WRAPPER = 4  # objects around an event, at most

@@ -18,11 +18,11 @@ import trio
 from attrs import define
 
 from bridge.api import Pause, Refused, Retry, SourceContext
-from bridge_plugins.idigi.monitors import delete_own, differences, ensure_monitor, is_live, wanted_monitor
-from bridge_plugins.idigi.rest import MonitorApi, open_api
-from bridge_plugins.idigi.session import UnknownMonitor, attend
-from bridge_plugins.idigi.settings import Settings
-from bridge_plugins.idigi.standing import Standing
+from .rest.monitors import delete_own, differences, ensure_monitor, is_live, wanted_monitor
+from .rest.monitor_api import MonitorApi, open_api
+from .push.session import UnknownMonitor, attend
+from .settings import Settings
+from .push.session_status import Standing
 
 STABLE = 60.0  # seconds after which a session has been a good one
 LOOK_TIMEOUT = 5.0  # seconds that a look at the monitor may hold up a new session

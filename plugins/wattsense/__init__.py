@@ -17,8 +17,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from bridge.api import EmulatorKind, History, Recovery, SourceContext, SourceKind, hookimpl
-from bridge_plugins.wattsense.settings import Settings
-from bridge_plugins.wattsense.webhook import paths, run
+from .settings import Settings
+from .webhook import paths, run
 
 OVERLAP = 600.0  # seconds: clocks of towers differ, and uploads are late
 
@@ -52,7 +52,7 @@ def lacks(settings: Settings) -> str | None:
 @asynccontextmanager
 async def open_history(settings: Settings, context: SourceContext) -> AsyncIterator[History]:
     """Open the history."""
-    from bridge_plugins.wattsense import history  # httpx is slow to import, and only a gap needs it
+    from . import history  # httpx is slow to import, and only a gap needs it
 
     async with history.open_history(settings, context) as opened:
         yield opened
@@ -61,6 +61,6 @@ async def open_history(settings: Settings, context: SourceContext) -> AsyncItera
 @hookimpl
 def bridge_emulators() -> Sequence[EmulatorKind]:
     """Give the stand-in for the Wattsense cloud."""
-    from bridge_plugins.wattsense.demo import open_emulation  # httpx is slow to import, and only a demo needs it
+    from .emulator.demo import open_emulation  # httpx is slow to import, and only a demo needs it
 
     return [EmulatorKind("wattsense", open_emulation)]

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from bridge.api import Secret, SettingError
-from bridge_plugins.wattsense.presets import OVERRIDES
-from bridge_plugins.wattsense.signature import Scheme, compile_template
+from .auth.presets import OVERRIDES
+from .auth.signature import Scheme, compile_template
 
 if TYPE_CHECKING:
-    from bridge_plugins.wattsense.settings import Settings
+    from .settings import Settings
 
 TOKEN_SETTINGS = frozenset(
     {"secret", "previous_secret", "signature_header", "signature_prefix", "token_parameter", "token_member"}

@@ -20,11 +20,11 @@ import orjson
 from attrs import evolve, frozen
 
 from bridge.api import JSON, Event, History, Page, Pause, Reject, SourceContext
-from bridge_plugins.wattsense.events import value_event
-from bridge_plugins.wattsense.numbers import EPOCH, MILLISECOND
-from bridge_plugins.wattsense.rest import RestClient, open_rest
-from bridge_plugins.wattsense.rest_signature import query_of
-from bridge_plugins.wattsense.settings import Settings
+from .messages.events import value_event
+from .messages.values import EPOCH, MILLISECOND
+from .rest.client import RestClient, open_rest
+from .rest.signature import query_of
+from .settings import Settings
 
 DAY = 86_400_000  # milliseconds, the longest time asked for in one request
 MOST_PAGES = 1000  # of one window, or of a list: more is a service that never ends

@@ -9,10 +9,10 @@ from typing import Literal
 from attrs import frozen
 
 from bridge.api import Duration, Secret, Size, Table, Url, at_least, between, setting, table
-from bridge_plugins.wattsense import checks
-from bridge_plugins.wattsense.mapping import MessageKind, MessageMapping, compile_mapping
-from bridge_plugins.wattsense.presets import OVERRIDES, overridden
-from bridge_plugins.wattsense.signature import Scheme
+from . import checks
+from .messages.mapping import MessageKind, MessageMapping, compile_mapping
+from .auth.presets import OVERRIDES, overridden
+from .auth.signature import Scheme
 
 OWN = "in place of the preset's:"
 """Begins the help of what makes a convention that has no preset."""

@@ -21,15 +21,15 @@ import trio
 from attrs import frozen
 
 from bridge.api import Accepted, Answer, Event, Receive, Refusal, Request, SourceContext, parse_json
-from bridge_plugins.wattsense.credentials import make_authenticate
-from bridge_plugins.wattsense.discovery import Discovery
-from bridge_plugins.wattsense.events import items_of, unreadable_event, value_event
-from bridge_plugins.wattsense.mapping import MessageMapping
-from bridge_plugins.wattsense.opaque import Understood, opaque_events
-from bridge_plugins.wattsense.settings import Settings
-from bridge_plugins.wattsense.signature import make_verify
-from bridge_plugins.wattsense.standing import Standing
-from bridge_plugins.wattsense.token import TakeToken, make_take_token
+from .auth.credentials import make_authenticate
+from .auth.discovery import Discovery
+from .messages.events import items_of, unreadable_event, value_event
+from .messages.mapping import MessageMapping
+from .messages.mapped_messages import Understood, opaque_events
+from .settings import Settings
+from .auth.signature import make_verify
+from .receiver_status import Standing
+from .auth.body_token import TakeToken, make_take_token
 
 Route: TypeAlias = Literal["values", "events", "alarms"]
 ROUTES: tuple[Route, ...] = ("values", "events", "alarms")

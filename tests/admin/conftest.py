@@ -17,7 +17,7 @@ from bridge.admin.status import Observer
 from bridge.api import Account, Arrival, Event, NetworkAddress, Reading, Refused, encode
 from bridge.config.schema import ListenerSettings
 from bridge.flow.ingest import Intake
-from bridge.flow.states import Board
+from bridge.flow.instances.board import Board
 from bridge.http.server import serve
 from bridge.testing.fakes import START, FixedClock
 from bridge.testing.memory import MemorySpool, MemoryStore

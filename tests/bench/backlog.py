@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bridge.api import Arrival, Event, Reading, Spool, SpoolContext, encode
-from bridge.plugins import load_plugins
+from bridge.plugins.discovery import load_plugins
 from tests.bench.webhook import device_of, time_of
 
 SOURCE = "sensors"

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from bridge.config import load, read
-from bridge.config.document import readable_by_strangers
+from bridge.config.source_files import readable_by_strangers
 
 
 def text(document, section, key):

@@ -9,7 +9,7 @@ from attrs import frozen
 
 from bridge.api import Secret, SettingError, SinkKind, setting
 from bridge.config import sample_config, sample_section, show_config
-from bridge.config.declared import Mistake
+from bridge.config.fields import Mistake
 
 
 @frozen

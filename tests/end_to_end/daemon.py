@@ -26,12 +26,12 @@ from trio.testing import MockClock
 
 from bridge.api import Batch, Report, SinkContext, SinkKind, Stored
 from bridge.config import Kinds, load
-from bridge.daemon import run_bridge
-from bridge.flow.states import Board
-from bridge.instance import Bridge
-from bridge.plugins import load_plugins
+from bridge.daemon.run_bridge import run_bridge
+from bridge.flow.instances.board import Board
+from bridge.daemon.instance import Bridge
+from bridge.plugins.discovery import load_plugins
 from bridge.spool.audit import audit
-from bridge.systemd import Notifier
+from bridge.daemon.systemd import Notifier
 from tests.end_to_end.site import free_port
 
 BEGIN = datetime(2026, 5, 4, 8, tzinfo=UTC)

@@ -28,7 +28,7 @@ from trio.testing import MockClock
 from bridge.api import Account, Event, Lease, Outlet, Reading, SourceContext, SourceKind, Spool, Subscription, Value
 from bridge.config import Kinds
 from bridge.spool.audit import audit
-from bridge_plugins.databoom.emulator import Emulator, Fault, Faults, Rules, open_emulator
+from bridge_plugins.databoom.emulator.server import Emulator, Fault, Faults, Rules, open_emulator
 from tests.end_to_end.daemon import BEGIN, Daemon
 
 TOKEN = "canary-of-the-push"

@@ -12,8 +12,8 @@ import trio
 import trustme
 from attrs import define, frozen
 
-from bridge_plugins.idigi.emulator import Emulator
-from bridge_plugins.idigi.emulator_push import serve_push
+from bridge_plugins.idigi.emulator.server import Emulator
+from bridge_plugins.idigi.emulator.push.server import serve_push
 
 
 @frozen

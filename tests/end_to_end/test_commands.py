@@ -11,8 +11,8 @@ import trio
 
 from bridge.api import Answer, Request, serve_http
 from bridge.spool.audit import audit
-from bridge_plugins.databoom.emulator import SCOPES
-from bridge_plugins.databoom.emulator import open_emulator as open_databoom
+from bridge_plugins.databoom.emulator.server import SCOPES
+from bridge_plugins.databoom.emulator.server import open_emulator as open_databoom
 from tests.end_to_end.site import READY, Site, free_port
 
 SECRETS = {

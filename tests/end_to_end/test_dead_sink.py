@@ -18,10 +18,10 @@ from bridge.admin.control import Responders
 from bridge.api import Batch, Event, Pause, Reading, Reject, Retry, SinkKind, Spool, SpoolContext
 from bridge.config.model import SinkConfig
 from bridge.config.schema import SinkSettings
-from bridge.flow.delivery import Shelter
+from bridge.flow.delivery.feeder import Shelter
 from bridge.flow.ingest import open_ingest
-from bridge.flow.states import Board
-from bridge.running import run_sink
+from bridge.flow.instances.board import Board
+from bridge.daemon.source import run_sink
 from bridge.spool.audit import audit
 from bridge.spool.settings import SqliteSettings
 from bridge.spool.sqlite import open_sqlite

@@ -17,18 +17,18 @@ from trio.testing import MockClock
 from bridge.admin.control import ask
 from bridge.api import Value
 from bridge.config import Kinds, load
-from bridge.daemon import run_bridge
-from bridge.instance import Bridge
-from bridge.plugins import load_plugins
+from bridge.daemon.run_bridge import run_bridge
+from bridge.daemon.instance import Bridge
+from bridge.plugins.discovery import load_plugins
 from bridge.spool.audit import audit
-from bridge.systemd import Notifier
-from bridge_plugins.databoom.emulator import SCOPES, Rules
-from bridge_plugins.databoom.emulator import open_emulator as open_databoom
-from bridge_plugins.disruptive.emulator import Account, Cloud, Connector, Delivery, open_cloud
-from bridge_plugins.disruptive.emulator import Rules as CloudRules
-from bridge_plugins.idigi.emulator import Emulator as DigiCloud
-from bridge_plugins.idigi.emulator import open_emulator as open_idigi
-from bridge_plugins.idigi.emulator_account import Occurrence
+from bridge.daemon.systemd import Notifier
+from bridge_plugins.databoom.emulator.server import SCOPES, Rules
+from bridge_plugins.databoom.emulator.server import open_emulator as open_databoom
+from bridge_plugins.disruptive.emulator.server import Account, Cloud, Connector, Delivery, open_cloud
+from bridge_plugins.disruptive.emulator.server import Rules as CloudRules
+from bridge_plugins.idigi.emulator.server import Emulator as DigiCloud
+from bridge_plugins.idigi.emulator.server import open_emulator as open_idigi
+from bridge_plugins.idigi.emulator.account import Occurrence
 from tests.end_to_end.site import Site, free_port
 
 BEGIN = datetime(2026, 5, 4, 8, tzinfo=UTC)

@@ -15,16 +15,16 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from bridge.config import Kinds, load
-from bridge.daemon import run_bridge
-from bridge.instance import Bridge
-from bridge.plugins import load_plugins
+from bridge.daemon.run_bridge import run_bridge
+from bridge.daemon.instance import Bridge
+from bridge.plugins.discovery import load_plugins
 from bridge.spool.audit import audit
 from bridge.spool.sqlite import open_sqlite
-from bridge.systemd import Notifier
-from bridge_plugins.disruptive.emulator import Connector, Delivery
-from bridge_plugins.disruptive.emulator import open_emulator as open_disruptive
-from bridge_plugins.idigi.emulator import Emulator as DigiCloud
-from bridge_plugins.idigi.emulator import open_emulator as open_idigi
+from bridge.daemon.systemd import Notifier
+from bridge_plugins.disruptive.emulator.server import Connector, Delivery
+from bridge_plugins.disruptive.emulator.server import open_emulator as open_disruptive
+from bridge_plugins.idigi.emulator.server import Emulator as DigiCloud
+from bridge_plugins.idigi.emulator.server import open_emulator as open_idigi
 from tests.end_to_end.site import free_port
 from tests.spool.vfs_shim import FileLayer, file_layer
 

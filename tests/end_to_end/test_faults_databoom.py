@@ -17,7 +17,7 @@ import pytest
 from attrs import field, frozen
 from trio.testing import MockClock
 
-from bridge_plugins.databoom.emulator import Fault
+from bridge_plugins.databoom.emulator.server import Fault
 from tests.end_to_end.databoom_world import KEY, REMARK, SINK, TOKEN, Point, World, open_world
 
 D1, D2, D3 = ("d1", "t", 1), ("d1", "t", 2), ("d2", "t", 3)

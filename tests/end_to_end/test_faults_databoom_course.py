@@ -15,7 +15,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from bridge_plugins.databoom.emulator import Fault, Faults, Rules
+from bridge_plugins.databoom.emulator.server import Fault, Faults, Rules
 from tests.end_to_end.databoom_world import (
     BEGIN,
     HEARTBEAT,

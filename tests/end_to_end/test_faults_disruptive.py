@@ -19,9 +19,9 @@ import trio
 from attrs import evolve, field, frozen
 from trio.testing import MockClock
 
-from bridge_plugins.disruptive.emulator import Cloud, Connector, Delivery, open_cloud
-from bridge_plugins.disruptive.emulator_cloud import ORGANIZATION
-from bridge_plugins.disruptive.emulator_faults import NO_FAULTS, Faults
+from bridge_plugins.disruptive.emulator.server import Cloud, Connector, Delivery, open_cloud
+from bridge_plugins.disruptive.emulator.cloud import ORGANIZATION
+from bridge_plugins.disruptive.emulator.push.faults import NO_FAULTS, Faults
 from tests.end_to_end.daemon import Daemon
 
 pytestmark = pytest.mark.slow

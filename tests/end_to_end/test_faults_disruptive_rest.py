@@ -24,11 +24,11 @@ from trio.testing import MockClock
 
 from bridge.admin.control import ask
 from bridge.api import Answer
-from bridge.flow.recovery import PAUSE_PROBE, RETRY_CAP
-from bridge_plugins.disruptive.emulator import Account, Cloud, Connector, Delivery, Rules, open_cloud
-from bridge_plugins.disruptive.emulator_cloud import ORGANIZATION
-from bridge_plugins.disruptive.emulator_faults import NO_FAULTS, Faults
-from bridge_plugins.disruptive.emulator_rest_faults import Rate, RestFault, error, html, redirect, too_many
+from bridge.flow.recovery.recoverer import PAUSE_PROBE, RETRY_CAP
+from bridge_plugins.disruptive.emulator.server import Account, Cloud, Connector, Delivery, Rules, open_cloud
+from bridge_plugins.disruptive.emulator.cloud import ORGANIZATION
+from bridge_plugins.disruptive.emulator.push.faults import NO_FAULTS, Faults
+from bridge_plugins.disruptive.emulator.rest.faults import Rate, RestFault, error, html, redirect, too_many
 from tests.end_to_end.daemon import BEGIN, Daemon
 
 pytestmark = pytest.mark.slow

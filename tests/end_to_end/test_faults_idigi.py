@@ -21,11 +21,11 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from bridge.admin.control import ask
 from bridge.api import Answer, HangUp
-from bridge_plugins.idigi.emulator import Emulator, open_emulator
-from bridge_plugins.idigi.emulator_account import Monitor
-from bridge_plugins.idigi.emulator_faults import BlockFault, Faults, LoginFault, gateway_error, throttled
-from bridge_plugins.idigi.emulator_modes import Modes, Rate
-from bridge_plugins.idigi.emulator_monitor import End
+from bridge_plugins.idigi.emulator.server import Emulator, open_emulator
+from bridge_plugins.idigi.emulator.account import Monitor
+from bridge_plugins.idigi.emulator.faults import BlockFault, Faults, LoginFault, gateway_error, throttled
+from bridge_plugins.idigi.emulator.options import Modes, Rate
+from bridge_plugins.idigi.emulator.push.monitor import End
 from tests.end_to_end.daemon import BEGIN, Daemon
 from tests.end_to_end.digi_peers import Authority, Rival, listening, serving_push
 

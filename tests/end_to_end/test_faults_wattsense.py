@@ -24,10 +24,10 @@ from trio.testing import MockClock
 
 from bridge.api import RECOVERED
 from bridge.config import Kinds
-from bridge_plugins.wattsense.emulator import WRONG_SECRET
-from bridge_plugins.wattsense.emulator_options import Faults, Sending
-from bridge_plugins.wattsense.emulator_rest import RestOptions, open_rest_service
-from bridge_plugins.wattsense.emulator_signing import Message, Sign, api_key, basic, bearer, signer
+from bridge_plugins.wattsense.emulator.server import WRONG_SECRET
+from bridge_plugins.wattsense.emulator.options import Faults, Sending
+from bridge_plugins.wattsense.emulator.rest import RestOptions, open_rest_service
+from bridge_plugins.wattsense.emulator.signing import Message, Sign, api_key, basic, bearer, signer
 from tests.end_to_end.daemon import Daemon
 from tests.end_to_end.towers import HEADER, KEY_ID, PASSWORD, SECRET, calling, section
 from tests.spool.vfs_shim import FileLayer, file_layer

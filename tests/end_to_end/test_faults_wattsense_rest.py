@@ -21,8 +21,8 @@ from trio.testing import MockClock
 
 from bridge.admin.control import ask
 from bridge.api import RECOVERED
-from bridge_plugins.wattsense.emulator_options import Faults, Sending
-from bridge_plugins.wattsense.emulator_rest import RestOptions, RestService, Trouble, open_rest_service
+from bridge_plugins.wattsense.emulator.options import Faults, Sending
+from bridge_plugins.wattsense.emulator.rest import RestOptions, RestService, Trouble, open_rest_service
 from tests.end_to_end.daemon import Daemon
 from tests.end_to_end.towers import Site, calling, section
 

@@ -10,16 +10,16 @@ import pytest
 import trio
 
 from bridge.spool.audit import audit
-from bridge_plugins.databoom.emulator import SCOPES, Rules
-from bridge_plugins.databoom.emulator import open_emulator as open_databoom
-from bridge_plugins.disruptive.emulator import Connector, Delivery
-from bridge_plugins.disruptive.emulator import open_emulator as open_disruptive
-from bridge_plugins.idigi.emulator import Emulator as DigiCloud
-from bridge_plugins.idigi.emulator import open_emulator as open_idigi
-from bridge_plugins.idigi.emulator_account import Occurrence
-from bridge_plugins.wattsense.emulator import Emulator as Towers
-from bridge_plugins.wattsense.emulator import Sending
-from bridge_plugins.wattsense.emulator import open_emulator as open_wattsense
+from bridge_plugins.databoom.emulator.server import SCOPES, Rules
+from bridge_plugins.databoom.emulator.server import open_emulator as open_databoom
+from bridge_plugins.disruptive.emulator.server import Connector, Delivery
+from bridge_plugins.disruptive.emulator.server import open_emulator as open_disruptive
+from bridge_plugins.idigi.emulator.server import Emulator as DigiCloud
+from bridge_plugins.idigi.emulator.server import open_emulator as open_idigi
+from bridge_plugins.idigi.emulator.account import Occurrence
+from bridge_plugins.wattsense.emulator.server import Emulator as Towers
+from bridge_plugins.wattsense.emulator.server import Sending
+from bridge_plugins.wattsense.emulator.server import open_emulator as open_wattsense
 from tests.end_to_end.oracle import Oracle
 from tests.end_to_end.site import Site
 

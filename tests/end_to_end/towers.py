@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from attrs import define, field
 
-from bridge_plugins.wattsense.emulator import Emulator, ValueId, open_emulator
+from bridge_plugins.wattsense.emulator.server import Emulator, ValueId, open_emulator
 from tests.end_to_end.daemon import Daemon
 
 SECRET = "aHVudGVyMi1zZWNyZXQ="  # base64, so that every preset can use it

@@ -19,7 +19,7 @@ import trustme
 from bridge.api import Accepted, Answer, Duration, Event, NetworkAddress, Request
 from bridge.config.schema import ListenerSettings
 from bridge.http.listeners import open_listeners
-from bridge.http.routing import Routes
+from bridge.http.routes import Routes
 from bridge.http.server import serve
 from bridge.http.tls import TlsContext
 from bridge.http.webhooks import webhooks

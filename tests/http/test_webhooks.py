@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from bridge.api import Accepted, Answer, Event, Refusal, Refused, Request
-from bridge.http.routing import Routes
+from bridge.http.routes import Routes
 from bridge.http.webhooks import webhooks
 
 EVENTS = tuple(Event(key, "device", "temperature", datetime(2025, 1, 1, tzinfo=UTC)) for key in "ab")

@@ -19,7 +19,8 @@ from attrs import evolve
 
 from bridge import spool as plugin
 from bridge.api import DeadLetter, Duration, Refused, SettingError, Size, SpoolContext, SpoolError, Stale, hookspecs
-from bridge.spool import SqliteSettings, reading
+from bridge.spool import SqliteSettings
+from bridge.spool import read as reading
 from bridge.spool.audit import audit
 from bridge.spool.sqlite import open_sqlite
 from bridge.testing.arrivals import TIME, arrival, arrivals, keys_of, take_all

@@ -10,7 +10,7 @@ from pathlib import Path
 import trio
 
 from bridge.api import Answer, NetworkAddress, Request
-from bridge.cli import SWITCH_INTERVAL
+from bridge.cli.commands import SWITCH_INTERVAL
 from bridge.config.schema import ListenerSettings
 from bridge.http.listeners import open_listeners
 from bridge.http.server import serve

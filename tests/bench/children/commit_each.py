@@ -2,7 +2,7 @@
 
 import sys
 
-from bridge.cli import run
+from bridge.cli.commands import run
 from bridge.flow import ingest
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from typing import Any
 
 import trio
 
-from bridge_plugins.databoom.emulator import SCOPES, Rules, open_emulator
+from bridge_plugins.databoom.emulator.server import SCOPES, Rules, open_emulator
 from tests.bench.children.answering import answer_commands, say
 
 

@@ -15,8 +15,8 @@ from attrs import define, evolve, field
 
 from bridge.api import Batch, Event, Reading, Secret, Sink, SinkContext, Stored, Url
 from bridge.testing.fakes import FakeAnswering, FakeReport, FakeState
-from bridge_plugins.databoom.emulator import SCOPES, Emulator, open_emulator
-from bridge_plugins.databoom.emulator_cloud import Rules
+from bridge_plugins.databoom.emulator.server import SCOPES, Emulator, open_emulator
+from bridge_plugins.databoom.emulator.cloud import Rules
 from bridge_plugins.databoom.opening import open_databoom
 from bridge_plugins.databoom.settings import DataboomSettings
 

@@ -10,10 +10,11 @@ from attrs import evolve
 from bridge.api import Batch, CommandContext, CommandError
 from bridge.config.ini import parse
 from bridge.testing.fakes import FakeState, FixedClock
-from bridge_plugins.databoom import opening, seen
+from bridge_plugins.databoom import opening
+from bridge_plugins.databoom import signals_seen as seen
 from bridge_plugins.databoom.commands import ask_rows, map_command
-from bridge_plugins.databoom.maps import parse_devices
-from bridge_plugins.databoom.naming import Target
+from bridge_plugins.databoom.devices_file import parse_devices
+from bridge_plugins.databoom.tokens import Target
 
 
 async def mapped(bench, *options, name="databoom"):

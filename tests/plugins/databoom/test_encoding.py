@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from bridge.api import Event, Reading, Secret, Size, Stored
 from bridge_plugins.databoom.encoding import Push, plan
-from bridge_plugins.databoom.naming import DEVICE_FIELDS, SIGNAL_FIELDS, Names, Template
+from bridge_plugins.databoom.tokens import DEVICE_FIELDS, SIGNAL_FIELDS, Names, Template
 from bridge_plugins.databoom.settings import DataboomSettings
 from bridge_plugins.databoom.values import sent_date, sent_value
 

@@ -12,7 +12,7 @@ import trustme
 
 from bridge.api import Batch, Duration, Outcome, Pause, Reject, Retry, SettingError, Size
 from bridge_plugins.databoom import sink as sink_module
-from bridge_plugins.databoom.emulator import Fault, open_emulator
+from bridge_plugins.databoom.emulator.server import Fault, open_emulator
 
 START = datetime(2026, 5, 4, 10, 0, tzinfo=UTC)
 TOKEN = "t0ken-of-the-tests"

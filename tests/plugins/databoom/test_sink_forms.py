@@ -13,7 +13,7 @@ from attrs import evolve
 from bridge.api import Batch, Duration, Outcome, Pause, Reject, Retry, Secret, SettingError
 from bridge.testing.fakes import FakeState, fake_sink_context
 from bridge_plugins.databoom.client import Client
-from bridge_plugins.databoom.emulator import Fault
+from bridge_plugins.databoom.emulator.server import Fault
 from bridge_plugins.databoom.opening import open_databoom
 
 START = datetime(2026, 5, 4, 10, 0, tzinfo=UTC)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bridge.api import Pause, Retry, Secret
 from bridge_plugins.databoom import validation as validation_module
 from bridge_plugins.databoom.client import Received
-from bridge_plugins.databoom.emulator import Fault
+from bridge_plugins.databoom.emulator.server import Fault
 from bridge_plugins.databoom.validation import Unreadable, Validation, judge, parse_page, read_list
 
 READ = "read-t0ken-of-the-tests"

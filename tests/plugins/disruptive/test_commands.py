@@ -14,8 +14,8 @@ from attrs import define
 import bridge_plugins.disruptive
 from bridge.api import Answer, CommandContext, CommandError, Pause, Secret, Url
 from bridge_plugins.disruptive.commands import run_connectors
-from bridge_plugins.disruptive.emulator import Account, Rules, open_cloud
-from bridge_plugins.disruptive.emulator_rest_faults import RestFault
+from bridge_plugins.disruptive.emulator.server import Account, Rules, open_cloud
+from bridge_plugins.disruptive.emulator.rest.faults import RestFault
 from bridge_plugins.disruptive.settings import Settings
 
 NOW = datetime(2024, 5, 29, 12, 0, 0, tzinfo=UTC)

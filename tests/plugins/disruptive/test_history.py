@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import bridge_plugins.disruptive
 from bridge.api import Pause, Reject, Retry, Secret, Url, encode
 from bridge.testing.fakes import FixedClock, fake_source_context
-from bridge_plugins.disruptive.emulator import Account, Rules, open_cloud
+from bridge_plugins.disruptive.emulator.server import Account, Rules, open_cloud
 from bridge_plugins.disruptive.events import decode_event
 from bridge_plugins.disruptive.history import open_history, recovered_event, rfc3339
 from bridge_plugins.disruptive.settings import Settings

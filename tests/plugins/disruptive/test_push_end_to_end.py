@@ -16,9 +16,9 @@ from attrs import evolve, fields
 
 from bridge.api import Answer, EmulatorContext, HangUp, Refusal, Secret, Url, serve_http
 from bridge.testing.fakes import fake_source_context
-from bridge_plugins.disruptive.emulator import Delivery, open_emulator
-from bridge_plugins.disruptive.emulator_devices import open_devices
-from bridge_plugins.disruptive.emulator_requests import Faults
+from bridge_plugins.disruptive.emulator.server import Delivery, open_emulator
+from bridge_plugins.disruptive.emulator.demo import open_devices
+from bridge_plugins.disruptive.emulator.push.requests import Faults
 from bridge_plugins.disruptive.history import open_history
 from bridge_plugins.disruptive.settings import Settings
 from bridge_plugins.disruptive.webhook import make_receive

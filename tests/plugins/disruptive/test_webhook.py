@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import bridge_plugins.disruptive
 from bridge.api import Duration, NetworkAddress, Refusal, Secret, SettingError
 from bridge.config.schema import ListenerSettings
-from bridge.http.messages import RequestReader
+from bridge.http.request import RequestReader
 from bridge.testing.fakes import FakeMount, FakeReport, FixedClock, fake_source_context
 from bridge_plugins.disruptive.settings import Settings
 from bridge_plugins.disruptive.webhook import make_receive, run

@@ -18,8 +18,8 @@ import trustme
 
 from bridge.api import JSON, Duration, Event, Secret, SourceContext, Url, encode
 from bridge.testing.fakes import FakeAnswering, FakeRecover
-from bridge_plugins.idigi.emulator import Emulator, open_emulator
-from bridge_plugins.idigi.rest import MonitorApi
+from bridge_plugins.idigi.emulator.server import Emulator, open_emulator
+from bridge_plugins.idigi.rest.monitor_api import MonitorApi
 from bridge_plugins.idigi.settings import Settings
 from bridge_plugins.idigi.source import run
 

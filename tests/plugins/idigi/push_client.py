@@ -13,8 +13,8 @@ import trio
 import trio.testing
 from attrs import frozen
 
-from bridge_plugins.idigi.emulator import Emulator
-from bridge_plugins.idigi.emulator_topics import Occurrence
+from bridge_plugins.idigi.emulator.server import Emulator
+from bridge_plugins.idigi.emulator.content.topics import Occurrence
 
 GOLDEN: dict[str, Any] = {
     frame["name"]: frame for frame in json.loads((Path(__file__).parents[2] / "data" / "idigi_frames.json").read_text())

@@ -13,8 +13,8 @@ import pytest
 from bridge.api import CommandContext, CommandError, Pause, Secret
 from bridge_plugins.idigi import bridge_commands
 from bridge_plugins.idigi.commands import _delete, table
-from bridge_plugins.idigi.emulator import Emulator
-from bridge_plugins.idigi.monitors import wanted_monitor
+from bridge_plugins.idigi.emulator.server import Emulator
+from bridge_plugins.idigi.rest.monitors import wanted_monitor
 from bridge_plugins.idigi.settings import Settings
 
 Run = Callable[..., Any]

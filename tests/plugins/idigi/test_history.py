@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from bridge.api import Answer, Event, History, Pause, Reject, Request, Retry, Secret, Url, encode, serve_http
 from bridge_plugins.idigi import bridge_source_kinds, lacks_for_history
-from bridge_plugins.idigi.documents import decode
-from bridge_plugins.idigi.emulator import Emulator
+from bridge_plugins.idigi.documents.decode import decode
+from bridge_plugins.idigi.emulator.server import Emulator
 from bridge_plugins.idigi.history import _History, messages_in, open_history, point_key, read_answer
-from bridge_plugins.idigi.monitors import wanted_monitor
-from bridge_plugins.idigi.protocol import Block
+from bridge_plugins.idigi.rest.monitors import wanted_monitor
+from bridge_plugins.idigi.push.protocol import Block
 from bridge_plugins.idigi.settings import Settings
 
 START = datetime(2024, 5, 2, 10, tzinfo=UTC)

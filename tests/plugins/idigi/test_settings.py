@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.api import Duration, Secret, SettingError, Url
-from bridge.config.fill import fill
+from bridge.config.structure import fill
 from bridge.config.ini import Section, Value
-from bridge.config.problems import Place
+from bridge.config.diagnostics import Place
 from bridge.config.references import References
 from bridge.config.sample import sample_section
 from bridge.config.values import Reader
 from bridge_plugins.idigi import bridge_source_kinds
-from bridge_plugins.idigi.monitors import wanted_monitor
+from bridge_plugins.idigi.rest.monitors import wanted_monitor
 from bridge_plugins.idigi.settings import Settings, split_topics
 
 PLACE = Place("office.ini", 1)

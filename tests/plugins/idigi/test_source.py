@@ -9,8 +9,8 @@ import trio
 import trio.testing
 
 from bridge.api import Duration, Pause, Retry, Secret
-from bridge_plugins.idigi.grace import finish
-from bridge_plugins.idigi.session import UnknownMonitor, login_verdict
+from bridge_plugins.idigi.push.grace import finish
+from bridge_plugins.idigi.push.session import UnknownMonitor, login_verdict
 from bridge_plugins.idigi.settings import Settings
 from bridge_plugins.idigi.source import pause_after
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bridge.api import Request, Secret
-from bridge_plugins.wattsense.emulator_signing import Message, signer
+from bridge_plugins.wattsense.emulator.signing import Message, signer
 from bridge_plugins.wattsense.settings import Settings
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from bridge.api import Duration, Pause, Reject, Request, Retry, Secret
 from bridge.testing.fakes import FixedClock, fake_source_context
 from bridge_plugins.wattsense import bridge_source_kinds
-from bridge_plugins.wattsense import rest as rest_module
-from bridge_plugins.wattsense.emulator import Faults, Sending, open_emulator
-from bridge_plugins.wattsense.emulator_rest import RestOptions, open_rest_service
-from bridge_plugins.wattsense.emulator_store import Store
+from bridge_plugins.wattsense.rest import client as rest_module
+from bridge_plugins.wattsense.emulator.server import Faults, Sending, open_emulator
+from bridge_plugins.wattsense.emulator.rest import RestOptions, open_rest_service
+from bridge_plugins.wattsense.emulator.store import Store
 from bridge_plugins.wattsense.history import MOST_PAGES, Place, next_place, place_of
 from bridge_plugins.wattsense.settings import Settings
 from bridge_plugins.wattsense.webhook import make_receive

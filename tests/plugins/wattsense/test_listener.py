@@ -9,7 +9,7 @@ import trio
 from attrs import evolve
 
 from bridge.api import Request
-from bridge.http.routing import Routes
+from bridge.http.routes import Routes
 from bridge.http.webhooks import webhooks
 from bridge.testing.fakes import FakeOutlet, fake_source_context
 from bridge_plugins.wattsense.settings import Settings

@@ -4,8 +4,8 @@ import orjson
 import pytest
 import trio
 
-from bridge_plugins.wattsense.emulator import Sending, open_emulator
-from bridge_plugins.wattsense.emulator_rest import RestOptions, open_rest_service
+from bridge_plugins.wattsense.emulator.server import Sending, open_emulator
+from bridge_plugins.wattsense.emulator.rest import RestOptions, open_rest_service
 from tests.end_to_end.site import READY, Site
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from bridge.api import Duration, Secret, SettingError, Url
-from bridge.cli import run
+from bridge.cli.commands import run
 from bridge_plugins.wattsense import bridge_source_kinds
 from bridge_plugins.wattsense.settings import Settings
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from bridge.api import Accepted, Refusal, Request, Secret, encode
 from bridge.testing.fakes import FakeMount, FakeReport, FixedClock, fake_source_context
 from bridge_plugins.wattsense import bridge_emulators, bridge_source_kinds
-from bridge_plugins.wattsense.emulator_messages import unwanted_items
-from bridge_plugins.wattsense.emulator_signing import api_key, basic, bearer
+from bridge_plugins.wattsense.emulator.messages import unwanted_items
+from bridge_plugins.wattsense.emulator.signing import api_key, basic, bearer
 from bridge_plugins.wattsense.settings import Settings
 from bridge_plugins.wattsense.webhook import make_receive, paths, run
 

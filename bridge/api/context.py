@@ -1,0 +1,95 @@
+"""What a running source and an open sink are given by the core."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Protocol
+
+from attrs import frozen
+
+from bridge.api.commands import Answering
+from bridge.api.events import JSON, Event
+from bridge.api.webhook import Mount
+
+
+class KeyValue(Protocol):
+    """A small durable memory of one instance. Durable when ``put`` returns."""
+
+    def get(self, key: str) -> JSON:
+        """Give the value, or None. Never waits."""
+        ...
+
+    async def put(self, key: str, value: JSON) -> None:
+        """Store a value; None removes the key. :raises Refused: when the spool cannot store."""
+        ...
+
+
+class Report(Protocol):
+    """Say in which state this instance is, in one sentence without its name.
+
+    Logged once for each change of text, shown by the status page until the next report.
+    """
+
+    def __call__(self, text: str, *, problem: bool = False) -> None:
+        """Report. ``problem`` says that a person should look at it; the text says what to do."""
+        ...
+
+
+class Outlet(Protocol):
+    """The way into the spool."""
+
+    async def emit(self, *events: Event) -> None:
+        """Store events. The return **is** the acknowledgement: they are on disk, or were known already.
+
+        They are stored together or not at all. A cancelled emit may have been stored: emit again, it is known once.
+
+        :raises Refused: when the spool is full or failing; nothing was stored, do not acknowledge.
+        :raises ValueError: when an event cannot be stored whatever the spool does; see ``encode``.
+        """
+        ...
+
+
+class Recover(Protocol):
+    """Ask for what happened lately to be read back, for a reason that the core cannot see. Returns at once."""
+
+    def __call__(self, why: str, *, since: datetime | None = None) -> None:
+        """Ask.
+
+        :param why: begins the report, such as ``the connector was disabled``.
+        :param since: None: since the last live event.
+        """
+        ...
+
+
+@frozen
+class SourceContext:
+    """What a running source is given."""
+
+    name: str
+    """NAME of the section ``[source:NAME]``."""
+    outlet: Outlet
+    mount: Mount
+    state: KeyValue
+    report: Report
+    now: Callable[[], datetime]
+    """The wall clock, UTC."""
+    random: Callable[[], float]
+    """Numbers in [0, 1), for jitter."""
+    answer: Answering
+    recover: Recover
+    """Does nothing for a kind without ``recovery``."""
+
+
+@frozen
+class SinkContext:
+    """What an opened sink is given."""
+
+    name: str
+    """NAME of the section ``[sink:NAME]``."""
+    state: KeyValue
+    report: Report
+    """For concerns of the plugin's own. Whether deliveries succeed, the core reports."""
+    now: Callable[[], datetime]
+    """The wall clock, UTC."""
+    answer: Answering

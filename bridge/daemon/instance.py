@@ -1,0 +1,61 @@
+"""One instance of the bridge: its configuration, and what all its parts share."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from attrs import field, frozen
+
+from bridge.admin.control import Responders
+from bridge.api import RepeatedEvent
+from bridge.config import Config
+from bridge.config.schema import AdminSettings, BridgeSettings
+from bridge.flow.delivery.feeder import Shelter
+from bridge.flow.instances.board import Board
+
+
+def utc_now() -> datetime:
+    """Give the wall clock."""
+    return datetime.now(UTC)
+
+
+@frozen
+class Bridge:
+    """What all parts share."""
+
+    instance: str
+    config: Config
+    environ: Mapping[str, str]
+    now: Callable[[], datetime] = utc_now
+    random: Callable[[], float] = field(factory=lambda: random.Random().random)  # noqa: S311  # jitter
+    board: Board = field(init=False)
+    shelter: Shelter = field(factory=Shelter)
+    hangup: RepeatedEvent = field(factory=RepeatedEvent)
+    """SIGHUP: files are looked at again."""
+    responders: Responders = field(init=False)
+
+    @board.default
+    def _empty_board(self) -> Board:
+        return Board(self.now, self.config.redact)
+
+    @responders.default
+    def _no_responders(self) -> Responders:
+        return Responders(self.config.redact)
+
+    @property
+    def state(self) -> Path:
+        """The state folder: as configured, else systemd's, else ./state."""
+        return state_folder(self.config.bridge, self.environ)
+
+
+def state_folder(settings: BridgeSettings, environ: Mapping[str, str]) -> Path:
+    """Give the folder of the spool."""
+    return settings.state or Path(environ.get("STATE_DIRECTORY", "state"))
+
+
+def control_socket(bridge: BridgeSettings, admin: AdminSettings, environ: Mapping[str, str]) -> Path:
+    """Give the socket on which commands ask the running bridge."""
+    return admin.socket or state_folder(bridge, environ) / "control.sock"

@@ -1,0 +1,63 @@
+"""Stand-in: the REST server. What comes before a call is understood, and which API it goes to.
+
+call ─▶ faults ─▶ rate ─▶ credentials ─▶ ┌ /ws/Monitor...      emulator_old_api.py
+                                         └ /ws/v1/...          emulator_v1.py
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+
+import trio
+
+from bridge.api import Answer, Request
+from ..account import Account
+from ..faults import Faults, throttled
+from .old_api import PATH, answer_old_api
+from .v1 import answer_v1
+
+
+async def answer_call(account: Account, faults: Faults, request: Request) -> Answer:
+    """Answer one call."""
+    _note(account, request)
+    account.throttle.running += 1
+    try:
+        await trio.sleep(faults.rest_delay)
+        if faults.rest:
+            scripted = faults.rest.pop(0)
+            if isinstance(scripted, Exception):
+                raise scripted
+            return scripted
+        rate = account.modes.rate
+        if rate is not None and not account.throttle.admits(rate, trio.current_time()):
+            account.books.throttled += 1
+            return throttled(rate.retry_after)
+        if not _authorized(account, request):
+            return Answer(401, b"", (("WWW-Authenticate", 'Basic realm="stand-in"'),))
+        if request.path == PATH or request.path.startswith(f"{PATH}/"):
+            return await answer_old_api(account, faults, request)
+        return await answer_v1(account, faults, request)
+    finally:
+        account.throttle.running -= 1
+
+
+def _note(account: Account, request: Request) -> None:
+    account.books.calls.append(f"{request.method} {request.path}")
+    account.books.queries.append(request.query)
+    if request.body:
+        account.books.bodies.append(request.body)
+    account.books.changed()
+
+
+def _authorized(account: Account, request: Request) -> bool:
+    key_id = request.headers.get("x-api-key-id", ("",))[0]
+    if key_id in account.api_keys:
+        return request.headers.get("x-api-key-secret", ("",))[0] == account.api_keys[key_id]
+    scheme, _, encoded = request.headers.get("authorization", ("",))[0].partition(" ")
+    try:
+        text = base64.b64decode(encoded, validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return False
+    username, _, password = text.partition(":")  # a password may hold colons
+    return scheme == "Basic" and (username, password) == (account.username, account.password)

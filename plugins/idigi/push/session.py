@@ -1,0 +1,258 @@
+"""One session: a connection to the push port, from login to its end.
+
+    connect ▶ login ▶ answer ▶ ┌ frame ▶ decode ▶ outlet.emit ▶ ack ┐ ... until the connection or the source ends
+                               └────────────────────────────────────┘
+
+Rules. One block at a time: blocks stay in order, and while one waits for the disk nothing is read, so that TCP slows
+the server down. A block is acknowledged after ``emit`` returned, on the connection that brought it, or never. What
+ends a session is a verdict: ``Retry``, or ``Pause`` if a person must act.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+
+import trio
+
+from bridge.api import Pause, Refused, Retry, SourceContext, client_tls
+from ..documents.decode import Decoded, decode, keep_block
+from .grace import finish
+from .protocol import (
+    PROTOCOL_VERSION,
+    Block,
+    ConnectResponse,
+    Frame,
+    ProtocolError,
+    Reader,
+    Skipped,
+    encode_ack,
+    encode_connect_request,
+)
+from ..rest.monitor_api import refused_certificate
+from ..settings import Settings
+
+READ = 65536  # bytes asked of the socket at once
+IN_THREAD = 256 << 10  # a block above this is decoded in a thread: it would hold up everything else
+COMPRESSED_IN_THREAD = 32 << 10  # the same for a compressed one, which grows
+CLOSE_TIMEOUT = 1.0  # seconds for the goodbye of TLS, which nobody waits for
+PATIENCE = 30.0  # seconds after which a block that waits to be stored is a matter for a person
+
+# Seconds without traffic before a probe, between probes, and probes that may fail: a dead path shows in two minutes.
+KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
+
+log = logging.getLogger(__name__)
+
+
+class UnknownMonitor(Retry):
+    """The login was answered with 400: the monitor may be gone, REST knows."""
+
+
+async def attend(
+    settings: Settings,
+    context: SourceContext,
+    monitor: int,
+    *,
+    attached: Callable[[], None],
+    still_attached: Callable[[], Awaitable[bool]],
+) -> None:
+    """Hold one session. Ends only by being cancelled, or by an exception.
+
+    :param attached: called when the server has accepted the login, and again when a hold-up is over.
+    :param still_attached: asks the server, after a long silence, whether it still sees us.
+    :raises Retry: when the connection is over or the spool refuses; :class:`UnknownMonitor` for status 400.
+    :raises Pause: when the login or the certificate is refused; for a block that cannot be read, if the settings
+        say so.
+    """
+    try:
+        async with open_stream(settings) as stream:
+            reader = Reader(settings.frame_limit)
+            await _log_in(stream, reader, settings, context, monitor)
+            attached()
+            await _receive_blocks(stream, reader, settings, context, attached, still_attached)
+    except trio.BrokenResourceError as exc:
+        raise Retry("the connection to the push port broke") from exc
+    except ProtocolError as exc:
+        raise Retry(f"{exc}; connection closed") from exc
+
+
+@asynccontextmanager
+async def open_stream(settings: Settings) -> AsyncIterator[trio.abc.Stream]:
+    """Connect to the push port, with TLS unless the settings say ``insecure``."""
+    where = f"{settings.host}:{settings.port}"
+    tls = None if settings.insecure else client_tls(settings.ca_file)
+    stream: trio.abc.Stream | None = None
+    try:
+        try:
+            with trio.fail_after(settings.connect_timeout):
+                stream = connection = await trio.open_tcp_stream(settings.host, settings.port)
+                keep_alive(connection)
+                if tls is not None:
+                    stream = secured = trio.SSLStream(
+                        connection, tls, server_hostname=settings.host, https_compatible=True
+                    )
+                    await secured.do_handshake()
+        except trio.TooSlowError as exc:
+            raise Retry(f"{where} did not answer within {settings.connect_timeout} (connect_timeout)") from exc
+        except (OSError, trio.BrokenResourceError) as exc:
+            raise _connect_verdict(where, exc) from exc
+        yield stream
+    finally:
+        if stream is not None:
+            await _close(stream)
+
+
+def keep_alive(connection: trio.SocketStream) -> None:
+    """Have the kernel notice a dead path: the protocol itself may be silent for ever."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in KEEPALIVE:
+        connection.setsockopt(socket.IPPROTO_TCP, option, value)
+
+
+def _connect_verdict(where: str, exc: OSError | trio.BrokenResourceError) -> Retry | Pause:
+    if (refused := refused_certificate(exc)) is not None:
+        return Pause(f"{where}: {refused}")
+    if isinstance(exc.__cause__, ssl.SSLError):
+        return Retry(f"{where}: the TLS handshake failed: {exc.__cause__.reason or 'no reason given'}")
+    cause = exc.__cause__ if isinstance(exc.__cause__, OSError) else exc
+    return Retry(f"{where} cannot be reached: {cause}")
+
+
+async def _close(stream: trio.abc.Stream) -> None:
+    with trio.move_on_after(CLOSE_TIMEOUT, shield=True):
+        try:
+            await stream.aclose()
+        except trio.BrokenResourceError:
+            pass  # it was closed from the other side
+    await trio.aclose_forcefully(stream)
+
+
+async def _log_in(
+    stream: trio.abc.Stream, reader: Reader, settings: Settings, context: SourceContext, monitor: int
+) -> None:
+    request = encode_connect_request(settings.username, settings.password.reveal(), monitor)
+    try:
+        with trio.fail_after(settings.answer_timeout):
+            await stream.send_all(request)
+            answer = await _next_frame(stream, reader)
+            while isinstance(answer, Skipped):
+                answer = await _next_frame(stream, reader)
+    except trio.TooSlowError as exc:
+        raise Retry(f"the login was not answered within {settings.answer_timeout} (answer_timeout)") from exc
+    assert isinstance(answer, ConnectResponse)  # the reader lets nothing else come first
+    if answer.version != PROTOCOL_VERSION:
+        log.warning("%s: the server speaks version %d, expected 1; going on", context.name, answer.version)
+    if (verdict := login_verdict(answer.status, monitor)) is not None:
+        raise verdict
+
+
+def login_verdict(status: int, monitor: int) -> Retry | Pause | None:
+    """Tell what the answer to the login means; None: attached.
+
+    The vendor's clients name 200, 400 and 403; what other numbers mean is assumed.
+    """
+    if 200 <= status <= 299:
+        return None
+    if status in (401, 403):
+        return Pause(f"the push port refuses the login ({status}); correct username, password and monitor_id")
+    if status == 400:
+        return UnknownMonitor(f"the push port refuses monitor {monitor} (400)")
+    if 401 <= status <= 499:
+        return Pause(f"the push port refuses monitor {monitor} ({status}); look at it in the vendor's account")
+    return Retry(f"the push port is not available ({status})")
+
+
+async def _next_frame(stream: trio.abc.Stream, reader: Reader) -> Frame:
+    """Give the next frame: from what is buffered first, since the socket may have nothing more to say."""
+    while (frame := reader.next_frame()) is None:
+        data = await stream.receive_some(READ)
+        if not data:
+            raise Retry("the server closed the connection")
+        reader.feed(bytes(data))
+    return frame
+
+
+async def _receive_blocks(
+    stream: trio.abc.Stream,
+    reader: Reader,
+    settings: Settings,
+    context: SourceContext,
+    attached: Callable[[], None],
+    still_attached: Callable[[], Awaitable[bool]],
+) -> None:
+    unknown: set[int] = set()
+    slow: list[int] = []
+
+    def say_slow(block: Block) -> None:
+        slow.append(block.id)
+        context.report(
+            f"a block of {len(block.body)} bytes has waited {PATIENCE:g} s to be stored; nothing more is read until it "
+            "is; look at the spool",
+            problem=True,
+        )
+
+    while True:
+        frame: Frame | None = None
+        with trio.move_on_after(settings.silence):
+            frame = await _next_frame(stream, reader)
+        if frame is None:
+            if not await still_attached():
+                raise Retry(f"silence for {settings.silence}, and the server does not see us as attached")
+        elif isinstance(frame, Block):
+            handle = partial(_handle, stream, frame, settings, context)
+            await finish(handle, settings.stop_timeout, patience=PATIENCE, when_slow=partial(say_slow, frame))
+            if slow:
+                slow.clear()
+                attached()
+        elif isinstance(frame, Skipped) and frame.type not in unknown and len(unknown) < 16:  # bounds the log
+            unknown.add(frame.type)
+            log.warning("%s: skipping frames of type %d, which is not known", context.name, frame.type)
+
+
+async def _handle(stream: trio.abc.Stream, block: Block, settings: Settings, context: SourceContext) -> None:
+    """Store the events of a block, then acknowledge it."""
+    read = partial(
+        decode,
+        block,
+        context.now(),
+        inflate_limit=settings.inflate_limit,
+        templated=settings.template is not None,
+        file_limit=settings.file_limit,
+        ignore_service_alerts=settings.ignore_service_alerts,
+    )
+    in_thread = len(block.body) > (COMPRESSED_IN_THREAD if block.compressed else IN_THREAD)
+    decoded = await trio.to_thread.run_sync(read) if in_thread else read()
+    await _store(block, decoded, settings, context)
+    try:
+        with trio.fail_after(settings.timeout):
+            await stream.send_all(encode_ack(block.id))
+    except trio.TooSlowError as exc:
+        raise Retry(f"the server did not take an ack within {settings.timeout} (timeout)") from exc
+
+
+async def _store(block: Block, decoded: Decoded, settings: Settings, context: SourceContext) -> None:
+    _check(decoded, settings)
+    for remark in decoded.remarks:
+        log.warning("%s: block %d: %s", context.name, block.id, remark)
+    if not decoded.events:
+        return  # a keep-alive
+    try:
+        try:
+            await context.outlet.emit(*decoded.events)
+        except ValueError as exc:
+            kept = keep_block(block, f"it cannot be stored as events: {exc}", context.now())
+            _check(kept, settings)
+            log.warning("%s: block %d: %s", context.name, block.id, kept.remarks[0])
+            await context.outlet.emit(*kept.events)
+    except Refused as exc:
+        raise Retry(f"a block was not acknowledged, it cannot be stored: {exc.reason}", after=exc.retry_after) from exc
+
+
+def _check(decoded: Decoded, settings: Settings) -> None:
+    """Refuse a block that cannot be read, if the settings say ``undecodable = stop``: the server keeps it then."""
+    if decoded.poison is not None and settings.undecodable == "stop":
+        raise Pause(f"a block was not acknowledged, it cannot be read: {decoded.poison} (undecodable)")

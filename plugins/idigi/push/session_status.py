@@ -1,0 +1,61 @@
+"""What a session says of itself once it is attached: where, what is dangerous, and what may be missing.
+
+    attached to monitor 178008 at remotemanager.digi.com:3201
+    ... after 5m away; what happened meanwhile was recorded by the monitor and is replayed
+    ... after 5m away, NOT RECORDED (replay = no): ...; what happened meanwhile is missing
+
+A short absence is the service's daily life and not worth a word.
+"""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from bridge.api import Duration
+from ..settings import Settings
+
+LONG_ABSENCE = 60.0  # seconds without a session that are told
+
+
+@frozen
+class Standing:
+    """How a session stands."""
+
+    monitor: int
+    away: float | None = None
+    """Seconds since the session before; None: this is the first."""
+    loss: str | None = None
+    """What was lost with a monitor since then."""
+    altered: str = ""
+    """How somebody has changed the monitor since then."""
+
+    def problem(self, settings: Settings) -> bool:
+        """Tell whether a person should look at it."""
+        return bool(settings.dangers or self.loss or self.altered)
+
+    def text(self, settings: Settings) -> str:
+        """Say it in one sentence."""
+        where = f"attached to monitor {self.monitor} at {settings.host}:{settings.port}"
+        long = self.away is not None and self.away >= LONG_ABSENCE
+        if self.away is not None and long:
+            where += f" after {Duration(round(self.away))} away"
+        said = [", ".join([where, *settings.dangers])]
+        if self.loss is not None:
+            said.append(self.loss)
+        elif self.altered:
+            said.append(
+                f"somebody has changed it, and what it had recorded is gone: {self.altered}; change it back, or the "
+                "settings"
+            )
+        elif long:
+            said.append(_meanwhile(settings))
+        return "; ".join(said)
+
+
+def _meanwhile(settings: Settings) -> str:
+    """Tell what became of the events of an absence (how replay treats blocks without an ack is assumed)."""
+    if not settings.replay:
+        return "what happened meanwhile is missing"
+    if settings.ack_mode == "off":
+        return "what happened meanwhile is replayed, what was under way when the connection broke is missing"
+    return "what happened meanwhile was recorded by the monitor and is replayed"

@@ -1,0 +1,334 @@
+"""The stand-in's devices and their history: what a client can read back."""
+
+import json
+import sys
+import time
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from random import Random
+
+import httpx
+import pytest
+import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bridge_plugins.disruptive.emulator.server import Account, Delivery, Rules, open_cloud
+from bridge_plugins.disruptive.emulator.project import Project
+
+NOW = datetime(2024, 5, 29, 12, 0, 0, tzinfo=UTC)
+ACCOUNT = Account(basic=True, role="user")
+HOUR = timedelta(hours=1)
+
+
+class Clock:
+    def __init__(self):
+        self.time = NOW
+
+    def __call__(self):
+        return self.time
+
+
+class Client:
+    def __init__(self, cloud, http, clock):
+        self.cloud, self.http, self.clock = cloud, http, clock
+        self.project = cloud.add_project("p1")
+
+    async def get(self, path, **query):
+        return await self.http.get(self.cloud.rest_url + path, params=query, auth=(ACCOUNT.key, ACCOUNT.secret))
+
+    async def events(self, device="d", **query):
+        """Read a history to its end."""
+        events, token = [], None
+        while token != "":
+            page = {**query, **({"pageToken": token} if token else {})}
+            answer = await self.get(f"/projects/p1/devices/{device}/events", **page)
+            assert answer.status_code == 200, answer.text
+            events += answer.json()["events"]
+            token = answer.json()["nextPageToken"]
+        return events
+
+    async def values(self, **query):
+        return [event["data"]["temperature"]["value"] for event in await self.events(**query)]
+
+    def publish(self, value, ago, **others):
+        return self.project.publish("temperature", "d", {"value": value}, time=self.clock.time - ago, **others)
+
+
+@asynccontextmanager
+async def opened(**rules):
+    clock = Clock()
+    with trio.fail_after(30):
+        async with (
+            open_cloud(accounts=[ACCOUNT], now=clock, random=Random(1), asymmetric=False, verify=False) as cloud,
+            httpx.AsyncClient(trust_env=False, verify=False) as http,
+        ):
+            cloud.rules = Rules(**rules)
+            yield Client(cloud, http, clock)
+
+
+@pytest.fixture
+async def client():
+    async with opened() as client:
+        yield client
+
+
+# --- history ---
+
+
+@pytest.mark.fact("History has bare events")
+async def test_a_history_has_bare_events(client):
+    event_id = client.project.publish("touch", "d", time=NOW - HOUR, labels={"name": "x"})
+    assert await client.events() == [
+        {
+            "eventId": event_id,
+            "targetName": "projects/p1/devices/d",
+            "eventType": "touch",
+            "data": {"touch": {"updateTime": "2024-05-29T11:00:00.000000Z"}},
+            "timestamp": "2024-05-29T11:00:00.000000Z",
+        }
+    ]
+
+
+@pytest.mark.fact("History defaults to the last 24 h")
+async def test_a_history_is_of_the_last_day_unless_asked_otherwise(client):
+    client.publish(1, timedelta(hours=25))
+    client.publish(2, timedelta(hours=23))
+    assert await client.values() == [2]
+    assert await client.values(startTime="2024-05-28T00:00:00Z") == [1, 2]
+    assert await client.values(startTime="2024-05-28T00:00:00Z", endTime="2024-05-28T12:00:00Z") == [1]
+
+
+@pytest.mark.fact("camelCase and snake_case parameters")
+@pytest.mark.parametrize(("start", "end"), [("startTime", "endTime"), ("start_time", "end_time")])
+async def test_parameters_come_in_camel_case_or_snake_case(client, start, end):
+    for hours in (1, 2, 3):
+        client.publish(hours, hours * HOUR)
+    query = {start: "2024-05-29T09:30:00+00:00", end: "2024-05-29T12:30:00+02:00"}
+    assert await client.values(**query) == [2]
+
+
+@pytest.mark.fact("History is kept 31 days")
+async def test_a_history_ends_31_days_ago(client):
+    client.publish(1, timedelta(days=31, seconds=1))
+    client.publish(2, timedelta(days=31, seconds=-1))
+    assert await client.values(startTime="2024-01-01T00:00:00Z") == [2]
+
+
+@pytest.mark.fact("History shows new events after a delay")
+async def test_a_history_shows_an_event_after_the_indexing_delay():
+    async with opened(indexing_delay=timedelta(seconds=10)) as client:
+        client.publish(1, HOUR)
+        client.clock.time += timedelta(seconds=9)
+        assert await client.values() == []
+        client.clock.time += timedelta(seconds=1)
+        assert await client.values() == [1]
+
+
+@pytest.mark.fact("Order of history unknown: ascending, descending")
+@pytest.mark.parametrize(("order", "expected"), [("ascending", [1, 2, 3]), ("descending", [3, 2, 1])])
+async def test_the_order_of_a_history_can_be_chosen(order, expected):
+    async with opened(order=order) as client:
+        for value in (2, 3, 1):  # as a sensor that backfills
+            client.publish(value, (4 - value) * HOUR)
+        assert await client.values() == expected
+
+
+@pytest.mark.fact("Order of history unknown: shuffled")
+async def test_a_shuffled_history_is_complete():
+    async with opened(order="shuffled", page_size=7) as client:
+        for value in range(30):
+            client.publish(value, HOUR - timedelta(seconds=value))
+        values = await client.values()
+        assert values != sorted(values)
+        assert sorted(values) == list(range(30))
+
+
+@pytest.mark.fact("Inclusive bounds unknown, selectable")
+@pytest.mark.parametrize(("inclusive", "expected"), [(True, [1, 2, 3]), (False, [2])])
+async def test_whether_the_ends_of_a_span_belong_to_it_can_be_chosen(inclusive, expected):
+    async with opened(inclusive=inclusive) as client:
+        for value in (1, 2, 3):
+            client.publish(value, (4 - value) * HOUR)
+        span = {"startTime": "2024-05-29T09:00:00Z", "endTime": "2024-05-29T11:00:00Z"}
+        assert await client.values(**span) == expected
+
+
+@pytest.mark.fact("eventTypes may be repeated")
+async def test_a_history_can_be_limited_to_types(client):
+    for event_type in ("touch", "networkStatus", "co2"):
+        client.project.publish(event_type, "d", time=NOW - HOUR)
+    events = await client.events(eventTypes=["touch", "co2"])
+    assert {event["eventType"] for event in events} == {"touch", "co2"}
+
+
+async def test_what_happens_meanwhile_does_not_shift_the_pages():
+    async with opened(page_size=2) as client:
+        for value in range(4):
+            client.publish(value, HOUR - timedelta(seconds=value))
+        path = "/projects/p1/devices/d/events"
+        first = (await client.get(path)).json()
+        client.publish(99, 2 * HOUR)
+        second = (await client.get(path, pageToken=first["nextPageToken"])).json()
+        values = [event["data"]["temperature"]["value"] for event in first["events"] + second["events"]]
+        assert values == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"startTime": "yesterday"},
+        {"startTime": "2024-05-29T12:00:00"},
+        {"startTime": "2024-05-29"},
+        {"startTime": "2024-05-29T12:00:01Z"},
+        {"startTime": "2024-05-28T12:00:00Z", "endTime": "2024-05-27T12:00:00Z"},
+        {"start": "2024-05-29T11:00:00Z"},
+    ],
+)
+async def test_a_span_that_makes_no_sense_is_answered_400(client, query):
+    client.publish(1, HOUR)
+    answer = await client.get("/projects/p1/devices/d/events", **query)
+    assert answer.status_code == 400
+
+
+@pytest.mark.fact("Every published event is in the history, pushed or not")
+async def test_a_backfill_finds_exactly_what_pushes_lost():
+    # The bridge is away, and the connector is disabled: events get lost.
+    async with opened() as client:
+        connector = client.cloud.add_connector(client.project, "http://127.0.0.1:1/", "secret")
+        connector.disable()
+        published = {client.publish(value, HOUR - timedelta(seconds=value)) for value in range(10)}
+        assert connector.lost == published
+        connector.enable()
+        assert {event["eventId"] for event in await client.events()} == published
+
+
+async def test_filtered_events_are_in_the_history_too(client):
+    client.cloud.add_connector(client.project, "http://127.0.0.1:1/", "secret", events=["touch"])
+    client.publish(1, HOUR)
+    assert await client.values() == [1]
+
+
+async def test_what_a_sensor_backfills_is_in_the_history_at_its_old_times(client):
+    times = [NOW - HOUR * ago for ago in (3, 1, 2)]
+    client.project.backfill("temperature", "d", [(time, {"value": index}) for index, time in enumerate(times)])
+    events = await client.events()
+    assert [event["data"]["temperature"]["value"] for event in events] == [0, 2, 1]
+    assert all(event["data"]["temperature"]["isBackfilled"] is True for event in events)
+    assert events[0]["timestamp"] == "2024-05-29T09:00:00.000000Z"
+    assert events[0]["data"]["temperature"]["samples"] == [{"value": 0, "sampleTime": "2024-05-29T09:00:00.000000Z"}]
+
+
+async def test_ten_thousand_events_of_two_hours_are_published_quickly():
+    async with opened(page_size=1000) as client:
+        client.cloud.delivery = Delivery(spacing=3600)
+        client.cloud.add_connector(client.project, "http://127.0.0.1:1/", "secret", labels=["name"])
+        began = time.process_time()
+        for number in range(10_000):
+            ago = timedelta(hours=2) - timedelta(seconds=0.72 * number)
+            client.project.publish("temperature", f"d{number % 20}", {"value": number}, time=NOW - ago)
+        assert time.process_time() - began < (2 if sys.gettrace() is None else 10)  # measuring coverage takes its time
+        assert len(await client.events("d0")) == 500
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    ages=st.lists(st.integers(0, 1000), max_size=30),
+    start=st.integers(0, 1000),
+    length=st.integers(0, 1000),
+    inclusive=st.booleans(),
+)
+def test_a_span_holds_the_events_whose_times_lie_in_it(ages, start, length, inclusive):
+    project = Project("p", "o", "", now=lambda: NOW, random=Random(1))
+    device = project.add_device("d", "touch")
+    for age in ages:
+        project.publish("touch", "d", time=NOW - timedelta(seconds=age))
+    first, last = NOW - timedelta(seconds=start + length), NOW - timedelta(seconds=start)
+    found = [event.time for event in device.between(first, last, inclusive=inclusive)]
+    times = sorted(NOW - timedelta(seconds=age) for age in ages)
+    assert found == [time for time in times if (first <= time <= last if inclusive else first < time < last)]
+
+
+# --- devices ---
+
+
+@pytest.mark.fact("Device document, reported has the latest per type, null for never, productNumber may be missing")
+async def test_a_device_shows_its_latest_data_and_null_for_what_it_never_reported(client):
+    client.project.add_device("d", "temperature", labels={"name": "fridge"}, product_number="100011")
+    client.publish(-27, HOUR)
+    client.publish(5, 2 * HOUR)  # older: from the sensor's memory
+    answer = await client.get("/projects/p1/devices/d")
+    time = "2024-05-29T11:00:00.000000Z"
+    samples = [{"value": -27, "sampleTime": time}]
+    assert answer.json() == {
+        "name": "projects/p1/devices/d",
+        "type": "temperature",
+        "productNumber": "100011",
+        "labels": {"name": "fridge"},
+        "reported": {
+            "networkStatus": None,
+            "batteryStatus": None,
+            "touch": None,
+            "temperature": {"value": -27, "updateTime": time, "samples": samples, "isBackfilled": False},
+        },
+    }
+
+
+async def test_a_device_that_was_never_added_comes_with_its_first_event(client):
+    client.publish(1, HOUR)
+    [device] = (await client.get("/projects/p1/devices")).json()["devices"]
+    assert (device["type"], device["labels"], "productNumber" in device) == ("temperature", {}, False)
+
+
+@pytest.mark.fact("- as wildcard project")
+async def test_a_dash_stands_for_any_project(client):
+    client.cloud.add_project("p2").add_device("there", "touch")
+    answer = await client.get("/projects/-/devices/there")
+    assert answer.json()["name"] == "projects/p2/devices/there"
+
+
+@pytest.mark.fact("Device filters, order_by, repeated parameters")
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ({"device_ids": ["a", "c"]}, "ac"),
+        ({"deviceTypes": "touch"}, "ab"),
+        ({"device_types": ["touch", "co2"]}, "abc"),
+        ({"labelFilters": "room=1"}, "ac"),
+        ({"label_filters": ["room=1", "kind=x"]}, "a"),
+        ({"deviceTypes": "touch", "labelFilters": "room=1"}, "a"),
+        ({"query": "KITCHEN"}, "b"),
+        ({"query": "co2"}, "c"),
+        ({"orderBy": "labels.room desc"}, "bac"),
+        ({"order_by": "reported.co2.ppm desc"}, "cab"),
+        ({"labelFilters": "room=nowhere"}, ""),
+    ],
+)
+async def test_devices_can_be_chosen_by_filters(client, query, expected):
+    client.project.add_device("a", "touch", labels={"room": "1", "kind": "x"})
+    client.project.add_device("b", "touch", labels={"room": "2", "name": "kitchen"})
+    client.project.add_device("c", "co2", labels={"room": "1"}, reported={"co2": {"ppm": 526}})
+    devices = (await client.get("/projects/p1/devices", **query)).json()["devices"]
+    assert "".join(device["name"][-1] for device in devices) == expected
+
+
+@pytest.mark.fact("A label edit is an event with added, modified, removed")
+async def test_other_labels_are_an_event(client):
+    client.project.add_device("d", "touch", labels={"name": "x", "room": "1", "floor": "2"})
+    client.project.change_labels("d", {"name": "y", "room": "1", "desk": "7"})
+    [event] = await client.events()
+    assert event["data"] == {"added": {"desk": "7"}, "modified": {"name": "y"}, "removed": ["floor"]}
+    device = (await client.get("/projects/p1/devices/d")).json()
+    assert device["labels"] == {"name": "y", "room": "1", "desk": "7"}
+    assert "labelsChanged" not in device["reported"]
+
+
+@pytest.mark.fact("targetName names the project the device is in now")
+async def test_a_device_that_moves_names_its_new_project_from_then_on(client):
+    other = client.cloud.add_project("p2")
+    client.publish(1, HOUR)
+    client.cloud.transfer("d", client.project, other)
+    other.publish("temperature", "d", {"value": 2}, time=NOW)
+    assert (await client.get("/projects/p1/devices/d")).status_code == 404
+    events = json.loads((await client.get("/projects/p2/devices/d/events")).content)["events"]
+    assert [event["targetName"] for event in events] == ["projects/p1/devices/d", "projects/p2/devices/d"]
