@@ -6,8 +6,8 @@ import sys
 
 def main() -> int:
     """Run the command line."""
-    # Before anything else: a SIGHUP that comes while modules are imported would end the process, and the service
-    # manager would take that for an ordinary end.
+    # Before anything else: a SIGHUP that comes while modules are imported would end the
+    # process, and the service manager would take that for an ordinary end.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     from bridge.cli.commands import run
 

@@ -2,10 +2,12 @@
 
     {"sequence":7,"source":"sensors","received":"2026-05-04T10:00:01+00:00","event":{"key":"a1",...}}
 
-The whole plugin is this one file. Copy it into a folder named by ``[bridge] plugins`` to begin one of your own.
+The whole plugin is this one file. Copy it into a folder named by ``[bridge] plugins``
+to begin one of your own.
 
-A batch is delivered when its lines are on disk. What a crash or a full disk left of a line is cut off before the next
-line is written; the batch that it belonged to was not delivered then, and comes again.
+A batch is delivered when its lines are on disk. What a crash or a full disk left of a
+line is cut off before the next line is written; the batch that it belonged to was not
+delivered then, and comes again.
 """
 
 from __future__ import annotations
@@ -43,20 +45,36 @@ BRIDGE_API = (1, 0)  # the version of bridge.api that this file was written for
 class Settings:
     """The settings of ``[sink:NAME]`` with ``plugin = jsonlines``."""
 
-    path: Path = setting(help="file to write; older ones are PATH.1, PATH.2, ...", example="/var/lib/bridge/out.jsonl")
-    max_size: Size = setting(Size(10 << 20), help="size at which a new file is begun", validator=at_least(1))
+    path: Path = setting(
+        help="file to write; older ones are PATH.1, PATH.2, ...",
+        example="/var/lib/bridge/out.jsonl",
+    )
+    max_size: Size = setting(
+        Size(10 << 20), help="size at which a new file is begun", validator=at_least(1)
+    )
     keep: int = setting(5, help="how many older files are kept", validator=between(1, 1000))
 
 
 @hookimpl
 def bridge_sink_kinds() -> Sequence[SinkKind[Any]]:
     """Give the kind of sink that this file is about."""
-    return [SinkKind("jsonlines", Settings, open_jsonlines, in_flight=1, help="events as lines of JSON in a file")]
+    return [
+        SinkKind(
+            "jsonlines",
+            Settings,
+            open_jsonlines,
+            in_flight=1,
+            help="events as lines of JSON in a file",
+        )
+    ]
 
 
 @asynccontextmanager
 async def open_jsonlines(settings: Settings, context: SinkContext) -> AsyncIterator[JsonLines]:
-    """Open the sink. The file is opened for each batch, so it may be moved away at any time."""
+    """Open the sink.
+
+    The file is opened for each batch, so it may be moved away at any time.
+    """
     yield JsonLines(settings, trio.CapacityLimiter(1))
 
 
@@ -73,7 +91,9 @@ class JsonLines:
         try:
             await trio.to_thread.run_sync(append, self.settings, lines, limiter=self.one_at_a_time)
         except (PermissionError, FileNotFoundError) as exc:
-            raise Pause(f"cannot write {self.settings.path}: {exc.strerror}; check its folder and owner") from exc
+            raise Pause(
+                f"cannot write {self.settings.path}: {exc.strerror}; check its folder and owner"
+            ) from exc
         except OSError as exc:
             raise Retry(f"cannot write {self.settings.path}: {exc.strerror}") from exc
 
@@ -85,7 +105,10 @@ def line(stored: Stored) -> bytes:
 
 
 def append(settings: Settings, lines: bytes) -> None:
-    """Append whole lines, in a new file if this one would grow too large. Blocks until they are on disk."""
+    """Append whole lines, in a new file if this one would grow too large.
+
+    Blocks until they are on disk.
+    """
     size = cut_after_last_line(settings.path)
     if size > 0 and size + len(lines) > settings.max_size:
         set_aside(settings.path, settings.keep)
@@ -101,7 +124,10 @@ def append(settings: Settings, lines: bytes) -> None:
 
 
 def cut_after_last_line(path: Path) -> int:
-    """Take away what follows the last whole line, and give the size that is left. Makes the file if there is none."""
+    """Take away what follows the last whole line, and give the size that is left.
+
+    Makes the file if there is none.
+    """
     with path.open("ab+") as file:
         end = file.tell()
         kept = 0

@@ -1,4 +1,6 @@
-"""Prints the oldest versions of what bridge needs, as constraints for pip: each floor of setup.cfg, pinned."""
+"""Prints the oldest versions of what bridge needs, as constraints for pip: each floor
+of setup.cfg, pinned.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The pages docs/facts are what the tests say, and each vendor's README and package name its page."""
+"""The pages docs/facts are what the tests say, and each vendor's README and package
+name its page.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,17 @@ from collections import Counter
 
 import pytest
 
-from tests.facts import COMMAND, ROOT, VENDORS, Fact, MarkerError, collect, read_facts, render, stale
+from tests.facts import (
+    COMMAND,
+    ROOT,
+    VENDORS,
+    Fact,
+    MarkerError,
+    collect,
+    read_facts,
+    render,
+    stale,
+)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +46,9 @@ def test_the_package_of_a_vendor_names_its_page(vendor: str):
     assert f"docs/facts/{vendor}.rst" in (ast.get_docstring(ast.parse(source)) or "")
 
 
-@pytest.mark.parametrize("path", ["README.rst", *(f"plugins/{vendor}/README.rst" for vendor in VENDORS)])
+@pytest.mark.parametrize(
+    "path", ["README.rst", *(f"plugins/{vendor}/README.rst" for vendor in VENDORS)]
+)
 def test_the_links_between_the_pages_lead_somewhere(path: str):
     links = re.findall(r"<([\w./]+\.rst)>`__?", (ROOT / path).read_text("utf-8"))
     assert any("docs/facts/" in link for link in links)
@@ -48,7 +62,10 @@ def test_the_page_for_users_has_two_screens(path: str):
 
 
 def test_a_page_has_a_section_for_each_module_of_tests():
-    source = '"""What is sent.\n\nMore."""\n@pytest.mark.fact("A")\n@pytest.mark.fact("B " "c")\ndef test_x(): ...\n'
+    source = (
+        '"""What is sent.\n\nMore."""\n@pytest.mark.fact("A")\n@pytest.mark.fact("B " '
+        '"c")\ndef test_x(): ...\n'
+    )
     page = render("idigi", list(read_facts("tests/plugins/idigi/test_x.py", source)))
     assert "\nWhat is sent\n------------\n" in page
     assert page.endswith(

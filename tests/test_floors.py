@@ -1,10 +1,14 @@
-"""The floors of the house: a room imports only from floors below its own, and never sideways into another vendor."""
+"""The floors of the house: a room imports only from floors below its own, and never
+sideways into another vendor.
+"""
 
 from __future__ import annotations
 
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -17,37 +21,29 @@ FLOORS = {
     "bridge.config": 2,
     "bridge.spool": 2,
     "bridge.plugins": 2,
-    "bridge.dropins": 2,
-    "bridge.systemd": 2,
     "bridge.testing": 2,
     "bridge.flow": 3,
     "bridge.http": 3,
-    "bridge.instance": 4,
-    "bridge.running": 4,
     "bridge.daemon": 4,
     "bridge.admin": 4,
-    "bridge.demo": 5,
-    "bridge.certificates": 5,
-    "bridge.commands": 5,
     "bridge.cli": 5,
     "bridge.__main__": 5,
 }
 SAME_FLOOR = {
-    ("bridge.plugins", "bridge.dropins"),
+    ("bridge.plugins", "bridge.testing"),  # emulators are found as plugins are
     ("bridge.daemon", "bridge.admin"),
-    ("bridge.daemon", "bridge.instance"),
-    ("bridge.daemon", "bridge.running"),
-    ("bridge.running", "bridge.instance"),
-    ("bridge.instance", "bridge.admin"),
     ("bridge.__main__", "bridge.cli"),
-    ("bridge.cli", "bridge.certificates"),
-    ("bridge.cli", "bridge.demo"),
-    ("bridge.cli", "bridge.commands"),
 }
+"""Pairs of rooms of one floor of which the first may see the second."""
+
+STRANGERS = {("bridge.flow", "bridge.config"), ("bridge.http", "bridge.config")}
+"""Pairs of rooms of which the first may not see the second, although that is on a floor
+below.
+"""
 
 
-def modules(folder: str) -> list[Path]:
-    return sorted((ROOT / folder).rglob("*.py"))
+def modules(*folders: str) -> list[Path]:
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
 
 
 def name_of(path: Path) -> str:
@@ -57,42 +53,108 @@ def name_of(path: Path) -> str:
     return ".".join(part for part in parts if part != "__init__")
 
 
-def imports(path: Path) -> Iterator[str]:
+def package_of(path: Path) -> list[str]:
+    parts = name_of(path).split(".")
+    return parts if path.name == "__init__.py" else parts[:-1]
+
+
+@cache
+def imports(path: Path) -> tuple[str, ...]:
+    """All that a module imports, wherever it does so, by absolute names."""
+    return tuple(_imports(path))
+
+
+def _imports(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
-            assert node.module is not None
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            package = package_of(path)
+            above = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*above, *([node.module] if node.module else [])])
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def relative_imports(path: Path) -> bool:
+    nodes = ast.walk(ast.parse(path.read_text("utf-8")))
+    return any(isinstance(node, ast.ImportFrom) and node.level for node in nodes)
 
 
 def room(module: str) -> str:
     return ".".join(module.split(".")[:2])
 
 
+def is_in(module: str, package: str) -> bool:
+    return module == package or module.startswith(f"{package}.")
+
+
 @pytest.mark.parametrize("path", modules("bridge"), ids=name_of)
 def test_a_room_imports_only_from_floors_below(path: Path):
     name = name_of(path)
+    assert not relative_imports(path), "the rooms of the core name each other in full"
     if name == "bridge":
         return
     own = room(name)
     for imported in imports(path):
-        if not imported.startswith("bridge.") or room(imported) == own or imported == "bridge.__version__":
+        if (
+            not imported.startswith("bridge.")
+            or room(imported) == own
+            or imported == "bridge.__version__"
+        ):
             continue
-        other = room(imported)
-        assert FLOORS[other] < FLOORS[own] or (own, other) in SAME_FLOOR, f"{name} imports {imported}"
+        pair = own, room(imported)
+        assert FLOORS[pair[1]] < FLOORS[own] or pair in SAME_FLOOR, f"{name} imports {imported}"
+        assert pair not in STRANGERS, f"{name} imports {imported}"
 
 
 @pytest.mark.parametrize("path", modules("plugins"), ids=name_of)
-def test_a_plugin_imports_the_contract_and_its_own_package_only(path: Path):
-    own = ".".join(name_of(path).split(".")[:2])
+def test_a_plugin_imports_the_contract_and_itself(path: Path):
+    name = name_of(path)
+    own = ".".join(name.split(".")[:2])
+    allowed = ["bridge.api"]
+    if is_in(name, f"{own}.emulator"):
+        allowed.append("bridge.testing")
     for imported in imports(path):
-        top = imported.split(".")[0]
-        if top == "bridge":
-            assert room(imported) == "bridge.api", f"{path} imports {imported}"
-        elif top == "bridge_plugins":
-            assert imported == own or imported.startswith(f"{own}."), f"{path} imports {imported}"
+        if is_in(imported, "bridge"):
+            assert any(is_in(imported, room) for room in allowed), f"{name} imports {imported}"
+        elif is_in(imported, "bridge_plugins"):
+            assert is_in(imported, own), f"{name} imports {imported}"
+
+
+@pytest.mark.parametrize("path", modules("plugins"), ids=name_of)
+def test_within_a_vendor_imports_are_relative(path: Path):
+    assert "bridge_plugins." not in path.read_text("utf-8")
+
+
+@pytest.mark.parametrize("path", modules("plugins"), ids=name_of)
+def test_product_and_emulator_are_apart(path: Path):
+    name = name_of(path)
+    own = ".".join(name.split(".")[:2])
+    emulator = f"{own}.emulator"
+    for imported in imports(path):
+        if is_in(imported, own):
+            assert is_in(imported, emulator) == is_in(name, emulator), f"{name} imports {imported}"
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    paths = {name_of(path): path for path in modules("bridge", "plugins")}
+    graph = {name: set(targets(path, paths)) for name, path in paths.items()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as exc:
+        pytest.fail(" → ".join(reversed(exc.args[1])))
+
+
+def targets(path: Path, known: dict[str, Path]) -> Iterator[str]:
+    """The modules that a module imports:
+
+    ``from package import name`` means the module of that name, if there is one.
+    """
+    for imported in imports(path):
+        for module in (imported, imported.rpartition(".")[0]):
+            if module in known:
+                yield module
+                break
 
 
 @pytest.mark.parametrize("path", modules("bridge"), ids=name_of)
@@ -104,7 +166,9 @@ def test_the_core_names_no_vendor(path: Path):
                 getattr(node, "id", None),
                 getattr(node, "attr", None),
                 getattr(node, "name", None),
-                node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None,
+                node.value
+                if isinstance(node, ast.Constant) and isinstance(node.value, str)
+                else None,
             )
             if isinstance(word, str)
         ]
@@ -114,6 +178,6 @@ def test_the_core_names_no_vendor(path: Path):
             assert not VENDORS.search(word), f"{path}: {word!r}"
 
 
-@pytest.mark.parametrize("path", [*modules("bridge"), *modules("plugins")], ids=name_of)
+@pytest.mark.parametrize("path", modules("bridge", "plugins"), ids=name_of)
 def test_a_module_holds_one_idea(path: Path):
     assert len(path.read_text("utf-8").splitlines()) <= 400, f"{path} has more than one idea in it"

@@ -1,4 +1,5 @@
-"""How the bridge is: for people (``/``), for programs (``/status.json``) and for monitors (``/livez``, ``/readyz``).
+"""How the bridge is: for people (``/``), for programs (``/status.json``) and for
+monitors (``/livez``, ``/readyz``).
 
 status.py   one picture of all instances, taken when somebody looks
 page.py     that picture as a page

@@ -2,8 +2,9 @@
 
     bridged KIND NAME ─ one line of JSON ─▶ unix socket ─▶ the instance that answers ─ one line of JSON ─▶ command
 
-The socket belongs to the user of the bridge and nobody else may open it. A request names an instance, such as
-``source:sensors``, and what it is asked; an answer holds either ``answer`` or ``error``, a sentence for the person.
+The socket belongs to the user of the bridge and nobody else may open it. A request
+names an instance, such as ``source:sensors``, and what it is asked; an answer holds
+either ``answer`` or ``error``, a sentence for the person.
 """
 
 from __future__ import annotations
@@ -22,28 +23,28 @@ import orjson
 import trio
 from attrs import define, field
 
-from bridge.api import JSON, Answering, CommandError, Respond
+from bridge.api import JSON, AddCommandHandler, CommandError, CommandHandler
 
-MOST_REQUEST = 64 << 10  # bytes
-MOST_ANSWER = 64 << 20
+MAX_REQUEST = 64 << 10  # bytes
+MAX_ANSWER = 64 << 20
 PATIENCE = 60.0  # seconds for a request to be answered
 
 log = logging.getLogger(__name__)
 
 
 @define
-class Responders:
+class CommandHandlers:
     """Who answers what."""
 
     redact: Callable[[str], str] = str
     """Takes out of an error what must not be shown."""
-    known: dict[tuple[str, str], Respond] = field(factory=dict)
+    known: dict[tuple[str, str], CommandHandler] = field(factory=dict)
 
-    def answering(self, instance: str) -> Answering:
+    def answering(self, instance: str) -> AddCommandHandler:
         """Give an instance its way to answer requests."""
 
         @contextmanager
-        def answer(request: str, respond: Respond) -> Iterator[None]:
+        def answer(request: str, respond: CommandHandler) -> Iterator[None]:
             if (instance, request) in self.known:
                 raise ValueError(f"{instance} answers {request!r} already")
             self.known[instance, request] = respond
@@ -60,17 +61,28 @@ class Responders:
             asked = orjson.loads(line)
             instance, request, arguments = asked["instance"], asked["request"], asked["arguments"]
         except (ValueError, KeyError, TypeError):
-            return _line({"error": "the request is not understood; are command and bridge of one version?"})
+            return _line(
+                {"error": "the request is not understood; are command and bridge of one version?"}
+            )
         respond = self.known.get((instance, request))
         if respond is None:
-            return _line({"error": f"{instance} does not answer {request!r} now; see its state on the status page"})
+            return _line(
+                {
+                    "error": (
+                        f"{instance} does not answer {request!r} now; see its state on "
+                        "the status page"
+                    )
+                }
+            )
         try:
             return _line({"answer": await respond(arguments)})
         except CommandError as exc:
             return _line({"error": self.redact(str(exc))})
         except Exception as exc:
             log.exception("%s: answering %r failed", instance, request)
-            return _line({"error": f"it failed: {type(exc).__name__}; the log of the bridge has the details"})
+            return _line(
+                {"error": f"it failed: {type(exc).__name__}; the log of the bridge has the details"}
+            )
 
 
 def _line(value: JSON) -> bytes:
@@ -78,8 +90,11 @@ def _line(value: JSON) -> bytes:
 
 
 @asynccontextmanager
-async def open_control(path: Path, responders: Responders) -> AsyncIterator[None]:
-    """Answer on a socket while the block is entered. :raises OSError: if it cannot be made."""
+async def open_control(path: Path, command_handlers: CommandHandlers) -> AsyncIterator[None]:
+    """Answer on a socket while the block is entered.
+
+    :raises OSError: if it cannot be made.
+    """
     _remove_stale(path)
     with _short(path) as name, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as bound:
         mask = os.umask(0o177)
@@ -91,7 +106,7 @@ async def open_control(path: Path, responders: Responders) -> AsyncIterator[None
         bound.setblocking(False)
         listener = trio.SocketListener(trio.socket.from_stdlib_socket(bound))
         async with trio.open_nursery() as serving:
-            serving.start_soon(trio.serve_listeners, partial(_serve, responders), [listener])
+            serving.start_soon(trio.serve_listeners, partial(_serve, command_handlers), [listener])
             try:
                 yield
             finally:
@@ -100,7 +115,9 @@ async def open_control(path: Path, responders: Responders) -> AsyncIterator[None
 
 
 def _remove_stale(path: Path) -> None:
-    """Remove our socket, or what a killed bridge left; nobody else answers there, since the spool is ours."""
+    """Remove our socket, or what a killed bridge left; nobody else answers there, since
+    the spool is ours.
+    """
     with contextlib.suppress(FileNotFoundError):
         if stat.S_ISSOCK(path.lstat().st_mode):
             path.unlink()
@@ -116,11 +133,11 @@ def _short(path: Path) -> Iterator[str]:
         os.close(folder)
 
 
-async def _serve(responders: Responders, stream: trio.SocketStream) -> None:
+async def _serve(command_handlers: CommandHandlers, stream: trio.SocketStream) -> None:
     with trio.move_on_after(PATIENCE):
         try:
-            line = await _receive_line(stream, MOST_REQUEST)
-            await stream.send_all(await responders.respond(line))
+            line = await _receive_line(stream, MAX_REQUEST)
+            await stream.send_all(await command_handlers.respond(line))
         except (trio.BrokenResourceError, trio.ClosedResourceError, ValueError):
             pass  # the command went away, or sent too much
 
@@ -136,18 +153,25 @@ async def _receive_line(stream: trio.SocketStream, most: int) -> bytes:
 
 
 async def ask(path: Path, instance: str, request: str, arguments: JSON = None) -> JSON:
-    """Ask the running bridge. :raises CommandError: when none runs here, or it does not answer as hoped."""
+    """Ask the running bridge.
+
+    :raises CommandError: when none runs here, or it does not answer as hoped.
+    """
     try:
         with trio.fail_after(PATIENCE), _short(path) as name:
             stream = await trio.open_unix_socket(name)
             async with stream:
                 asked = {"instance": instance, "request": request, "arguments": arguments}
                 await stream.send_all(_line(asked))
-                answer = orjson.loads(await _receive_line(stream, MOST_ANSWER))
+                answer = orjson.loads(await _receive_line(stream, MAX_ANSWER))
     except PermissionError as exc:
-        raise CommandError(f"{path} belongs to the user of the bridge; run this command as that user") from exc
+        raise CommandError(
+            f"{path} belongs to the user of the bridge; run this command as that user"
+        ) from exc
     except OSError as exc:
-        raise CommandError(f"no bridge runs that answers at {path}; start it, or see [admin] socket") from exc
+        raise CommandError(
+            f"no bridge runs that answers at {path}; start it, or see [admin] socket"
+        ) from exc
     except (trio.BrokenResourceError, ValueError, trio.TooSlowError) as exc:
         raise CommandError(f"the bridge at {path} gave no answer; see its log") from exc
     if "error" in answer:

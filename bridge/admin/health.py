@@ -1,7 +1,7 @@
 """The answers to monitors, and which path answers what.
 
-``/livez`` says that the loop turns. ``/readyz`` says that events can be stored: a dead sink does not fail it, because a
-load balancer would then throw away what could be kept.
+``/livez`` says that the loop turns. ``/readyz`` says that events can be stored: a dead
+sink does not fail it, because a load balancer would then throw away what could be kept.
 """
 
 from __future__ import annotations
@@ -10,29 +10,32 @@ import orjson
 
 from bridge.admin.page import HEADERS, render
 from bridge.admin.status import Observer
-from bridge.api import JSON, Answer, Request
+from bridge.api import JSON, Request, Response
 
 PAGES = ("/", "/status.json", "/livez", "/readyz")
 
 
-async def answer(request: Request, observer: Observer) -> Answer:
+async def answer(request: Request, observer: Observer) -> Response:
     """Answer a request to the admin address."""
     if request.path not in PAGES:
-        return Answer(404)
+        return Response(404)
     if request.method not in ("GET", "HEAD"):
-        return Answer(405, headers=(("allow", "GET, HEAD"),))
+        return Response(405, headers=(("allow", "GET, HEAD"),))
     match request.path:
         case "/livez":
             return _json({"alive": True})
         case "/readyz":
             refusal = observer.spool.refusal
             ready = refusal is None
-            return _json({"ready": ready, "reasons": [] if ready else [f"spool: {refusal}"]}, 200 if ready else 503)
+            return _json(
+                {"ready": ready, "reasons": [] if ready else [f"spool: {refusal}"]},
+                200 if ready else 503,
+            )
         case "/status.json":
             return _json((await observer.look()).as_json())
-    return Answer(body=render(await observer.look()), headers=HEADERS)
+    return Response(body=render(await observer.look()), headers=HEADERS)
 
 
-def _json(value: JSON, status: int = 200) -> Answer:
+def _json(value: JSON, status: int = 200) -> Response:
     headers = (("content-type", "application/json"), ("cache-control", "no-store"))
-    return Answer(status, orjson.dumps(value), headers)
+    return Response(status, orjson.dumps(value), headers)

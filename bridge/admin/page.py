@@ -1,4 +1,6 @@
-"""The status page: one server-rendered page that reloads itself, without scripts and without buttons."""
+"""The status page: one server-rendered page that reloads itself, without scripts and
+without buttons.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,10 @@ th { font-weight: 600; border-bottom: 2px solid #ccd4dd; } td { border-bottom: 1
 HEADERS = (
     ("content-type", "text/html; charset=utf-8"),
     ("cache-control", "no-store"),
-    ("content-security-policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"),
+    (
+        "content-security-policy",
+        "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+    ),
     ("x-content-type-options", "nosniff"),
 )
 
@@ -68,13 +73,25 @@ def _sink(sink: SinkStatus, now: datetime) -> str:
     if account is None:
         balance = '<td class="number">-</td>' * 5 + "<td>-</td>"
     else:
-        numbers = (account.received, account.delivered, account.filtered, account.dead, account.pending)
+        numbers = (
+            account.received,
+            account.delivered,
+            account.filtered,
+            account.dead,
+            account.pending,
+        )
         balance = f"{''.join(map(_number, numbers))}<td>{_ago(account.oldest_pending, now)}</td>"
-    return f"<tr><td>{escape(sink.name)}</td><td>{escape(sink.kind)}</td>{_state(sink)}{balance}</tr>"
+    return (
+        f"<tr><td>{escape(sink.name)}</td><td>{escape(sink.kind)}</td>{_state(sink)}{balance}</tr>"
+    )
 
 
 def _state(instance: SourceStatus | SinkStatus) -> str:
-    if isinstance(instance, SinkStatus) and instance.account is not None and instance.account.orphaned:
+    if (
+        isinstance(instance, SinkStatus)
+        and instance.account is not None
+        and instance.account.orphaned
+    ):
         return '<td class="bad">orphaned: no section names it; its events are kept</td>'
     if instance.state is None:
         return '<td class="quiet">-</td>'

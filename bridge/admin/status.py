@@ -1,4 +1,6 @@
-"""One picture of all instances, taken when somebody looks: nothing is computed for nobody."""
+"""One picture of all instances, taken when somebody looks: nothing is computed for
+nobody.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,8 @@ from datetime import datetime
 
 from attrs import frozen
 
-from bridge.api import JSON, Account, Refused, Spool
+from bridge.api import JSON, SpoolUnavailable
+from bridge.api.spool import Account, Spool
 from bridge.flow.ingest import Intake
 from bridge.flow.instances.board import Board, State
 
@@ -80,7 +83,8 @@ class Status:
                 for sink in self.sinks
             ],
             "problems": {
-                name: {"text": state.text, "since": state.since.isoformat()} for name, state in self.problems.items()
+                name: {"text": state.text, "since": state.since.isoformat()}
+                for name, state in self.problems.items()
             },
         }
 
@@ -91,7 +95,15 @@ def _present(states: Mapping[str, State], *keys: str) -> tuple[State, ...]:
 
 def _balance(account: Account | None) -> dict[str, JSON]:
     if account is None:
-        counts = ("received", "delivered", "filtered", "dead", "expired", "pending", "oldest_pending")
+        counts = (
+            "received",
+            "delivered",
+            "filtered",
+            "dead",
+            "expired",
+            "pending",
+            "oldest_pending",
+        )
         return {**dict.fromkeys(counts), "orphaned": False}
     return {
         "received": account.received,
@@ -127,8 +139,10 @@ class Observer:
         refusal = self.spool.refusal
         accounts: dict[str, Account] = {}
         try:
-            accounts = {account.sink: account for account in await self.spool.accounts(self.configured)}
-        except Refused as refused:
+            accounts = {
+                account.sink: account for account in await self.spool.accounts(self.configured)
+            }
+        except SpoolUnavailable as refused:
             refusal = refusal or refused.reason
         return Status(
             instance=self.instance,

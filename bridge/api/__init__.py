@@ -1,20 +1,32 @@
-"""The contract: all that a plugin may import. Nothing here imports anything else of ours.
+"""The contract: all that a plugin may import. Nothing here imports anything else of
+ours.
 
-source kind ── events ──▶ outlet          kinds.py, events.py, webhook.py
-sink kind   ◀── batches ── core           kinds.py, errors.py (verdicts: Retry, Reject, Pause)
-settings                                  fields.py
-how a plugin is found                     hookspecs.py
-what a source reads back                  history.py
-commands of a plugin                      commands.py
-TLS towards a vendor                      tls.py
-waiting for what happens again            waiting.py
-engines of the spool                      spool.py
-stand-ins for vendor clouds               emulation.py
+A source kind gives events to its outlet; a sink kind takes batches and answers with
+verdicts (``errors``); settings are fields of attrs classes; the core says what happened
+through a context. Engines of the spool keep ``bridge.api.spool``, which is not
+re-exported here.
 """
 
-from bridge.api.commands import Answering, Ask, Command, CommandContext, CommandError, Respond
-from bridge.testing.emulation import Emulation, EmulatorContext, EmulatorKind, HangUp, serve_http
-from bridge.api.errors import Outcome, Pause, Refusal, Refused, Reject, Retry, SettingError
+from typing import TYPE_CHECKING, Any
+
+from bridge.api.commands import (
+    AddCommandHandler,
+    Ask,
+    Command,
+    CommandContext,
+    CommandError,
+    CommandHandler,
+)
+from bridge.api.context import KeyValue, Outlet, Recover, Report, SinkContext, SourceContext
+from bridge.api.errors import (
+    HttpRejection,
+    Outcome,
+    Pause,
+    Reject,
+    Retry,
+    SettingError,
+    SpoolUnavailable,
+)
 from bridge.api.events import (
     JSON,
     Arrival,
@@ -28,6 +40,7 @@ from bridge.api.events import (
     raw_data,
 )
 from bridge.api.fields import (
+    LOOPBACK,
     Duration,
     NetworkAddress,
     Secret,
@@ -39,63 +52,41 @@ from bridge.api.fields import (
     setting,
     table,
 )
-from bridge.api.history import RECOVERED, History, OpenHistory, Page, Recover, Recovery
+from bridge.api.former import find_former
+from bridge.api.history import RECOVERED, History, OpenHistory, Page, Recovery
 from bridge.api.hookspecs import API_VERSION, hookimpl
-from bridge.api.kinds import (
-    AnyKind,
-    Batch,
-    KeyValue,
-    Outlet,
-    Report,
-    Sink,
-    SinkContext,
-    SinkKind,
-    SourceContext,
-    SourceKind,
-    SpoolKind,
-)
-from bridge.api.spool import (
-    Account,
-    Audit,
-    DeadLetter,
-    Lease,
-    Spool,
-    SpoolContext,
-    SpoolError,
-    Stale,
-    Subscription,
-    lane_of,
-)
+from bridge.api.kinds import AnyKind, Batch, Sink, SinkKind, SourceKind, SpoolKind
+from bridge.api.text import printable, shortened
 from bridge.api.tls import certificate_failure, client_tls
-from bridge.api.waiting import RepeatedEvent
-from bridge.api.webhook import Accepted, Answer, Mount, Receive, Request
+from bridge.api.waiting import RepeatedEvent, backoff
+from bridge.api.webhook import Accepted, Mount, Receive, Request, Response
+
+if not TYPE_CHECKING:  # so that mypy still finds a misspelt name
+
+    def __getattr__(name: str) -> Any:
+        return find_former(name)
+
 
 __all__ = [
     "API_VERSION",
     "JSON",
+    "LOOPBACK",
     "RECOVERED",
     "Accepted",
-    "Account",
-    "Answer",
-    "Answering",
+    "AddCommandHandler",
     "AnyKind",
     "Arrival",
     "Ask",
-    "Audit",
     "Batch",
     "Command",
     "CommandContext",
     "CommandError",
-    "DeadLetter",
+    "CommandHandler",
     "Duration",
-    "Emulation",
-    "EmulatorContext",
-    "EmulatorKind",
     "Event",
-    "HangUp",
     "History",
+    "HttpRejection",
     "KeyValue",
-    "Lease",
     "Mount",
     "NetworkAddress",
     "OpenHistory",
@@ -107,13 +98,11 @@ __all__ = [
     "Receive",
     "Recover",
     "Recovery",
-    "Refusal",
-    "Refused",
     "Reject",
     "RepeatedEvent",
     "Report",
     "Request",
-    "Respond",
+    "Response",
     "Retry",
     "Secret",
     "SettingError",
@@ -123,27 +112,24 @@ __all__ = [
     "Size",
     "SourceContext",
     "SourceKind",
-    "Spool",
-    "SpoolContext",
-    "SpoolError",
     "SpoolKind",
-    "Stale",
+    "SpoolUnavailable",
     "Stored",
-    "Subscription",
     "Table",
     "Url",
     "Value",
     "at_least",
+    "backoff",
     "between",
     "certificate_failure",
     "client_tls",
     "decode",
     "encode",
     "hookimpl",
-    "lane_of",
     "parse_json",
+    "printable",
     "raw_data",
-    "serve_http",
     "setting",
+    "shortened",
     "table",
 ]

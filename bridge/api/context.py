@@ -8,7 +8,7 @@ from typing import Protocol
 
 from attrs import frozen
 
-from bridge.api.commands import Answering
+from bridge.api.commands import AddCommandHandler
 from bridge.api.events import JSON, Event
 from bridge.api.webhook import Mount
 
@@ -21,7 +21,10 @@ class KeyValue(Protocol):
         ...
 
     async def put(self, key: str, value: JSON) -> None:
-        """Store a value; None removes the key. :raises Refused: when the spool cannot store."""
+        """Store a value; None removes the key.
+
+        :raises SpoolUnavailable: when the spool cannot store.
+        """
         ...
 
 
@@ -32,7 +35,10 @@ class Report(Protocol):
     """
 
     def __call__(self, text: str, *, problem: bool = False) -> None:
-        """Report. ``problem`` says that a person should look at it; the text says what to do."""
+        """Report.
+
+        ``problem`` says that a person should look at it; the text says what to do.
+        """
         ...
 
 
@@ -40,18 +46,24 @@ class Outlet(Protocol):
     """The way into the spool."""
 
     async def emit(self, *events: Event) -> None:
-        """Store events. The return **is** the acknowledgement: they are on disk, or were known already.
+        """Store events. The return **is** the acknowledgement: they are on disk, or
+        were known already.
 
-        They are stored together or not at all. A cancelled emit may have been stored: emit again, it is known once.
+        They are stored together or not at all. A cancelled emit may have been stored:
+        emit again, it is known once.
 
-        :raises Refused: when the spool is full or failing; nothing was stored, do not acknowledge.
-        :raises ValueError: when an event cannot be stored whatever the spool does; see ``encode``.
+        :raises SpoolUnavailable: when the spool is full or failing; nothing was stored,
+            do not acknowledge.
+        :raises ValueError: when an event cannot be stored whatever the spool does; see
+            ``encode``.
         """
         ...
 
 
 class Recover(Protocol):
-    """Ask for what happened lately to be read back, for a reason that the core cannot see. Returns at once."""
+    """Ask for what happened lately to be read back, for a reason that the core cannot
+    see. Returns at once.
+    """
 
     def __call__(self, why: str, *, since: datetime | None = None) -> None:
         """Ask.
@@ -76,7 +88,7 @@ class SourceContext:
     """The wall clock, UTC."""
     random: Callable[[], float]
     """Numbers in [0, 1), for jitter."""
-    answer: Answering
+    answer: AddCommandHandler
     recover: Recover
     """Does nothing for a kind without ``recovery``."""
 
@@ -89,7 +101,8 @@ class SinkContext:
     """NAME of the section ``[sink:NAME]``."""
     state: KeyValue
     report: Report
-    """For concerns of the plugin's own. Whether deliveries succeed, the core reports."""
+    """For concerns of the plugin's own. Whether deliveries succeed, the core reports.
+    """
     now: Callable[[], datetime]
     """The wall clock, UTC."""
-    answer: Answering
+    answer: AddCommandHandler

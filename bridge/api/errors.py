@@ -1,7 +1,8 @@
-"""What can be said to the core: verdicts of a sink, refusals on the way in, mistakes in settings.
+"""What can be said to the core: verdicts of a sink, refusals on the way in, mistakes in
+settings.
 
-A plugin says what happened; the core decides what follows. None of these texts may contain a secret: they go to the
-log, to the status page and into dead letters.
+A plugin says what happened; the core decides what follows. None of these texts may
+contain a secret: they go to the log, to the status page and into dead letters.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from attrs import field, frozen
 
 
 class SettingError(Exception):
-    """A setting cannot be used. Raised by a settings class (``__attrs_post_init__``), reported with file and line.
+    """A setting cannot be used. Raised by a settings class (``__attrs_post_init__``),
+    reported with file and line.
 
-    The message completes a sentence that begins with the setting's place: ``expected ..., got ...``.
+    The message completes a sentence that begins with the setting's place: ``expected
+    ..., got ...``.
     """
 
     def __init__(self, setting: str, message: str) -> None:
@@ -23,8 +26,11 @@ class SettingError(Exception):
         self.message = message
 
 
-class Refused(Exception):
-    """The spool cannot take events now, so they must not be acknowledged. Raised by ``outlet.emit``."""
+class SpoolUnavailable(Exception):
+    """The spool cannot take events now, so they must not be acknowledged.
+
+    Raised by ``outlet.emit``.
+    """
 
     def __init__(self, reason: str, *, retry_after: float = 10.0) -> None:
         super().__init__(reason)
@@ -33,8 +39,9 @@ class Refused(Exception):
         """Seconds after which the sender may try again."""
 
 
-class Refusal(Exception):
-    """The answer to a webhook request that is not accepted. Raised by a receive function.
+class HttpRejection(Exception):
+    """The answer to a webhook request that is not accepted. Raised by a receive
+    function.
 
     The caller hears the status only; the reason goes to the log.
     """
@@ -56,13 +63,17 @@ class Refusal(Exception):
 
 
 class Retry(Exception):
-    """This attempt failed, another may succeed: time-outs, broken connections, overload, 5xx."""
+    """This attempt failed, another may succeed: time-outs, broken connections,
+    overload, 5xx.
+    """
 
     def __init__(self, why: str, *, after: float | None = None) -> None:
         super().__init__(why)
         self.why = why
         self.after = after
-        """Seconds that the destination asked to be left alone (``Retry-After``); None if it did not say."""
+        """Seconds that the destination asked to be left alone (``Retry-After``); None
+        if it did not say.
+        """
 
 
 def _frozenset(indexes: Iterable[int]) -> frozenset[int]:
@@ -71,19 +82,25 @@ def _frozenset(indexes: Iterable[int]) -> frozenset[int]:
 
 @frozen
 class Outcome:
-    """What a sink itself decided about some events of a batch. All that it does not name were delivered."""
+    """What a sink itself decided about some events of a batch.
+
+    All that it does not name were delivered.
+    """
 
     filtered: frozenset[int] = field(default=frozenset(), converter=_frozenset)
     """Positions in the batch, of events that held nothing for this sink."""
     dead: Mapping[int, str] = field(factory=dict)
-    """Position to reason, of events that must not be sent: they become dead letters, and do not count as refusals."""
+    """Position to reason, of events that must not be sent: they become dead letters,
+    and do not count as refusals.
+    """
 
 
 class Reject(Exception):
     """The destination refuses events for good.
 
-    Without ``indexes`` the whole batch was refused and nobody knows for which event: the core bisects it. With
-    ``indexes`` those events (positions in the batch) were refused, and the others are as ``others`` says.
+    Without ``indexes`` the whole batch was refused and nobody knows for which event:
+    the core bisects it. With ``indexes`` those events (positions in the batch) were
+    refused, and the others are as ``others`` says.
     """
 
     def __init__(
@@ -96,7 +113,9 @@ class Reject(Exception):
     ) -> None:
         super().__init__(why)
         self.why = why
-        self.reasons: Mapping[int, str] = indexes if isinstance(indexes, Mapping) else dict.fromkeys(indexes, why)
+        self.reasons: Mapping[int, str] = (
+            indexes if isinstance(indexes, Mapping) else dict.fromkeys(indexes, why)
+        )
         """Position to reason, of those events."""
         self.status = status
         """HTTP status, or None where there was none; kept in the dead letters."""
@@ -109,7 +128,8 @@ class Reject(Exception):
 
 
 class Pause(Exception):
-    """Nothing can be delivered until a person acts: credentials, address, configuration.
+    """Nothing can be delivered until a person acts: credentials, address,
+    configuration.
 
     Nothing is dropped. The core probes slowly and shows the reason.
     """

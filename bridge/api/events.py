@@ -1,7 +1,8 @@
 """Events and readings, and the one text in which they are stored.
 
-An event is one message about one device. It is stored as one line of JSON, written by :func:`encode` and read
-back by :func:`decode`, so that any engine can keep it as plain bytes and any person can read it.
+An event is one message about one device. It is stored as one line of JSON, written by
+:func:`encode` and read back by :func:`decode`, so that any engine can keep it as plain
+bytes and any person can read it.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ JSON: TypeAlias = Any
 
 Value: TypeAlias = float | int | bool | str
 
-MOST_WRITTEN = 254  # levels that orjson writes, though it reads 1,024: what was read must be storable
-MOST_NESTED = 200
+MAX_WRITTEN = (
+    254  # levels that orjson writes, though it reads 1,024: what was read must be storable
+)
+MAX_NESTED = 200
 
 
 @frozen
@@ -29,7 +32,9 @@ class Reading:
     """One value of one signal at one time."""
 
     signal: str
-    """The vendor's name of the quantity, such as ``temperature`` or ``metrics/sys/level``."""
+    """The vendor's name of the quantity, such as ``temperature`` or
+    ``metrics/sys/level``.
+    """
     value: Value
     """A finite number, a boolean or a text. Integers are exact within 64 bits."""
     time: datetime
@@ -47,14 +52,20 @@ class Event:
     device: str
     """The vendor's device id. Events of one device stay in order."""
     kind: str
-    """The vendor's word for the message, such as ``temperature``, ``DataPoint`` or ``alarm``."""
+    """The vendor's word for the message, such as ``temperature``, ``DataPoint`` or
+    ``alarm``.
+    """
     time: datetime
     """As the vendor stamped it, with a time zone."""
     readings: tuple[Reading, ...] = ()
     labels: Mapping[str, str] = field(factory=dict)
-    """Names that people gave to the device, and other short texts a sink may put into a template."""
+    """Names that people gave to the device, and other short texts a sink may put into a
+    template.
+    """
     data: JSON = None
-    """The vendor's own object, whole; see :func:`raw_data` for bytes that would not parse."""
+    """The vendor's own object, whole; see :func:`raw_data` for bytes that would not
+    parse.
+    """
 
 
 @frozen
@@ -85,19 +96,22 @@ class Stored:
 def parse_json(text: bytes) -> JSON:
     """Read a JSON text as strictly as it must be stored again.
 
-    Bytes must be UTF-8; NaN, Infinity, lone surrogates and more than ``MOST_NESTED`` levels are refused.
+    Bytes must be UTF-8; NaN, Infinity, lone surrogates and more than ``MAX_NESTED``
+    levels are refused.
 
     :raises ValueError: saying what is wrong with the text and where.
     """
     value = orjson.loads(text)
-    if text.count(b"[") + text.count(b"{") > MOST_NESTED and _too_deep(value):
-        raise ValueError(f"nested deeper than {MOST_NESTED} levels")
+    if text.count(b"[") + text.count(b"{") > MAX_NESTED and _too_deep(value):
+        raise ValueError(f"nested deeper than {MAX_NESTED} levels")
     return value
 
 
 def _too_deep(value: JSON) -> bool:
-    """Tell whether a value read from JSON is nested deeper than allowed, by having it written inside other lists."""
-    for _ in range(MOST_WRITTEN - MOST_NESTED):
+    """Tell whether a value read from JSON is nested deeper than allowed, by having it
+    written inside other lists.
+    """
+    for _ in range(MAX_WRITTEN - MAX_NESTED):
         value = [value]
     try:
         orjson.dumps(value)
@@ -114,7 +128,8 @@ def raw_data(raw: bytes) -> JSON:
 def encode(event: Event) -> bytes:
     """Write an event as one line of JSON.
 
-    :raises ValueError: for a time without a zone, a number that is not finite, or data that JSON cannot say.
+    :raises ValueError: for a time without a zone, a number that is not finite, or data
+        that JSON cannot say.
     """
     try:
         return orjson.dumps(
@@ -129,14 +144,23 @@ def encode(event: Event) -> bytes:
             }
         )
     except (TypeError, ValueError, OverflowError) as exc:
-        raise ValueError(f"event {event.key!r} of device {event.device!r} cannot be stored: {exc}") from exc
+        raise ValueError(
+            f"event {event.key!r} of device {event.device!r} cannot be stored: {exc}"
+        ) from exc
 
 
 def _plain_reading(reading: Reading) -> dict[str, Any]:
     value = reading.value
     if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"the value of signal {reading.signal!r} is {value}, expected a finite number")
-    return {"signal": reading.signal, "value": value, "time": _zoned(reading.time), "unit": reading.unit}
+        raise ValueError(
+            f"the value of signal {reading.signal!r} is {value}, expected a finite number"
+        )
+    return {
+        "signal": reading.signal,
+        "value": value,
+        "time": _zoned(reading.time),
+        "unit": reading.unit,
+    }
 
 
 def _plain_data(data: JSON) -> orjson.Fragment:
@@ -147,7 +171,9 @@ def _plain_data(data: JSON) -> orjson.Fragment:
 
 
 def _holds_infinite(data: JSON) -> bool:
-    """Tell whether NaN or an infinity is somewhere in data that orjson could write, so that they have an end."""
+    """Tell whether NaN or an infinity is somewhere in data that orjson could write, so
+    that they have an end.
+    """
     waiting = [data]
     while waiting:
         item = waiting.pop()
@@ -179,7 +205,12 @@ def decode(body: bytes) -> Event:
             kind=plain["kind"],
             time=datetime.fromisoformat(plain["time"]),
             readings=tuple(
-                Reading(item["signal"], item["value"], datetime.fromisoformat(item["time"]), item["unit"])
+                Reading(
+                    item["signal"],
+                    item["value"],
+                    datetime.fromisoformat(item["time"]),
+                    item["unit"],
+                )
                 for item in plain["readings"]
             ),
             labels=plain["labels"],

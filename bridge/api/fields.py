@@ -45,14 +45,23 @@ def setting(
     :param default: a value of the field's type, not its text.
     :param help: what it is for, in one line, for ``bridged sample-config``.
     :param example: text shown in the sample where there is no default.
-    :param validator: an attrs validator that raises ValueError completing "expected ...".
+    :param validator: an attrs validator that raises ValueError completing "expected
+        ...".
     """
-    return attrs.field(default=default, validator=validator, metadata={HELP: help, EXAMPLE: example})
+    return attrs.field(
+        default=default, validator=validator, metadata={HELP: help, EXAMPLE: example}
+    )
 
 
 def table(*, help: str, example: str | None = None) -> Any:  # noqa: A002
-    """Declare free keys and values in a section of their own, named ``[KIND:NAME:FIELD]``."""
+    """Declare free keys and values in a section of their own, named
+    ``[KIND:NAME:FIELD]``.
+    """
     return attrs.field(factory=dict, metadata={HELP: help, EXAMPLE: example, TABLE: True})
+
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+"""Hosts of addresses that only this machine reaches."""
 
 
 def at_least(least: float) -> Callable[[Any, Any, Any], None]:
@@ -66,7 +75,9 @@ def at_least(least: float) -> Callable[[Any, Any, Any], None]:
 
 
 def between(least: float, most: float) -> Callable[[Any, Any, Any], None]:
-    """Make a validator that refuses numbers outside ``least`` to ``most``, both allowed."""
+    """Make a validator that refuses numbers outside ``least`` to ``most``, both
+    allowed.
+    """
 
     def check(_instance: Any, _attribute: Any, value: Any) -> None:
         if not least <= value <= most:
@@ -76,7 +87,9 @@ def between(least: float, most: float) -> Callable[[Any, Any, Any], None]:
 
 
 class Duration(float):
-    """A span of time in seconds, written with units: ``500ms``, ``30s``, ``5m``, ``1h30m``, ``31d``."""
+    """A span of time in seconds, written with units: ``500ms``, ``30s``, ``5m``,
+    ``1h30m``, ``31d``.
+    """
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -89,7 +102,13 @@ class Duration(float):
     def __str__(self) -> str:
         rest = round(self * 1000)
         parts = []
-        for unit, size in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)):
+        for unit, size in (
+            ("d", 86_400_000),
+            ("h", 3_600_000),
+            ("m", 60_000),
+            ("s", 1000),
+            ("ms", 1),
+        ):
             number, rest = divmod(rest, size)
             if number:
                 parts.append(f"{number}{unit}")
@@ -97,7 +116,9 @@ class Duration(float):
 
 
 class Size(int):
-    """A number of bytes, written with a unit: ``512B``, ``16KiB``, ``10MiB``, ``10GiB``."""
+    """A number of bytes, written with a unit: ``512B``, ``16KiB``, ``10MiB``,
+    ``10GiB``.
+    """
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -121,7 +142,10 @@ class Url(str):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read a URL. :raises ValueError: if it is not absolute, not HTTP, or carries credentials."""
+        """Read a URL.
+
+        :raises ValueError: if it is not absolute, not HTTP, or carries credentials.
+        """
         try:
             parts = urlsplit(text)
             usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -166,7 +190,9 @@ class Secret:
 
 @frozen
 class NetworkAddress:
-    """Where to listen: ``HOST:PORT``, ``[IPV6]:PORT``, or ``systemd:NAME`` for an activated socket."""
+    """Where to listen: ``HOST:PORT``, ``[IPV6]:PORT``, or ``systemd:NAME`` for an
+    activated socket.
+    """
 
     host: str
     port: int
@@ -175,10 +201,15 @@ class NetworkAddress:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read an address. :raises ValueError: if the host or the port is missing or wrong."""
+        """Read an address.
+
+        :raises ValueError: if the host or the port is missing or wrong.
+        """
         if match := re.fullmatch(r"systemd:([A-Za-z0-9_.-]+)", text):
             return cls("", 0, match[1])
-        match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9_.-]+)):(\d{1,5})", text, re.ASCII)
+        match = re.fullmatch(
+            r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9_.-]+)):(\d{1,5})", text, re.ASCII
+        )
         if match is None or int(match[3]) > 65535:
             raise ValueError("an address such as 127.0.0.1:8443, [::]:8443 or systemd:webhook")
         return cls(match[1] or match[2], int(match[3]))

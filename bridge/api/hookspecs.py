@@ -1,6 +1,8 @@
-"""The hooks: how a plugin tells what it has. Each is called once, at start, and returns plain values.
+"""The hooks: how a plugin tells what it has. Each is called once, at start, and returns
+plain values.
 
-A plugin is a module, found by the entry-point group ``bridge`` or as a file in a plugin folder:
+A plugin is a module, found by the entry-point group ``bridge`` or as a file in a plugin
+folder:
 
     from bridge.api import SinkKind, hookimpl
 
@@ -21,10 +23,9 @@ from typing import Any
 import pluggy
 
 from bridge.api.commands import Command
-from bridge.testing.emulation import EmulatorKind
 from bridge.api.kinds import SinkKind, SourceKind, SpoolKind
 
-API_VERSION = (1, 0)
+API_VERSION = (1, 1)
 """Major and minor version of everything in ``bridge.api``."""
 
 hookspec = pluggy.HookspecMarker("bridge")
@@ -52,5 +53,7 @@ def bridge_commands() -> Sequence[Command]:  # type: ignore[empty-body]
 
 
 @hookspec
-def bridge_emulators() -> Sequence[EmulatorKind]:  # type: ignore[empty-body]
-    """Give the stand-ins for vendor clouds that ``bridged demo`` and the tests run."""
+def bridge_emulators() -> Sequence[Any]:  # type: ignore[empty-body]
+    """Return the emulators, of type ``bridge.testing.emulation.EmulatorKind``, that
+    ``bridged demo`` runs.
+    """

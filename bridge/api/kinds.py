@@ -1,8 +1,9 @@
 """Kinds: what a plugin hands over, once, at start.
 
-A kind is a value: a name, a settings class, and how to run it. A *source* or a *sink* is a section of the INI file that
-names a kind (``plugin = NAME``). There are no base classes and no life-cycle methods: behaviour is a callable in a
-field, and what must be closed is an async context manager.
+A kind is a value: a name, a settings class, and how to run it. A *source* or a *sink*
+is a section of the INI file that names a kind (``plugin = NAME``). There are no base
+classes and no life-cycle methods: behaviour is a callable in a field, and what must be
+closed is an async context manager.
 """
 
 from __future__ import annotations
@@ -26,10 +27,17 @@ S_contra = TypeVar("S_contra", contravariant=True)
 
 
 class RunSource(Protocol[S_contra]):
-    """Bring events in until cancelled. Exceptions end this instance; it is restarted with backoff."""
+    """Bring events in until cancelled.
 
-    async def __call__(self, settings: S_contra, context: SourceContext, *, task_status: trio.TaskStatus[None]) -> None:
-        """Run; call ``task_status.started()`` when ready: route mounted, login answered."""
+    Exceptions end this instance; it is restarted with backoff.
+    """
+
+    async def __call__(
+        self, settings: S_contra, context: SourceContext, *, task_status: trio.TaskStatus[None]
+    ) -> None:
+        """Run; call ``task_status.started()`` when ready: route mounted, login
+        answered.
+        """
         ...
 
 
@@ -39,14 +47,19 @@ class SourceKind(Generic[S]):
 
     name: str
     settings: type[S]
-    """A frozen attrs class: its fields are the INI settings, see ``bridge.api.fields``."""
+    """A frozen attrs class: its fields are the INI settings, see ``bridge.api.fields``.
+    """
     run: RunSource[S]
     paths: Callable[[S], Sequence[str]] | None = None
-    """HTTP paths that an instance with these settings mounts. A kind with paths has the setting ``listener`` from
-    the core; two sources that want one path of one listener are a configuration error. None: no webhooks."""
+    """HTTP paths that an instance with these settings mounts. A kind with paths has the
+    setting ``listener`` from the core; two sources that want one path of one listener
+    are a configuration error. None: no webhooks.
+    """
     recovery: Recovery[S] | None = None
-    """How to read back what was missed. A kind with it has the settings ``backfill``, ``backfill_after`` and
-    ``backfill_overlap`` from the core, and the command ``bridged KIND backfill``. None: there is no history."""
+    """How to read back what was missed. A kind with it has the settings ``backfill``,
+    ``backfill_after`` and ``backfill_overlap`` from the core, and the command ``bridged
+    KIND backfill``. None: there is no history.
+    """
     help: str = ""
     """One line for ``bridged plugins``."""
 
@@ -64,16 +77,18 @@ class Sink(Protocol):
     """An open destination."""
 
     async def deliver(self, batch: Batch) -> Outcome | None:
-        """Make one attempt to deliver a batch. Called for several lanes at once, never twice at once for a device.
+        """Make one attempt to deliver a batch. Called for several lanes at once, never
+        twice at once for a device.
 
-        Return when the destination has taken the events; an Outcome if some of them were not to be sent.
+        Return when the destination has taken the events; an Outcome if some of them
+        were not to be sent.
 
         :raises Retry: another attempt may succeed.
         :raises Reject: events are refused for good.
         :raises Pause: nothing goes until a person acts.
 
-        Any other exception is a mistake in the plugin: it is logged, the batch is tried again, and in the end the
-        event that causes it becomes a dead letter.
+        Any other exception is a mistake in the plugin: it is logged, the batch is tried
+        again, and in the end the event that causes it becomes a dead letter.
         """
         ...
 
@@ -81,20 +96,28 @@ class Sink(Protocol):
 class OpenSink(Protocol[S_contra]):
     """Open a destination. An exception on entry is retried with backoff."""
 
-    def __call__(self, settings: S_contra, context: SinkContext) -> AbstractAsyncContextManager[Sink]:
+    def __call__(
+        self, settings: S_contra, context: SinkContext
+    ) -> AbstractAsyncContextManager[Sink]:
         """Open."""
         ...
 
 
 @frozen
 class SinkKind(Generic[S]):
-    """A kind of sink. ``batch``, ``in_flight``, ``timeout``, ``sources`` and the like are the core's settings."""
+    """A kind of sink.
+
+    ``batch``, ``in_flight``, ``timeout``, ``sources`` and the like are the core's
+    settings.
+    """
 
     name: str
     settings: type[S]
     open: OpenSink[S]
     one_device: bool = False
-    """True if a request can carry one device only: each batch then holds events of one device."""
+    """True if a request can carry one device only: each batch then holds events of one
+    device.
+    """
     batch: int = 100
     """Default of the setting ``batch``: most events in one attempt."""
     in_flight: int = 4
@@ -111,8 +134,9 @@ class SpoolKind(Generic[S]):
     settings: type[S]
     open: OpenSpool[S]
     audit: Callable[[Path, Collection[str]], Audit] | None = None
-    """Proves the balance of the spool in a state folder, open or not, without writing; given the names of the
-    configured sinks. None: this kind cannot."""
+    """Proves the balance of the spool in a state folder, open or not, without writing;
+    given the names of the configured sinks. None: this kind cannot.
+    """
     help: str = ""
 
 

@@ -2,12 +2,16 @@
 
 It is small enough that an engine shared by several nodes can keep it as well:
 
-* ``append`` is atomic, durable on return, and knows duplicates by (source, key) in the same transaction.
-* A *lane* is a share of the devices (:func:`lane_of`); the events of a lane are read in order.
+* ``append`` is atomic, durable on return, and knows duplicates by (source, key) in the
+  same transaction.
+* A *lane* is a share of the devices (:func:`lane_of`); the events of a lane are read in
+  order.
 * ``subscribe`` lends batches, each of one lane, in order, one in hand per lane.
-* ``settle`` moves the lane's cursor by compare-and-set, together with dead letters, in one transaction.
+* ``settle`` moves the lane's cursor by compare-and-set, together with dead letters, in
+  one transaction.
 * What was not settled is lent again. What was cancelled may have been done.
-* Every sink keeps its own cursors, under its name. Nothing is deleted that a sink still owes.
+* Every sink keeps its own cursors, under its name. Nothing is deleted that a sink still
+  owes.
 """
 
 from __future__ import annotations
@@ -33,7 +37,9 @@ def lane_of(device: str, lanes: int) -> int:
 
 
 class Stale(Exception):
-    """Somebody else moved this lane's cursor, or the lease has ended: what was delivered will be lent again."""
+    """Somebody else moved this lane's cursor, or the lease has ended: what was
+    delivered will be lent again.
+    """
 
 
 @frozen
@@ -66,20 +72,25 @@ class Lease(Protocol):
     async def settle(
         self, count: int, *, filtered: int = 0, dead: Sequence[DeadLetter] = (), rest: float = 0.0
     ) -> None:
-        """Say that the first ``count`` events are done: dead letters, ``filtered``, and the rest delivered.
+        """Say that the first ``count`` events are done: dead letters, ``filtered``, and
+        the rest delivered.
 
         Moves the lane's cursor over them. When all are settled the lane is free again.
 
-        :param rest: seconds for which the lane is not lent again after its last event was settled, so that what
-            arrives meanwhile comes together.
+        :param rest: seconds for which the lane is not lent again after its last event
+            was settled, so that what arrives meanwhile comes together.
 
         :raises Stale: when the cursor is not where this lease began.
-        :raises Refused: when the store cannot write now. Nothing has moved: settle again later.
+        :raises SpoolUnavailable: when the store cannot write now. Nothing has moved:
+            settle again later.
         """
         ...
 
     def give_back(self) -> None:
-        """End the lease without settling the rest; the lane may be lent again. Nothing happens if it has ended."""
+        """End the lease without settling the rest; the lane may be lent again.
+
+        Nothing happens if it has ended.
+        """
         ...
 
 
@@ -87,18 +98,22 @@ class Subscription(Protocol):
     """The way out of the spool for one sink."""
 
     async def take(self, linger: float = 0.0) -> Lease:
-        """Wait until a lane that is not in hand has events for this sink, and lend the first of them.
+        """Wait until a lane that is not in hand has events for this sink, and lend the
+        first of them.
 
         Lanes take turns. At most ``batch`` events.
 
-        :param linger: seconds to let more events arrive, where this call had to wait for the first.
+        :param linger: seconds to let more events arrive, where this call had to wait
+            for the first.
         """
         ...
 
 
 @frozen
 class Account:
-    """The balance of one sink: ``received == delivered + filtered + dead + expired + pending``."""
+    """The balance of one sink: ``received == delivered + filtered + dead + expired +
+    pending``.
+    """
 
     sink: str
     received: int
@@ -112,12 +127,17 @@ class Account:
     oldest_pending: datetime | None
     """When the oldest waiting event was received; None if nothing waits."""
     orphaned: bool
-    """True if no section of the configuration names this sink: its backlog is kept until purged."""
+    """True if no section of the configuration names this sink: its backlog is kept
+    until purged.
+    """
 
     @property
     def balanced(self) -> bool:
         """Whether every received event is in exactly one state."""
-        return self.received == self.delivered + self.filtered + self.dead + self.expired + self.pending
+        return (
+            self.received
+            == self.delivered + self.filtered + self.dead + self.expired + self.pending
+        )
 
     def __str__(self) -> str:
         """Give the balance in one line."""
@@ -151,9 +171,10 @@ class Spool(Protocol):
         ...
 
     async def append(self, arrivals: Sequence[Arrival]) -> int:
-        """Store events together; returns how many were new, the others were known. Durable on return.
+        """Store events together; returns how many were new, the others were known.
+        Durable on return.
 
-        :raises Refused: nothing was stored. Sinks go on.
+        :raises SpoolUnavailable: nothing was stored. Sinks go on.
         """
         ...
 
@@ -168,8 +189,10 @@ class Spool(Protocol):
         """Open the way out for a sink. Its name is its identity.
 
         :param batch: most events in one lease.
-        :param sources: names of the sources it wants; the events of others count as filtered. None: all.
-        :param start: where a sink that the spool has never seen begins: after the newest event, or at the oldest kept.
+        :param sources: names of the sources it wants; the events of others count as
+            filtered. None: all.
+        :param start: where a sink that the spool has never seen begins: after the
+            newest event, or at the oldest kept.
         """
         ...
 
@@ -178,11 +201,17 @@ class Spool(Protocol):
         ...
 
     async def accounts(self, configured: Collection[str]) -> list[Account]:
-        """Give the balance of every sink the spool knows. Sinks not in ``configured`` are orphaned."""
+        """Give the balance of every sink the spool knows.
+
+        Sinks not in ``configured`` are orphaned.
+        """
         ...
 
     async def purge(self, sink: str) -> int:
-        """Forget a sink and what it owes; returns how many events were pending. Its dead letters stay."""
+        """Forget a sink and what it owes; returns how many events were pending.
+
+        Its dead letters stay.
+        """
         ...
 
 
@@ -200,9 +229,14 @@ class SpoolContext:
 
 
 class OpenSpool(Protocol[S_contra]):
-    """Open a spool. Refuses with ``SpoolError`` when another process has it or it cannot be used."""
+    """Open a spool.
 
-    def __call__(self, settings: S_contra, context: SpoolContext) -> AbstractAsyncContextManager[Spool]:
+    Refuses with ``SpoolError`` when another process has it or it cannot be used.
+    """
+
+    def __call__(
+        self, settings: S_contra, context: SpoolContext
+    ) -> AbstractAsyncContextManager[Spool]:
         """Open."""
         ...
 

@@ -1,4 +1,6 @@
-"""TLS towards a vendor: the system's CAs and those of a file, the host name always checked, never a downgrade."""
+"""TLS towards a vendor: the system's CAs and those of a file, the host name always
+checked, never a downgrade.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +20,16 @@ def client_tls(ca_file: Path | None) -> ssl.SSLContext:
         try:
             context.load_verify_locations(ca_file)
         except OSError as exc:  # ssl.SSLError too
-            raise Pause(f"ca_file: {ca_file} cannot be used: {exc}; expected CA certificates as PEM") from exc
+            raise Pause(
+                f"ca_file: {ca_file} cannot be used: {exc}; expected CA certificates as PEM"
+            ) from exc
     return context
 
 
 def certificate_failure(exc: BaseException) -> str | None:
-    """Say why the server's certificate was refused, if that is what the exception comes from, however deep."""
+    """Say why the server's certificate was refused, if that is what the exception comes
+    from, however deep.
+    """
     cause: BaseException | None = exc
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):

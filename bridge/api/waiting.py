@@ -1,6 +1,8 @@
-"""Waiting for what happens more than once."""
+"""Ways to wait: for what happens more than once, and before trying again."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import trio
 from attrs import define, field
@@ -8,7 +10,10 @@ from attrs import define, field
 
 @define(eq=False)
 class RepeatedEvent:
-    """An event that happens again and again. Each time it wakes those who wait at that moment."""
+    """An event that happens again and again.
+
+    Each time it wakes those who wait at that moment.
+    """
 
     _next: trio.Event = field(factory=trio.Event, init=False)
 
@@ -20,3 +25,15 @@ class RepeatedEvent:
     async def wait(self) -> None:
         """Wait for the next time."""
         await self._next.wait()
+
+
+def backoff(failures: int, base: float, cap: float, random: Callable[[], float]) -> float:
+    """Return the seconds to wait after so many failures in a row: full jitter under an
+    exponential ceiling.
+
+    :param base: seconds; the ceiling after the first failure.
+    :param cap: seconds; the highest ceiling.
+    :param random: gives numbers in [0, 1).
+    """
+    ceiling: float = min(cap, base * 2 ** min(failures - 1, 40))
+    return random() * ceiling

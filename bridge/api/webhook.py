@@ -1,8 +1,9 @@
 """Webhooks: what a source that is called by its vendor receives, and how it accepts.
 
-A receive function is pure: it gets a :class:`Request`, verifies and decodes it, and returns :class:`Accepted` or raises
-:class:`~bridge.api.errors.Refusal`. The core stores the events and answers afterwards; if they cannot be stored the
-answer is 503 with ``Retry-After``.
+A receive function is pure: it gets a :class:`Request`, verifies and decodes it, and
+returns :class:`Accepted` or raises :class:`~bridge.api.errors.HttpRejection`. The core
+stores the events and answers afterwards; if they cannot be stored the answer is 503
+with ``Retry-After``.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Protocol, TypeAlias
 
 from attrs import frozen
 
-from bridge.api.errors import Refusal
+from bridge.api.errors import HttpRejection
 from bridge.api.events import Event
 
 
@@ -34,36 +35,40 @@ class Request:
     """As received: after the transfer encoding, before the content encoding."""
     peer: str = ""
     """Address of the caller, for the log."""
-    most_content: int = 8 << 20
+    max_content: int = 8 << 20
     """Bytes that :meth:`content` may give at most."""
 
     def content(self) -> bytes:
-        """Give the body after its ``Content-Encoding``: none, ``identity``, ``gzip`` or ``deflate``.
+        """Give the body after its ``Content-Encoding``: none, ``identity``, ``gzip`` or
+        ``deflate``.
 
-        :raises Refusal: 415 for another encoding, 400 for broken data, 413 above ``most_content``.
+        :raises HttpRejection: 415 for another encoding, 400 for broken data, 413 above
+            ``max_content``.
         """
         encodings = self.headers.get("content-encoding", ())
         encoding = encodings[0].strip().lower() if encodings else "identity"
         if encoding == "identity" or not encoding:
-            if len(self.body) > self.most_content:
-                raise Refusal(413, f"the body is larger than {self.most_content} bytes")
+            if len(self.body) > self.max_content:
+                raise HttpRejection(413, f"the body is larger than {self.max_content} bytes")
             return self.body
         if len(encodings) > 1 or encoding not in ("gzip", "x-gzip", "deflate"):
-            raise Refusal(415, "a Content-Encoding that is neither gzip nor deflate")
+            raise HttpRejection(415, "a Content-Encoding that is neither gzip nor deflate")
         inflate = zlib.decompressobj(wbits=47)  # gzip or zlib, told apart by their first bytes
         try:
-            content = inflate.decompress(self.body, self.most_content + 1)
+            content = inflate.decompress(self.body, self.max_content + 1)
         except zlib.error as exc:
-            raise Refusal(400, f"the {encoding} body cannot be decompressed: {exc}") from exc
-        if len(content) > self.most_content:
-            raise Refusal(413, f"the body is larger than {self.most_content} bytes when decompressed")
+            raise HttpRejection(400, f"the {encoding} body cannot be decompressed: {exc}") from exc
+        if len(content) > self.max_content:
+            raise HttpRejection(
+                413, f"the body is larger than {self.max_content} bytes when decompressed"
+            )
         if not inflate.eof or inflate.unused_data:
-            raise Refusal(400, f"the {encoding} body is cut off or followed by other bytes")
+            raise HttpRejection(400, f"the {encoding} body is cut off or followed by other bytes")
         return content
 
 
 @frozen
-class Answer:
+class Response:
     """What is sent back."""
 
     status: int = 200
@@ -77,19 +82,22 @@ class Accepted:
     """A request was verified and decoded: store these events, then answer."""
 
     events: tuple[Event, ...] = ()
-    answer: Answer = Answer()
+    answer: Response = Response()
 
 
 Receive: TypeAlias = Callable[[Request], Accepted]
 
 
 class Mount(Protocol):
-    """Put a receive function on a path of the source's listener, for as long as the block is entered."""
+    """Put a receive function on a path of the source's listener, for as long as the
+    block is entered.
+    """
 
     def __call__(
         self, path: str, receive: Receive, *, methods: tuple[str, ...] = ("POST",)
     ) -> AbstractContextManager[None]:
-        """Mount. The path must be one of those that the kind's ``paths`` named for these settings.
+        """Mount. The path must be one of those that the kind's ``paths`` named for
+        these settings.
 
         ``GET`` implies ``HEAD``; other methods are answered 405 with ``Allow``.
         """

@@ -1,7 +1,8 @@
-"""What ``bridged check`` says of the certificates of the listeners: would a caller trust them now?
+"""What ``bridged check`` says of the certificates of the listeners: would a caller
+trust them now?
 
-The daemon starts with a certificate whose time is over, and says so: other sources need none. Whoever checks wants to
-know it as a mistake.
+The daemon starts with a certificate whose time is over, and says so: other sources need
+none. Whoever checks wants to know it as a mistake.
 """
 
 from __future__ import annotations
@@ -11,17 +12,25 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from bridge.config import Loaded, Place, Problem
-from bridge.config.schema import ListenerSettings
 from bridge.http.certificates import complaint
+from bridge.http.settings import ListenerSettings
 from bridge.http.tls import TlsContext, TlsError
 
 
 def check_certificates(loaded: Loaded, now: datetime) -> list[Problem]:
-    """Load the pairs of all listeners whose settings are known, and return what is wrong with them."""
-    return [problem for name, settings in loaded.listeners.items() for problem in _check(loaded, name, settings, now)]
+    """Load the pairs of all listeners whose settings are known, and return what is
+    wrong with them.
+    """
+    return [
+        problem
+        for name, settings in loaded.listeners.items()
+        for problem in _check(loaded, name, settings, now)
+    ]
 
 
-def _check(loaded: Loaded, name: str, settings: ListenerSettings, now: datetime) -> Iterator[Problem]:
+def _check(
+    loaded: Loaded, name: str, settings: ListenerSettings, now: datetime
+) -> Iterator[Problem]:
     if settings.certificate is None or settings.key is None:
         return
     section = f"listener:{name}"
@@ -32,7 +41,10 @@ def _check(loaded: Loaded, name: str, settings: ListenerSettings, now: datetime)
 
     for setting, path in (("certificate", settings.certificate), ("key", settings.key)):
         if path.exists() and not os.access(path, os.R_OK):
-            text = f"{path} not checked, because this user may not read it; check as root or as the bridge's user"
+            text = (
+                f"{path} not checked, because this user may not read it; check as root or as the "
+                "bridge's user"
+            )
             yield Problem.warning(place(setting), section, setting, loaded.redact(text))
             return
     try:

@@ -17,7 +17,8 @@ from pathlib import Path
 import trio
 
 from bridge import __version__
-from bridge.api import AnyKind, Duration, Refused, SpoolError
+from bridge.api import AnyKind, Duration, SpoolUnavailable
+from bridge.api.spool import SpoolError
 from bridge.cli.certificates import check_certificates
 from bridge.cli.plugin_commands import add_commands, all_commands, run_command
 from bridge.config import (
@@ -31,16 +32,18 @@ from bridge.config import (
     show_config,
     understand,
 )
+from bridge.daemon.instance import Bridge, state_folder, utc_now
 from bridge.daemon.run_bridge import open_spool, run_bridge
+from bridge.daemon.systemd import Notifier
 from bridge.http.listeners import ListenError
 from bridge.http.tls import TlsError
-from bridge.daemon.instance import Bridge, state_folder, utc_now
-from bridge.plugins.discovery import Registry, load_plugins
-from bridge.daemon.systemd import Notifier
+from bridge.plugins.discovery import Registry, load_emulators, load_plugins
 
 USAGE = 2
 CONFIGURATION = 78  # EX_CONFIG of sysexits.h
-SWITCH_INTERVAL = 0.0005  # seconds; at Python's 0.005 a commit waits 40 ms for a busy loop, at this 3 ms
+SWITCH_INTERVAL = (
+    0.0005  # seconds; at Python's 0.005 a commit waits 40 ms for a busy loop, at this 3 ms
+)
 DEFAULT_CONFIG = Path("/etc/bridge/default.ini")
 
 log = logging.getLogger("bridge")
@@ -51,7 +54,8 @@ def run(arguments: Sequence[str]) -> int:
     parser, commands = _parser()
     registry = None
     if not arguments or arguments[0] not in commands.choices:
-        # Perhaps a plugin has it. The file is looked for before the rest is understood: it names folders of plugins.
+        # Perhaps a plugin has it. The file is looked for before the rest is understood:
+        # it names folders of plugins.
         finding = argparse.ArgumentParser(add_help=False)
         _configured(finding)
         registry = _registry(finding.parse_known_args(arguments)[0].config)
@@ -71,29 +75,44 @@ def _run_plugin_command(options: argparse.Namespace, registry: Registry) -> int:
         return CONFIGURATION
 
     def load(path: Path) -> Config | None:
-        # Not as for a check, in which a credential that is not there is replaced by a word.
+        # Not as for a check, in which a credential that is not there is replaced by a
+        # word.
         return _load(path, checking=False, registry=registry)[0].config
 
     return run_command(options, document, registry, load, os.environ)
 
 
 def _registry(path: Path) -> Registry:
-    """Load the plugins, those of the folders that a configuration names too, if there is one."""
-    return load_plugins(bridge_settings(read(path), environ=os.environ).plugins if path.exists() else ())
+    """Load the plugins, those of the folders that a configuration names too, if there
+    is one.
+    """
+    return load_plugins(
+        bridge_settings(read(path), environ=os.environ).plugins if path.exists() else ()
+    )
 
 
 def _configured(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE", help="the INI file (default: %(default)s)"
+        "--config",
+        type=Path,
+        default=DEFAULT_CONFIG,
+        metavar="FILE",
+        help="the INI file (default: %(default)s)",
     )
 
 
-def _parser() -> tuple[argparse.ArgumentParser, argparse._SubParsersAction[argparse.ArgumentParser]]:
-    parser = argparse.ArgumentParser(prog="bridged", description="Moves sensor readings between clouds and loses none.")
+def _parser() -> tuple[
+    argparse.ArgumentParser, argparse._SubParsersAction[argparse.ArgumentParser]
+]:
+    parser = argparse.ArgumentParser(
+        prog="bridged", description="Moves sensor readings between clouds and loses none."
+    )
     parser.add_argument("--version", action="version", version=f"bridged {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def add(name: str, command: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+    def add(
+        name: str, command: Callable[[argparse.Namespace], int], text: str
+    ) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=text, description=text)
         added.set_defaults(command=command)
         return added
@@ -102,18 +121,38 @@ def _parser() -> tuple[argparse.ArgumentParser, argparse._SubParsersAction[argpa
         add("run", _run, "run the bridge until SIGTERM or Ctrl-C"),
         add("check", _check, "check a configuration; every mistake at once"),
         add("show-config", _show_config, "show what is in effect, and where each value comes from"),
-        add("audit", _audit, "prove from the spool that for each sink every event is in exactly one state"),
+        add(
+            "audit",
+            _audit,
+            "prove from the spool that for each sink every event is in exactly one state",
+        ),
         add("plugins", _plugins, "list the plugins, and why one is not loaded"),
     ]
-    purge = add("purge-sink", _purge_sink, "forget a sink that no section names, and the events it still owes")
+    purge = add(
+        "purge-sink",
+        _purge_sink,
+        "forget a sink that no section names, and the events it still owes",
+    )
     purge.add_argument("sink", help="NAME of the sink")
     for each in (*configured, purge):
         _configured(each)
     sample = add("sample-config", _sample_config, "print a commented configuration to begin with")
     sample.add_argument("plugin", nargs="*", help="only the sections of these plugins")
     demo = add("demo", _demo, "run the bridge between emulated clouds on this machine, live")
-    demo.add_argument("--for", dest="seconds", type=_duration, default=float("inf"), metavar="TIME", help="such as 20s")
-    demo.add_argument("--rate", type=float, default=2.0, help="events a second of each cloud (default: %(default)s)")
+    demo.add_argument(
+        "--for",
+        dest="seconds",
+        type=_duration,
+        default=float("inf"),
+        metavar="TIME",
+        help="such as 20s",
+    )
+    demo.add_argument(
+        "--rate",
+        type=float,
+        default=2.0,
+        help="events a second of each cloud (default: %(default)s)",
+    )
     return parser, commands
 
 
@@ -124,7 +163,9 @@ def _duration(text: str) -> float:
         raise argparse.ArgumentTypeError(f"expected {exc}, got {text!r}") from exc
 
 
-def _load(path: Path, *, checking: bool, registry: Registry | None = None) -> tuple[Loaded, Registry]:
+def _load(
+    path: Path, *, checking: bool, registry: Registry | None = None
+) -> tuple[Loaded, Registry]:
     """Read a configuration and say everything that is wrong with it, on standard error.
 
     :param registry: the plugins, if they were loaded already.
@@ -137,7 +178,9 @@ def _load(path: Path, *, checking: bool, registry: Registry | None = None) -> tu
     for problem in loaded.problems:
         print(problem, file=sys.stderr)
     for name, reason in registry.unusable.items():
-        if not any(reason in problem.text for problem in loaded.problems):  # a section needs it: that was said above
+        if not any(
+            reason in problem.text for problem in loaded.problems
+        ):  # a section needs it: that was said above
             print(f"warning: plugin {name}: {reason}", file=sys.stderr)
     return loaded, registry
 
@@ -165,14 +208,18 @@ def _run(options: argparse.Namespace) -> int:
             log.error("bridge: cannot go on: %s", exc)  # noqa: TRY400  # a sentence for the operator, no traceback
         status = 1
     except* Exception as group:
-        log.critical("bridge: ended by a mistake of its own", exc_info=group)  # by the log, which shows no secret
+        log.critical(
+            "bridge: ended by a mistake of its own", exc_info=group
+        )  # by the log, which shows no secret
         status = 1
     return status
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
     return [
-        leaf for exc in group.exceptions for leaf in (_leaves(exc) if isinstance(exc, BaseExceptionGroup) else [exc])
+        leaf
+        for exc in group.exceptions
+        for leaf in (_leaves(exc) if isinstance(exc, BaseExceptionGroup) else [exc])
     ]
 
 
@@ -180,7 +227,10 @@ def _log_to_console(environ: Mapping[str, str]) -> None:
     """Log in a readable form; the journal has its own clock."""
     clock = "" if "JOURNAL_STREAM" in environ else "%(asctime)s "
     logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format=f"{clock}%(levelname).1s %(message)s", datefmt="%H:%M:%S"
+        stream=sys.stderr,
+        level=logging.INFO,
+        format=f"{clock}%(levelname).1s %(message)s",
+        datefmt="%H:%M:%S",
     )
     logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each request
     logging.captureWarnings(capture=True)
@@ -221,10 +271,18 @@ def _show_config(options: argparse.Namespace) -> int:
 
 
 def _load_config(path: Path) -> Config | None:
-    """Read a configuration for a command that is not the daemon; None if there is none, which has been said."""
+    """Read a configuration for a command that is not the daemon; None if there is none,
+    which has been said.
+    """
     loaded, _ = _load(path, checking=True)
     if loaded.config is None and not loaded.errors:
-        print("this command needs what stands in the credentials of the daemon; run it as the service", file=sys.stderr)
+        print(
+            (
+                "this command needs what stands in the credentials of the daemon; run it as the "
+                "service"
+            ),
+            file=sys.stderr,
+        )
     return loaded.config
 
 
@@ -260,7 +318,11 @@ def _purge_sink(options: argparse.Namespace) -> int:
     folder = state_folder(config.bridge, os.environ)
     if not folder.is_dir():
         print(
-            f"{folder}: there is no such folder; expected the state folder of a bridge that ran before", file=sys.stderr
+            (
+                f"{folder}: there is no such folder; expected the state folder of a bridge that "
+                "ran before"
+            ),
+            file=sys.stderr,
         )
         return 1
 
@@ -271,8 +333,11 @@ def _purge_sink(options: argparse.Namespace) -> int:
                 if options.sink not in {account.sink for account in await spool.accounts(())}:
                     print(f"the spool knows no sink {options.sink!r}", file=sys.stderr)
                     return 1
-                print(f"{options.sink}: forgotten, with {await spool.purge(options.sink)} pending events")
-            except Refused as refused:
+                print(
+                    f"{options.sink}: forgotten, with {await spool.purge(options.sink)} "
+                    "pending events"
+                )
+            except SpoolUnavailable as refused:
                 print(f"the spool cannot be written now: {refused.reason}", file=sys.stderr)
                 return 1
             return 0
@@ -299,14 +364,23 @@ def _plugins(options: argparse.Namespace) -> int:
 
 def _sample_config(options: argparse.Namespace) -> int:
     registry = load_plugins(())
-    kinds: list[AnyKind] = [*registry.spools.values(), *registry.sources.values(), *registry.sinks.values()]
+    kinds: list[AnyKind] = [
+        *registry.spools.values(),
+        *registry.sources.values(),
+        *registry.sinks.values(),
+    ]
     names = {kind.name for kind in kinds}
     unknown = [name for name in options.plugin if name not in names]
     if unknown:
-        print(f"no plugin is called {unknown[0]!r}; there are: {', '.join(sorted(names))}", file=sys.stderr)
+        print(
+            f"no plugin is called {unknown[0]!r}; there are: {', '.join(sorted(names))}",
+            file=sys.stderr,
+        )
         return USAGE
     if options.plugin:
-        print("\n".join(sample_section(kind) for kind in kinds if kind.name in options.plugin), end="")
+        print(
+            "\n".join(sample_section(kind) for kind in kinds if kind.name in options.plugin), end=""
+        )
     else:
         print(sample_config(*kinds), end="")
     return 0
@@ -315,4 +389,4 @@ def _sample_config(options: argparse.Namespace) -> int:
 def _demo(options: argparse.Namespace) -> int:
     from bridge.cli.demo import run_demo  # certificates and emulators, which the daemon never needs
 
-    return trio.run(lambda: run_demo(load_plugins(()), seconds=options.seconds, rate=options.rate))
+    return trio.run(lambda: run_demo(load_emulators(), seconds=options.seconds, rate=options.rate))

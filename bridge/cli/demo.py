@@ -1,10 +1,12 @@
-"""``bridged demo``: the real daemon between stand-ins for the vendor clouds, on this machine, live.
+"""``bridged demo``: the real daemon between stand-ins for the vendor clouds, on this
+machine, live.
 
     emulators ──▶ bridged run (a process of its own, real spool, HTTPS) ──▶ emulator of a destination
                                                                                └─▶ the live view
 
-Certificates come from a CA that is thrown away at the end. The demo is the daemon's service manager: it hears
-``READY=1``, and stops it with SIGTERM. Then the balance of the spool is drawn up: it must add up.
+Certificates come from a CA that is thrown away at the end. The demo is the daemon's
+service manager: it hears ``READY=1``, and stops it with SIGTERM. Then the balance of
+the spool is drawn up: it must add up.
 """
 
 from __future__ import annotations
@@ -23,8 +25,10 @@ from tempfile import TemporaryDirectory
 import trio
 from attrs import field, frozen
 
-from bridge.api import Audit, Emulation, EmulatorContext, EmulatorKind, Value
+from bridge.api import Value
+from bridge.api.spool import Audit
 from bridge.plugins.discovery import Registry
+from bridge.testing.emulation import Emulation, EmulatorContext, EmulatorKind
 
 LISTENER = "public"
 STARTING = 15.0  # seconds the daemon may take until it is ready
@@ -88,7 +92,10 @@ SPOOL = "sqlite"
 
 
 async def run_demo(registry: Registry, *, seconds: float, rate: float) -> int:
-    """Run the demo for so long, or until Ctrl-C. Gives the exit status: 0 if the balance adds up, else 1."""
+    """Run the demo for so long, or until Ctrl-C.
+
+    Gives the exit status: 0 if the balance adds up, else 1.
+    """
     audit = registry.spools[SPOOL].audit
     assert audit is not None
     with TemporaryDirectory(prefix="bridge-demo-") as folder:
@@ -121,14 +128,22 @@ async def _with_emulators(
         arrived=view.arrived,
     )
     async with AsyncExitStack() as stack:
-        clouds = [await stack.enter_async_context(kind.open(context)) for _, kind in sorted(emulators.items())]
+        clouds = [
+            await stack.enter_async_context(kind.open(context))
+            for _, kind in sorted(emulators.items())
+        ]
         config = place.folder / "demo.ini"
         config.touch(0o600)
         sections = place.sections(clouds)
-        place.sinks.extend(name.removeprefix("sink:") for name in sections if name.startswith("sink:"))
+        place.sinks.extend(
+            name.removeprefix("sink:") for name in sections if name.startswith("sink:")
+        )
         config.write_text(_ini(sections), "utf-8")
         async with open_daemon(config) as daemon:
-            say(f"bridged runs as process {daemon.pid}; status page: http://127.0.0.1:{place.admin_port}/")
+            say(
+                f"bridged runs as process {daemon.pid}; status page: "
+                f"http://127.0.0.1:{place.admin_port}/"
+            )
             say(f"{', '.join(sorted(emulators))} are emulated; Ctrl-C ends the demo")
             say(View.heading)
             with trio.move_on_after(seconds):
@@ -162,10 +177,13 @@ async def open_daemon(config: Path, *arguments: str) -> AsyncIterator[trio.Proce
         await manager.bind(address)
         command = [sys.executable, "-m", "bridge", "run", "--config", str(config), *arguments]
         environment = {"NOTIFY_SOCKET": "@" + address[1:], "PYTHONUNBUFFERED": "1"}
-        # A session of its own: Ctrl-C in the terminal is for the demo, which then stops the daemon in order.
+        # A session of its own: Ctrl-C in the terminal is for the demo, which then stops
+        # the daemon in order.
         async with trio.open_nursery() as nursery:
             process: trio.Process = await nursery.start(
-                partial(trio.run_process, command, env=environment, start_new_session=True, check=False)
+                partial(
+                    trio.run_process, command, env=environment, start_new_session=True, check=False
+                )
             )
             await _until_ready(manager, process)
             yield process
@@ -206,7 +224,9 @@ class View:
         now = datetime.now(UTC)
         source, _, rest = device.partition("_")
         latency = (now - time).total_seconds() * 1000
-        say(f"{now:%H:%M:%S}  {source:10} {rest:36} {signal_name:28} {value:>12}  {latency:5.0f} ms")
+        say(
+            f"{now:%H:%M:%S}  {source:10} {rest:36} {signal_name:28} {value:>12}  {latency:5.0f} ms"
+        )
 
     async def quiet(self) -> None:
         """Wait until nothing has arrived for a second."""

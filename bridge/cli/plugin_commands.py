@@ -1,4 +1,5 @@
-"""Commands of plugins: ``bridged KIND NAME ...``, and the one that every kind with a history has, ``backfill``.
+"""Commands of plugins: ``bridged KIND NAME ...``, and the one that every kind with a
+history has, ``backfill``.
 
 arguments ─▶ the section they are for ─┬─▶ its settings ─────────▶ the command
                                        └─▶ the control socket ──▶ the running bridge
@@ -30,8 +31,8 @@ from bridge.api import (
     SourceKind,
 )
 from bridge.config import Config, Document, admin_settings, bridge_settings, section_names
-from bridge.flow.recovery.backfill import BACKFILL, PROGRESS
 from bridge.daemon.instance import control_socket, utc_now
+from bridge.flow.recovery.backfill import BACKFILL, PROGRESS
 from bridge.plugins.discovery import Registry
 
 FAILED = 1
@@ -45,9 +46,15 @@ Load: TypeAlias = Callable[[Path], Config | None]
 
 
 def all_commands(registry: Registry) -> list[Command]:
-    """Give the commands of the plugins, and ``backfill`` for each kind of source with a history."""
-    backfills = [_backfill_command(kind) for kind in registry.sources.values() if kind.recovery is not None]
-    return sorted([*registry.commands.values(), *backfills], key=lambda command: (command.kind, command.name))
+    """Give the commands of the plugins, and ``backfill`` for each kind of source with a
+    history.
+    """
+    backfills = [
+        _backfill_command(kind) for kind in registry.sources.values() if kind.recovery is not None
+    ]
+    return sorted(
+        [*registry.commands.values(), *backfills], key=lambda command: (command.kind, command.name)
+    )
 
 
 def add_commands(
@@ -60,17 +67,25 @@ def add_commands(
     """
     for kind in dict.fromkeys(command.kind for command in commands):
         text = f"commands of the plugin {kind}"
-        names = parsers.add_parser(kind, help=text, description=text).add_subparsers(required=True, metavar="COMMAND")
+        names = parsers.add_parser(kind, help=text, description=text).add_subparsers(
+            required=True, metavar="COMMAND"
+        )
         for command in (each for each in commands if each.kind == kind):
             parser = names.add_parser(command.name, help=command.help, description=command.help)
             configured(parser)
-            parser.add_argument("--name", help="NAME of the section; needed if the plugin has several")
+            parser.add_argument(
+                "--name", help="NAME of the section; needed if the plugin has several"
+            )
             command.arguments(parser)
             parser.set_defaults(plugin_command=command)
 
 
 def run_command(
-    options: argparse.Namespace, document: Document, registry: Registry, load: Load, environ: Mapping[str, str]
+    options: argparse.Namespace,
+    document: Document,
+    registry: Registry,
+    load: Load,
+    environ: Mapping[str, str],
 ) -> int:
     """Run the command of a plugin and give its exit code."""
     command: Command = options.plugin_command
@@ -84,7 +99,10 @@ def run_command(
         config = load(options.config)
         if config is None:
             return CONFIGURATION
-        sections = {section.name: section for section in (config.sources if role == "source" else config.sinks)}
+        sections = {
+            section.name: section
+            for section in (config.sources if role == "source" else config.sinks)
+        }
         if name not in sections:
             print(f"[{role}:{name}] is not enabled", file=sys.stderr)
             return CONFIGURATION
@@ -110,10 +128,14 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     return exc
 
 
-def _section(command: Command, document: Document, registry: Registry, wanted: str | None) -> str | None:
+def _section(
+    command: Command, document: Document, registry: Registry, wanted: str | None
+) -> str | None:
     """Find the section that a command is for; None if that is not clear, which is said."""
     kinds: list[SourceKind[Any] | SinkKind[Any]] = [
-        family[command.kind] for family in (registry.sources, registry.sinks) if command.kind in family
+        family[command.kind]
+        for family in (registry.sources, registry.sinks)
+        if command.kind in family
     ]
     names = [name for kind in kinds for name in section_names(document, kind)]
     if wanted is not None and wanted in names:
@@ -122,11 +144,20 @@ def _section(command: Command, document: Document, registry: Registry, wanted: s
         return names[0]
     there = f"there are: {', '.join(names)}" if names else "there is none"
     if wanted is not None:
-        print(f"no section with plugin = {command.kind} is called {wanted!r}; {there}", file=sys.stderr)
+        print(
+            f"no section with plugin = {command.kind} is called {wanted!r}; {there}",
+            file=sys.stderr,
+        )
     elif names:
-        print(f"several sections have plugin = {command.kind}; say which one with --name; {there}", file=sys.stderr)
+        print(
+            f"several sections have plugin = {command.kind}; say which one with --name; {there}",
+            file=sys.stderr,
+        )
     else:
-        print(f"{document.files[0]}: expected a section with plugin = {command.kind}; {there}", file=sys.stderr)
+        print(
+            f"{document.files[0]}: expected a section with plugin = {command.kind}; {there}",
+            file=sys.stderr,
+        )
     return None
 
 
@@ -135,7 +166,8 @@ def _backfill_command(kind: SourceKind[Any]) -> Command:
         kind=kind.name,
         name=BACKFILL,
         run=_backfill,
-        help="have the running bridge read back what happened in a span of time; what is known already is known once",
+        help="have the running bridge read back what happened in a span of time; what is "
+        "known already is known once",
         arguments=_backfill_arguments,
         asks=True,
     )
@@ -143,8 +175,12 @@ def _backfill_command(kind: SourceKind[Any]) -> Command:
 
 def _backfill_arguments(parser: argparse.ArgumentParser) -> None:
     when = "such as 2026-05-04T10:00 (UTC) or 2026-05-04T10:00+02:00"
-    parser.add_argument("--from", dest="start", type=_time, required=True, metavar="TIME", help=when)
-    parser.add_argument("--to", dest="end", type=_time, default=None, metavar="TIME", help="default: now")
+    parser.add_argument(
+        "--from", dest="start", type=_time, required=True, metavar="TIME", help=when
+    )
+    parser.add_argument(
+        "--to", dest="end", type=_time, default=None, metavar="TIME", help="default: now"
+    )
     parser.add_argument("--dry-run", action="store_true", help="only say what would be read")
 
 
@@ -152,7 +188,9 @@ def _time(text: str) -> datetime:
     try:
         time = datetime.fromisoformat(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"expected a time such as 2026-05-04T10:00, got {text!r}") from None
+        raise argparse.ArgumentTypeError(
+            f"expected a time such as 2026-05-04T10:00, got {text!r}"
+        ) from None
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
@@ -164,9 +202,15 @@ async def _backfill(context: CommandContext, options: argparse.Namespace) -> int
         for part in answer["parts"]:
             print(part)
         called = answer["called"]
-        print(f"would read {len(answer['parts'])} {called} from {_short(options.start)} to {_short(end)}")
+        print(
+            f"would read {len(answer['parts'])} {called} from {_short(options.start)} to "
+            f"{_short(end)}"
+        )
         return 0
-    print(f"{context.name}: job {answer['job']}; it goes on in the bridge, whatever becomes of this command")
+    print(
+        f"{context.name}: job {answer['job']}; it goes on in the bridge, whatever becomes of "
+        "this command"
+    )
     return await _follow(context, answer["job"])
 
 

@@ -1,7 +1,7 @@
 """What is wrong with a configuration, in one line for each mistake.
 
-    office.ini:31: [sink:databoom] tokn: unknown setting, did you mean 'token'?
-    warning: office.ini:14: [sink:databoom] token: a secret in a file that others may read; ...
+    office.ini:31: [sink:databoom] tokn: unknown setting, did you mean 'token'? warning:
+    office.ini:14: [sink:databoom] token: a secret in a file that others may read; ...
 
 A problem is a value, not an exception: all of them are found before any is shown.
 """
@@ -14,7 +14,9 @@ from typing import Literal
 
 from attrs import frozen
 
-LONGEST_EXCERPT = 80  # of a foreign text; a name or a value is recognised by less
+from bridge.api import printable
+
+MAX_EXCERPT = 80  # of a foreign text; a name or a value is recognised by less
 
 
 @frozen
@@ -22,7 +24,9 @@ class Place:
     """Where something stands."""
 
     file: str
-    """Relative to the folder of the main file: ``office.ini``, ``office.d/20-local.ini``."""
+    """Relative to the folder of the main file: ``office.ini``,
+    ``office.d/20-local.ini``.
+    """
     line: int | None = None
     """Counted from 1; None means the file as a whole."""
 
@@ -60,17 +64,10 @@ class Problem:
         return line if self.severity == "error" else f"warning: {line}"
 
 
-def printable(text: str) -> str:
-    """Give a text in which control characters, line ends among them, are written as escapes."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-
-
 def excerpt(text: str) -> str:
     """Give the beginning of a foreign text, printable."""
     text = printable(text)
-    return text if len(text) <= LONGEST_EXCERPT else f"{text[:LONGEST_EXCERPT]}..."
+    return text if len(text) <= MAX_EXCERPT else f"{text[:MAX_EXCERPT]}..."
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

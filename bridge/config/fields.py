@@ -1,7 +1,8 @@
 """What a settings class declares: its fields as keys of the INI file.
 
-The one place that knows how a field of :func:`bridge.api.setting` or :func:`bridge.api.table` is read back. Validation,
-the sample and the overview of what is in effect are made from the same list.
+The one place that knows how a field of :func:`bridge.api.setting` or
+:func:`bridge.api.table` is read back. Validation, the sample and the overview of what
+is in effect are made from the same list.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ from bridge.api.fields import EXAMPLE, HELP, TABLE
 
 
 class Mistake(Exception):
-    """A settings class that cannot be used. The fault is the plugin's; the text names the exception, not a value."""
+    """A settings class that cannot be used.
+
+    The fault is the plugin's; the text names the exception, not a value.
+    """
 
     def __init__(self, settings: type, cause: Exception) -> None:
         super().__init__(
@@ -58,13 +62,20 @@ def declared(settings: type) -> tuple[Declared, ...]:
     """
     try:
         hints = get_type_hints(settings)
-        return tuple(_declared(field, hints.get(field.name, str)) for field in attrs.fields(settings) if field.init)
+        return tuple(
+            _declared(field, hints.get(field.name, str))
+            for field in attrs.fields(settings)
+            if field.init
+        )
     except Exception as exc:
         raise Mistake(settings, exc) from exc
 
 
 def keys(*settings: type) -> dict[str, Declared]:
-    """Give the settings of several classes by key. What two classes declare is the first one's."""
+    """Give the settings of several classes by key.
+
+    What two classes declare is the first one's.
+    """
     by_key: dict[str, Declared] = {}
     for each in settings:
         for setting in declared(each):

@@ -1,4 +1,6 @@
-"""Reading a file that a person named: never a pipe, never more than a bound, always with a reason in plain words."""
+"""Reading a file that a person named: never a pipe, never more than a bound, always
+with a reason in plain words.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ def read_file(path: Path, largest: int) -> tuple[bytes, os.stat_result]:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise Unreadable("it is not an ordinary file")  # opening a pipe would wait for its other end
+            raise Unreadable(
+                "it is not an ordinary file"
+            )  # opening a pipe would wait for its other end
         with path.open("rb") as file:
             content = file.read(largest + 1)
     except OSError as exc:

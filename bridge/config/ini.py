@@ -1,17 +1,21 @@
-"""The syntax of an INI file: text to sections of raw values, each with its file and line.
+"""The syntax of an INI file: text to sections of raw values, each with its file and
+line.
 
     [section]                 at the beginning of a line
     key = value               '=' is the only separator; the value ends with the line, '#' and quotes are part of it
         more of the value     an indented line goes on with the value above, for lists
     # comment                 a line of its own, also with ';'
 
-A blank line or a comment ends a value. Nothing is interpolated. Every mistake is reported and reading goes on, so that
-one run shows all of them. An indented ``key =`` or ``[section]`` is a mistake: it was meant to stand for itself, and
-would otherwise disappear into the value above. Lines end with a line feed only: what else ``str.splitlines`` takes for
-an end of line may stand in a value, and must not move the line numbers below it.
+A blank line or a comment ends a value. Nothing is interpolated. Every mistake is
+reported and reading goes on, so that one run shows all of them. An indented ``key =``
+or ``[section]`` is a mistake: it was meant to stand for itself, and would otherwise
+disappear into the value above. Lines end with a line feed only: what else
+``str.splitlines`` takes for an end of line may stand in a value, and must not move the
+line numbers below it.
 
-``-`` in a key means ``_``, except in a table, ``[sink:NAME:FIELD]``, whose keys are other people's names.
-A problem never quotes more of a line than the key: the rest may be part of a secret.
+``-`` in a key means ``_``, except in a table, ``[sink:NAME:FIELD]``, whose keys are
+other people's names. A problem never quotes more of a line than the key: the rest may
+be part of a secret.
 """
 
 from __future__ import annotations
@@ -22,7 +26,9 @@ from attrs import define, field, frozen
 
 from bridge.config.diagnostics import Place, Problem
 
-BLANKS = " \t\r"  # a carriage return, because files edited on Windows end their lines with one as well
+BLANKS = (
+    " \t\r"  # a carriage return, because files edited on Windows end their lines with one as well
+)
 
 
 @frozen
@@ -56,7 +62,10 @@ class Section:
 
 
 def parse(text: str, file: str) -> tuple[list[Section], list[Problem]]:
-    """Read the text of one file. Never raises: what is not understood becomes a problem."""
+    """Read the text of one file.
+
+    Never raises: what is not understood becomes a problem.
+    """
     reading = _Reading(file)
     for number, line in enumerate(text.split("\n"), 1):
         content = line.strip(BLANKS)
@@ -75,7 +84,8 @@ def is_table(section: str) -> bool:
     return section.count(":") > 1
 
 
-# A continuation that is a key: a name and '=', but not the padding of a Base64 text, which may be a secret.
+# A continuation that is a key: a name and '=', but not the padding of a Base64 text,
+# which may be a secret.
 _KEY_IN_CONTINUATION = re.compile(r"([A-Za-z0-9_.:-]+)[ \t]*=(?!=?$)|(\S[^=]*?)[ \t]+=")
 _NO_KEY = re.compile(r"[^A-Za-z0-9_-]")
 
@@ -119,11 +129,18 @@ class _Reading:
             self.problem(number, None, f"{content} is indented{above}; remove the spaces before it")
             self.line(content, number)
         elif key is not None:
-            self.problem(number, key[1] or key[2], f"is indented{above}; remove the spaces before it")
+            self.problem(
+                number, key[1] or key[2], f"is indented{above}; remove the spaces before it"
+            )
             self.line(content, number)
         elif self.value is None:
             self.problem(
-                number, None, "an indented line goes on with the value above, but a blank line or a comment ended it"
+                number,
+                None,
+                (
+                    "an indented line goes on with the value above, but a blank line or a "
+                    "comment ended it"
+                ),
             )
         else:
             self.lines.append(content)
@@ -131,7 +148,9 @@ class _Reading:
     def header(self, content: str, number: int) -> None:
         match = re.match(r"\[([^\[\]]+)\]", content)
         if match is None:
-            self.section = Section("", Place(self.file, number))  # its settings belong nowhere, and are not reported
+            self.section = Section(
+                "", Place(self.file, number)
+            )  # its settings belong nowhere, and are not reported
             self.problem(number, None, "expected [SECTION], the name of a section in brackets")
             return
         name = match[1]
@@ -139,9 +158,13 @@ class _Reading:
         self.section = first if first is not None else Section(name, Place(self.file, number))
         self.sections[name] = self.section
         if match.end() != len(content):
-            self.problem(number, None, "expected nothing after [SECTION]; a comment is a line of its own")
+            self.problem(
+                number, None, "expected nothing after [SECTION]; a comment is a line of its own"
+            )
         if first is not None:
-            self.problem(number, None, f"section given twice, first in line {first.place.line}; join the two")
+            self.problem(
+                number, None, f"section given twice, first in line {first.place.line}; join the two"
+            )
 
     def setting(self, content: str, number: int) -> None:
         written, separator, text = content.partition("=")
@@ -152,16 +175,26 @@ class _Reading:
             self.outside = True
             return
         if not separator or not written:
-            self.problem(number, None, "expected KEY = VALUE, [SECTION], or a comment that begins with #")
+            self.problem(
+                number, None, "expected KEY = VALUE, [SECTION], or a comment that begins with #"
+            )
             return
         key = written
         if not is_table(self.section.name):
-            if stranger := _NO_KEY.search(written):  # show no more: a forgotten '=' makes a secret part of the key
+            if stranger := _NO_KEY.search(
+                written
+            ):  # show no more: a forgotten '=' makes a secret part of the key
                 known = written[: stranger.start()] or None
-                self.problem(number, known, "expected KEY = VALUE, where KEY has letters, digits, '-' and '_' only")
+                self.problem(
+                    number,
+                    known,
+                    "expected KEY = VALUE, where KEY has letters, digits, '-' and '_' only",
+                )
                 return
             key = written.replace("-", "_")
         if first := self.section.values.get(key):
-            self.problem(number, written, f"given twice, first in line {first.place.line}; remove one")
+            self.problem(
+                number, written, f"given twice, first in line {first.place.line}; remove one"
+            )
         self.value = Value(key, written, "", Place(self.file, number))
         self.lines = [text.strip(BLANKS)]

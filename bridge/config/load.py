@@ -1,9 +1,11 @@
-"""Loading a configuration: the files read, every section understood, everything that is wrong found at once.
+"""Loading a configuration: the files read, every section understood, everything that is
+wrong found at once.
 
     read(path) ─▶ Document ─┬─▶ bridge_settings(document)             names the folders of drop-in plugins
                             └─▶ understand(document, kinds) ─▶ Loaded
 
-In two steps, because plugins are loaded in between: their settings classes say what the other sections may hold.
+In two steps, because plugins are loaded in between: their settings classes say what the
+other sections may hold.
 """
 
 from __future__ import annotations
@@ -16,18 +18,19 @@ import attrs
 
 from bridge.api import SettingError, SinkKind, SourceKind, SpoolKind
 from bridge.config import checks
+from bridge.config.diagnostics import Problem
 from bridge.config.fields import keys
-from bridge.config.source_files import Document, read
-from bridge.config.structure import Filled, fill, unknown_keys
 from bridge.config.ini import Section
-from bridge.config.sections import arrange
 from bridge.config.model import Config, Kinds, Loaded, SinkConfig, SourceConfig, SpoolConfig
 from bridge.config.plugin_sections import Part, read_sink, read_source, read_spool
-from bridge.config.diagnostics import Problem
 from bridge.config.redaction import Redaction
 from bridge.config.references import References
-from bridge.config.schema import AdminSettings, BridgeSettings, ListenerSettings
+from bridge.config.schema import AdminSettings, BridgeSettings
+from bridge.config.sections import arrange
+from bridge.config.source_files import Document, read
+from bridge.config.structure import Filled, fill, unknown_keys
 from bridge.config.values import Reader
+from bridge.http.settings import ListenerSettings
 
 S = TypeVar("S")
 
@@ -37,13 +40,16 @@ def load(path: Path, kinds: Kinds, *, environ: Mapping[str, str], checking: bool
 
     :param path: the main file.
     :param environ: for ``${env:NAME}``, and for the folder of the credentials.
-    :param checking: True if this is not the daemon: credentials it cannot know are warnings then.
+    :param checking: True if this is not the daemon: credentials it cannot know are
+        warnings then.
     """
     return understand(read(path), kinds, environ=environ, checking=checking)
 
 
 def bridge_settings(document: Document, *, environ: Mapping[str, str]) -> BridgeSettings:
-    """Give ``[bridge]`` alone, with defaults in place of what is wrong there: ``understand`` will report that."""
+    """Give ``[bridge]`` alone, with defaults in place of what is wrong there:
+    ``understand`` will report that.
+    """
     reader = _reader(document, environ, checking=True)
     return BridgeSettings(**fill(BridgeSettings, document.section("bridge"), reader).values)
 
@@ -59,11 +65,15 @@ def admin_settings(document: Document, *, environ: Mapping[str, str]) -> AdminSe
 
 
 def _reader(document: Document, environ: Mapping[str, str], *, checking: bool) -> Reader:
-    return Reader(References.from_environment(environ, instance=document.instance, checking=checking))
+    return Reader(
+        References.from_environment(environ, instance=document.instance, checking=checking)
+    )
 
 
 def section_names(document: Document, kind: SourceKind[Any] | SinkKind[Any]) -> list[str]:
-    """Give the NAMEs of the sections of a kind, as far as ``plugin`` says it in plain text."""
+    """Give the NAMEs of the sections of a kind, as far as ``plugin`` says it in plain
+    text.
+    """
     layout = arrange(document)
     sections = layout.sources if isinstance(kind, SourceKind) else layout.sinks
     return [
@@ -73,14 +83,22 @@ def section_names(document: Document, kind: SourceKind[Any] | SinkKind[Any]) -> 
     ]
 
 
-def understand(document: Document, kinds: Kinds, *, environ: Mapping[str, str], checking: bool = False) -> Loaded:
-    """Understand a document with what the plugins say about their sections. Parameters as for ``load``."""
+def understand(
+    document: Document, kinds: Kinds, *, environ: Mapping[str, str], checking: bool = False
+) -> Loaded:
+    """Understand a document with what the plugins say about their sections.
+
+    Parameters as for ``load``.
+    """
     reader = _reader(document, environ, checking=checking)
     layout = arrange(document)
 
     bridge = _fill_core(BridgeSettings, document.section("bridge"), reader)
     admin = _fill_core(AdminSettings, document.section("admin"), reader)
-    listeners = {name: _fill_core(ListenerSettings, section, reader) for name, section in layout.listeners.items()}
+    listeners = {
+        name: _fill_core(ListenerSettings, section, reader)
+        for name, section in layout.listeners.items()
+    }
     spool = read_spool(document.section("spool"), kinds, reader)
     sources = [
         read_source(name, section, layout.tables.get(section.name, {}), kinds, reader)
@@ -91,9 +109,18 @@ def understand(document: Document, kinds: Kinds, *, environ: Mapping[str, str], 
         for name, section in layout.sinks.items()
     ]
 
-    understood: list[Filled[Any] | Part[Any]] = [bridge, spool, admin, *listeners.values(), *sources, *sinks]
+    understood: list[Filled[Any] | Part[Any]] = [
+        bridge,
+        spool,
+        admin,
+        *listeners.values(),
+        *sources,
+        *sinks,
+    ]
     entries = tuple(entry for each in understood for entry in each.entries)
-    addresses = [(layout.listeners[name], filled.values.get("address")) for name, filled in listeners.items()]
+    addresses = [
+        (layout.listeners[name], filled.values.get("address")) for name, filled in listeners.items()
+    ]
     problems = [
         *document.problems,
         *layout.problems,
@@ -101,7 +128,9 @@ def understand(document: Document, kinds: Kinds, *, environ: Mapping[str, str], 
         *checks.unknown_listeners(sources, listeners),
         *checks.unknown_sources(sinks, sources),
         *checks.claimed_paths(sources),
-        *checks.claimed_addresses([*addresses, (document.section("admin"), admin.values.get("address"))]),
+        *checks.claimed_addresses(
+            [*addresses, (document.section("admin"), admin.values.get("address"))]
+        ),
         *checks.missing_ends(document, sources, sinks),
         *checks.exposed_secrets(document, entries),
     ]
@@ -130,8 +159,12 @@ def _config(
     sinks: Sequence[Part[SinkKind[Any]]],
     redact: Redaction,
 ) -> Config | None:
-    """Put the parts together; None if one lacks a credential that could not be looked up."""
-    listening = {name: filled.settings for name, filled in listeners.items() if filled.settings is not None}
+    """Put the parts together; None if one lacks a credential that could not be looked
+    up.
+    """
+    listening = {
+        name: filled.settings for name, filled in listeners.items() if filled.settings is not None
+    }
     if bridge.settings is None or admin.settings is None or len(listening) < len(listeners):
         return None
     parts: list[Part[Any]] = [spool, *sources, *sinks]

@@ -8,13 +8,11 @@ from typing import Any
 from attrs import field, frozen
 
 from bridge.api import SinkKind, SourceKind, SpoolKind
-from bridge.config.structure import Entry
 from bridge.config.diagnostics import Place, Problem
 from bridge.config.redaction import Redaction
 from bridge.config.schema import (
     AdminSettings,
     BridgeSettings,
-    ListenerSettings,
     RecoverySettings,
     SinkSettings,
     SourceSettings,
@@ -22,6 +20,8 @@ from bridge.config.schema import (
     WebhookRecoverySettings,
     WebhookSettings,
 )
+from bridge.config.structure import Entry
+from bridge.http.settings import ListenerSettings
 
 
 @frozen
@@ -52,14 +52,21 @@ class SourceConfig:
     kind: SourceKind[Any]
     core: SourceSettings
     settings: Any = field(repr=False)
-    """Of the class ``kind.settings``. Not shown: a plain text in it may come from a credential."""
+    """Of the class ``kind.settings``.
+
+    Not shown: a plain text in it may come from a credential.
+    """
     where: str
     """``FILE:LINE`` of the section."""
 
     @property
     def listener(self) -> str | None:
         """NAME of the listener on which it is called; None if it is not called."""
-        return self.core.listener if isinstance(self.core, WebhookSettings | WebhookRecoverySettings) else None
+        return (
+            self.core.listener
+            if isinstance(self.core, WebhookSettings | WebhookRecoverySettings)
+            else None
+        )
 
     @property
     def recovery(self) -> RecoveryPolicy | None:
@@ -82,7 +89,10 @@ class SinkConfig:
     kind: SinkKind[Any]
     core: SinkSettings
     settings: Any = field(repr=False)
-    """Of the class ``kind.settings``. Not shown: a plain text in it may come from a credential."""
+    """Of the class ``kind.settings``.
+
+    Not shown: a plain text in it may come from a credential.
+    """
     where: str
     """``FILE:LINE`` of the section."""
 
@@ -104,13 +114,19 @@ class SpoolConfig:
     kind: SpoolKind[Any]
     core: SpoolSettings
     settings: Any = field(repr=False)
-    """Of the class ``kind.settings``. Not shown: a plain text in it may come from a credential."""
+    """Of the class ``kind.settings``.
+
+    Not shown: a plain text in it may come from a credential.
+    """
     where: str
 
 
 @frozen
 class Config:
-    """A whole configuration without a mistake. Sections with ``enabled = no`` were checked and are left out."""
+    """A whole configuration without a mistake.
+
+    Sections with ``enabled = no`` were checked and are left out.
+    """
 
     bridge: BridgeSettings
     admin: AdminSettings
@@ -119,7 +135,9 @@ class Config:
     sources: tuple[SourceConfig, ...]
     sinks: tuple[SinkConfig, ...]
     sink_names: tuple[str, ...]
-    """All that are configured, disabled ones too: what is pending for another sink is orphaned."""
+    """All that are configured, disabled ones too: what is pending for another sink is
+    orphaned.
+    """
     source_names: tuple[str, ...]
     """All that are configured, disabled ones too."""
     redact: Redaction = Redaction()
@@ -131,7 +149,9 @@ class Loaded:
     """What came of reading a configuration."""
 
     config: Config | None = field(repr=False)
-    """None if anything is wrong; also if ``checking`` met a credential that it could not do without."""
+    """None if anything is wrong; also if ``checking`` met a credential that it could
+    not do without.
+    """
     problems: tuple[Problem, ...]
     """In the order of files and lines."""
     entries: tuple[Entry, ...]
@@ -141,7 +161,9 @@ class Loaded:
     redact: Redaction
     """Takes out of a sentence what must not be shown."""
     listeners: Mapping[str, ListenerSettings]
-    """Those whose settings are all known here: none of them comes from a credential that could not be looked up."""
+    """Those whose settings are all known here: none of them comes from a credential
+    that could not be looked up.
+    """
 
     @property
     def errors(self) -> tuple[Problem, ...]:

@@ -1,7 +1,8 @@
 """Sections that name a plugin: sources, sinks and the spool.
 
-Such a section holds the core's settings and the plugin's side by side, and a source or sink may have tables in sections
-of their own. The plugin is found first, because only then is it known what the section may hold.
+Such a section holds the core's settings and the plugin's side by side, and a source or
+sink may have tables in sections of their own. The plugin is found first, because only
+then is it known what the section may hold.
 """
 
 from __future__ import annotations
@@ -13,14 +14,20 @@ import attrs
 from attrs import frozen
 
 from bridge.api import SinkKind, SourceKind, SpoolKind
+from bridge.config.diagnostics import Problem, listed, nearest
 from bridge.config.fields import Declared, Mistake, declared, keys
-from bridge.config.structure import Entry, fill, unknown_keys
 from bridge.config.ini import Section
 from bridge.config.model import Kinds
-from bridge.config.diagnostics import Problem, listed, nearest
 from bridge.config.redaction import Confidential
 from bridge.config.references import BadReference
-from bridge.config.schema import SinkSettings, SourceSettings, SpoolSettings, recovery_defaults, source_settings
+from bridge.config.schema import (
+    SinkSettings,
+    SourceSettings,
+    SpoolSettings,
+    recovery_defaults,
+    source_settings,
+)
+from bridge.config.structure import Entry, fill, unknown_keys
 from bridge.config.values import Reader, Unchecked, Unfit
 
 K = TypeVar("K", bound=SourceKind[Any] | SinkKind[Any] | SpoolKind[Any])
@@ -78,15 +85,25 @@ def read_sink(
 
 def read_spool(section: Section, kinds: Kinds, reader: Reader) -> Part[SpoolKind[Any]]:
     """Understand the section ``[spool]``."""
-    default = next(setting.default for setting in declared(SpoolSettings) if setting.key == "plugin")
+    default = next(
+        setting.default for setting in declared(SpoolSettings) if setting.key == "plugin"
+    )
     kind, problems = _find_plugin("spool", section, default, kinds.spools, kinds, reader)
     return _read(Part("spool", section, kind, problems=problems), SpoolSettings, {}, reader)
 
 
 def _find_plugin(
-    role: str, section: Section, default: str, choices: Mapping[str, K], kinds: Kinds, reader: Reader
+    role: str,
+    section: Section,
+    default: str,
+    choices: Mapping[str, K],
+    kinds: Kinds,
+    reader: Reader,
 ) -> tuple[K | None, tuple[Problem, ...]]:
-    """Give the kind that a section names. Without one there is a problem, here or where the value is read."""
+    """Give the kind that a section names.
+
+    Without one there is a problem, here or where the value is read.
+    """
     value = section.values.get("plugin")
     try:
         name = default if value is None else reader.read(value.text, str).value or default
@@ -102,7 +119,11 @@ def _find_plugin(
 
 
 def _hint(role: str, name: str, choices: Mapping[str, Any], kinds: Kinds) -> str:
-    others: dict[str, Mapping[str, Any]] = {"source": kinds.sources, "sink": kinds.sinks, "spool": kinds.spools}
+    others: dict[str, Mapping[str, Any]] = {
+        "source": kinds.sources,
+        "sink": kinds.sinks,
+        "spool": kinds.spools,
+    }
     for other, names in others.items():
         if name in names:
             return f"; the plugin of this name is a {other}"
@@ -130,8 +151,15 @@ def _read(part: Part[K], core: type[Any], tables: Mapping[str, Section], reader:
         problem = Problem.at(part.section.place_of("plugin"), part.section.name, "plugin", str(exc))
         return attrs.evolve(part, problems=(*part.problems, problem))
     shared = {setting.key for setting in declared(core)}  # what both declare is listed once
-    own_entries = [entry for entry in filled.entries if entry.section != part.section.name or entry.key not in shared]
-    strangers = (*unknown_keys(part.section, known), *_unknown_tables(kind.name, part.section, known, tables))
+    own_entries = [
+        entry
+        for entry in filled.entries
+        if entry.section != part.section.name or entry.key not in shared
+    ]
+    strangers = (
+        *unknown_keys(part.section, known),
+        *_unknown_tables(kind.name, part.section, known, tables),
+    )
     part = attrs.evolve(
         part,
         settings=filled.settings,

@@ -1,8 +1,10 @@
-"""What no message may show: the secrets of a configuration, and whatever a reference brought in.
+"""What no message may show: the secrets of a configuration, and whatever a reference
+brought in.
 
-A plugin hides its own secrets in what it says. This is the net below: everything that leaves the bridge as a
-sentence, in the log, on the page, in a dead letter or on the terminal, passes through one :class:`Redaction`,
-which writes where a text came from in place of the text.
+A plugin hides its own secrets in what it says. This is the net below: everything that
+leaves the bridge as a sentence, in the log, on the page, in a dead letter or on the
+terminal, passes through one :class:`Redaction`, which writes where a text came from in
+place of the text.
 """
 
 from __future__ import annotations
@@ -53,7 +55,9 @@ class Redaction:
 
 
 def _forms(text: str) -> Iterator[str]:
-    """Yield how a text may stand in a sentence: whole or in lines, plain, escaped, and in pieces if it is a URL."""
+    """Yield how a text may stand in a sentence: whole or in lines, plain, escaped, and
+    in pieces if it is a URL.
+    """
     for line in {text, *text.splitlines(), *_pieces(text)}:
         for form in {line, repr(line)[1:-1], quote(line, safe=""), quote(line)}:
             if len(form.strip()) >= MIN_LENGTH:

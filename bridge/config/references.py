@@ -7,10 +7,12 @@
     ${file:/PATH}             the text of a file
     $$                        a dollar sign, where ${ is meant literally
 
-One pass: what comes back is not looked at again. Anything else that begins with ``${`` is an error, because the daemon
-would otherwise send it somewhere as a password. Line ends at the end of a credential or file are left out.
+One pass: what comes back is not looked at again. Anything else that begins with ``${``
+is an error, because the daemon would otherwise send it somewhere as a password. Line
+ends at the end of a credential or file are left out.
 
-In a setting that is a path, a credential stands for the *path* of its file, never for what is in it.
+In a setting that is a path, a credential stands for the *path* of its file, never for
+what is in it.
 
 No error quotes the text around a reference, or what it stands for.
 """
@@ -27,14 +29,16 @@ from attrs import field, frozen
 
 from bridge.config.files import Unreadable, read_file
 
-LARGEST_FILE = 1 << 20  # bytes; also systemd's limit for a credential
+MAX_FILE = 1 << 20  # bytes; also systemd's limit for a credential
 
 _DOLLARS = re.compile(r"\$\$|\$\{([^{}]*)(\})?")
 _VARIABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-([^$]*))?")
 _CREDENTIAL = re.compile(r"[A-Za-z0-9._-]+")
 
 STORE_CREDENTIAL = "sudo install -D -m 0600 /dev/stdin /etc/bridge/credentials/{instance}/{name}"
-"""The one command that gives a secret to an instance: it is typed or pasted, and ends with Ctrl-D."""
+"""The one command that gives a secret to an instance: it is typed or pasted, and ends
+with Ctrl-D.
+"""
 
 FORMS = (
     "expected ${credential:NAME}, ${env:NAME}, ${env:NAME:-DEFAULT} or ${file:/PATH} after the dollar sign; "
@@ -53,7 +57,9 @@ class Reference:
     scheme: str
     name: str
     content: str | None = field(default=None, repr=False)
-    """What must not be shown of it; None if that is nothing: the path of a credential, or the DEFAULT of the file."""
+    """What must not be shown of it; None if that is nothing: the path of a credential,
+    or the DEFAULT of the file.
+    """
 
     def __str__(self) -> str:
         return f"{_SCHEME_WORDS[self.scheme]} {self.name}"
@@ -91,10 +97,14 @@ class References:
     instance: str = "NAME"
     """Of the bridge: the unit brings its credentials under names that begin with it."""
     checking: bool = False
-    """True: credentials that cannot be known, because there is no folder, are not an error."""
+    """True: credentials that cannot be known, because there is no folder, are not an
+    error.
+    """
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str], *, instance: str = "NAME", checking: bool = False) -> Self:
+    def from_environment(
+        cls, environ: Mapping[str, str], *, instance: str = "NAME", checking: bool = False
+    ) -> Self:
         """Take the folder of the credentials from ``$CREDENTIALS_DIRECTORY``."""
         folder = environ.get("CREDENTIALS_DIRECTORY")
         return cls(environ, Path(folder) if folder else None, instance, checking)
@@ -102,18 +112,27 @@ class References:
     def expand(self, text: str) -> Expanded:
         """Replace the references of a text.
 
-        :raises BadReference: when one is not understood, or there is nothing that it refers to.
+        :raises BadReference: when one is not understood, or there is nothing that it
+            refers to.
         """
-        return self._expand(text, {"credential": self._credential, "env": self._variable, "file": self._file})
+        return self._expand(
+            text, {"credential": self._credential, "env": self._variable, "file": self._file}
+        )
 
     def expand_path(self, text: str) -> Expanded:
-        """Replace the references of a path: a credential stands for the path of its file.
+        """Replace the references of a path: a credential stands for the path of its
+        file.
 
-        :raises BadReference: as ``expand``; also for ``${file:...}``, and for text beside a credential.
+        :raises BadReference: as ``expand``; also for ``${file:...}``, and for text
+            beside a credential.
         """
         if "${credential:" in text and not _DOLLARS.fullmatch(text):
-            raise BadReference("expected nothing beside ${credential:NAME}, which is a whole path here")
-        return self._expand(text, {"credential": self._credential_path, "env": self._variable, "file": _no_file})
+            raise BadReference(
+                "expected nothing beside ${credential:NAME}, which is a whole path here"
+            )
+        return self._expand(
+            text, {"credential": self._credential_path, "env": self._variable, "file": _no_file}
+        )
 
     def _expand(self, text: str, look_up: Mapping[str, Callable[[str], Found]]) -> Expanded:
         references: list[Reference] = []
@@ -154,7 +173,9 @@ class References:
         :raises BadReference: if there is none.
         """
         if not _CREDENTIAL.fullmatch(name) or not name.strip("."):
-            raise BadReference("expected ${credential:NAME}, where NAME has letters, digits, '.', '_' and '-' only")
+            raise BadReference(
+                "expected ${credential:NAME}, where NAME has letters, digits, '.', '_' and '-' only"
+            )
         put = f"put it there with: {STORE_CREDENTIAL.format(instance=self.instance, name=name)}"
         if self.credentials is None:
             if self.checking:
@@ -163,8 +184,9 @@ class References:
                 f"there is no credential '{name}', because $CREDENTIALS_DIRECTORY is not set: "
                 f"bridge@{self.instance}.service sets it; {put}; a bridge started by hand can use ${{file:/PATH}}"
             )
-        # An imported credential carries the name of the instance (ImportCredential=bridge.%i.*), and so does one
-        # that came from a folder, of which systemd joins the ID of the folder and the name of the file by '_'.
+        # An imported credential carries the name of the instance
+        # (ImportCredential=bridge.%i.*), and so does one that came from a folder, of
+        # which systemd joins the ID of the folder and the name of the file by '_'.
         for candidate in (name, f"bridge.{self.instance}.{name}", f"bridge.{self.instance}_{name}"):
             path = self.credentials / candidate
             if os.path.lexists(path):
@@ -174,13 +196,16 @@ class References:
     def _variable(self, name: str) -> Found:
         match = _VARIABLE.fullmatch(name)
         if match is None:
-            raise BadReference("expected ${env:NAME} or ${env:NAME:-DEFAULT}, without a dollar sign in DEFAULT")
+            raise BadReference(
+                "expected ${env:NAME} or ${env:NAME:-DEFAULT}, without a dollar sign in DEFAULT"
+            )
         found = self.environ.get(match[1])
         if match[2] is not None and not found:
             return Found(match[2], confidential=False)
         if found is None:
             raise BadReference(
-                f"there is no environment variable '{match[1]}'; set it, or write ${{env:{match[1]}:-DEFAULT}}"
+                f"there is no environment variable '{match[1]}'; set it, or write "
+                f"${{env:{match[1]}:-DEFAULT}}"
             )
         return Found(found)
 
@@ -194,12 +219,17 @@ class References:
 
 
 def _no_file(name: str) -> Found:
-    raise BadReference(f"expected the path itself, not what is in the file; write {name} instead of ${{file:{name}}}")
+    raise BadReference(
+        f"expected the path itself, not what is in the file; write {name} instead of "
+        f"${{file:{name}}}"
+    )
 
 
 def _text_of(path: Path) -> str:
-    content, _ = read_file(path, LARGEST_FILE)
+    content, _ = read_file(path, MAX_FILE)
     try:
         return content.decode("utf-8").rstrip("\r\n")
     except UnicodeDecodeError:
-        raise Unreadable("it is not UTF-8 text") from None  # the original error holds bytes of the file
+        raise Unreadable(
+            "it is not UTF-8 text"
+        ) from None  # the original error holds bytes of the file

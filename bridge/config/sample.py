@@ -1,4 +1,5 @@
-"""A configuration to begin with, made from the settings classes, for ``bridged sample-config``.
+"""A configuration to begin with, made from the settings classes, for ``bridged
+sample-config``.
 
 ## longest wait for an answer (a duration with a unit, such as 500ms, 30s, 5m, 1h30m)
 #timeout = 20s                    a setting at its default, or an example where that is empty
@@ -17,21 +18,21 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from bridge.api import Duration, NetworkAddress, Secret, SinkKind, Size, SpoolKind, Url
 from bridge.api.kinds import AnyKind
-from bridge.config.fields import Declared, declared, keys
-from bridge.config.structure import fill
-from bridge.config.ini import Section, Value
 from bridge.config.diagnostics import Place
+from bridge.config.fields import Declared, declared, keys
+from bridge.config.ini import Section, Value
 from bridge.config.references import References
 from bridge.config.schema import (
     AdminSettings,
     BridgeSettings,
-    ListenerSettings,
     SinkSettings,
     SpoolSettings,
     recovery_defaults,
     source_settings,
 )
+from bridge.config.structure import fill
 from bridge.config.values import Reader, text_of, without_none, words
+from bridge.http.settings import ListenerSettings
 
 WIDTH = 110  # of a line of explanation
 
@@ -56,7 +57,11 @@ def sample_config(*kinds: AnyKind) -> str:
         _section("listener:public", {}, ListenerSettings),
     ]
     return "\n".join(
-        [INTRODUCTION, *core, *(sample_section(kind) for kind in kinds if not isinstance(kind, SpoolKind))]
+        [
+            INTRODUCTION,
+            *core,
+            *(sample_section(kind) for kind in kinds if not isinstance(kind, SpoolKind)),
+        ]
     )
 
 
@@ -71,12 +76,18 @@ def sample_section(kind: AnyKind) -> str:
         known = {"plugin": kind.name, "batch": str(kind.batch), "in_flight": str(kind.in_flight)}
         return _section(f"sink:{kind.name}", known, SinkSettings, kind.settings)
     core = source_settings(called=kind.paths is not None, recovers=kind.recovery is not None)
-    known = {"plugin": kind.name, **({} if kind.recovery is None else recovery_defaults(kind.recovery))}
+    known = {
+        "plugin": kind.name,
+        **({} if kind.recovery is None else recovery_defaults(kind.recovery)),
+    }
     return _section(f"source:{kind.name}", known, core, kind.settings)
 
 
 def _section(name: str, known: dict[str, str], *classes: type[Any]) -> str:
-    """Write a section from its settings classes. ``known`` texts replace what the class says."""
+    """Write a section from its settings classes.
+
+    ``known`` texts replace what the class says.
+    """
     settings = keys(*classes).values()
     written = {key: text for each in classes for key, text in _written(each).items()}
     written |= {key: text for key, text in known.items() if key == "plugin"}
@@ -92,22 +103,35 @@ def _section(name: str, known: dict[str, str], *classes: type[Any]) -> str:
             lines.append(f"#{setting.key} = {text}".rstrip())
     for setting in settings:
         if setting.is_table:
-            lines += ["", *_help(setting, "keys and values"), f"#[{name}:{setting.key}]", f"#{_table_example(setting)}"]
+            lines += [
+                "",
+                *_help(setting, "keys and values"),
+                f"#[{name}:{setting.key}]",
+                f"#{_table_example(setting)}",
+            ]
     return "\n".join(lines) + "\n"
 
 
 def _written(settings: type[Any]) -> dict[str, str]:
     """Give the settings that must be written, with a text for each."""
     fields = {setting.key: setting for setting in declared(settings)}
-    texts = {key: setting.example or _any_text(setting) for key, setting in fields.items() if setting.required}
+    texts = {
+        key: setting.example or _any_text(setting)
+        for key, setting in fields.items()
+        if setting.required
+    }
     reader = Reader(References({}, None, checking=True))
     while True:
         values = {key: Value(key, key, text, _NOWHERE) for key, text in texts.items()}
         problems = fill(settings, Section("", _NOWHERE, values), reader).problems
-        needed = {problem.key for problem in problems if problem.severity == "error"} & fields.keys() - texts.keys()
+        needed = {
+            problem.key for problem in problems if problem.severity == "error"
+        } & fields.keys() - texts.keys()
         if not needed:
             return texts
-        texts |= {key: fields[key].example or _any_text(fields[key]) for key in fields if key in needed}
+        texts |= {
+            key: fields[key].example or _any_text(fields[key]) for key in fields if key in needed
+        }
 
 
 _NOWHERE = Place("")
@@ -147,4 +171,6 @@ _ANY_TEXT: Mapping[Any, str] = {
 def _table_example(setting: Declared) -> str:
     if setting.example is None:
         return f"key = {_any_text(setting)}"
-    return setting.example if "=" in setting.example else f"{setting.example} = {_any_text(setting)}"
+    return (
+        setting.example if "=" in setting.example else f"{setting.example} = {_any_text(setting)}"
+    )

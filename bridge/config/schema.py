@@ -1,7 +1,7 @@
 """The core's own settings: the sections that every bridge has, whatever its plugins.
 
-A section of a source, a sink or the spool holds two sets of settings side by side: the core's, from the classes here,
-and those of the plugin that it names.
+A section of a source, a sink or the spool holds two sets of settings side by side: the
+core's, from the classes here, and those of the plugin that it names.
 """
 
 from __future__ import annotations
@@ -11,9 +11,7 @@ from typing import Any, Literal
 
 from attrs import frozen
 
-from bridge.api import Duration, NetworkAddress, Recovery, SettingError, Size, at_least, between, setting
-
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
+from bridge.api import LOOPBACK, Duration, NetworkAddress, Recovery, SettingError, at_least, setting
 
 
 @frozen
@@ -21,12 +19,16 @@ class BridgeSettings:
     """``[bridge]``: the instance."""
 
     state: Path | None = setting(
-        None, help="folder of the spool; default $STATE_DIRECTORY, else ./state", example="/var/lib/bridge/office"
+        None,
+        help="folder of the spool; default $STATE_DIRECTORY, else ./state",
+        example="/var/lib/bridge/office",
     )
     plugins: tuple[Path, ...] = setting(
         (), help="folders of drop-in plugins, files of Python code", example="/etc/bridge/plugins"
     )
-    drain: Duration = setting(Duration(20), help="longest wait for what is in hand when the bridge is stopped")
+    drain: Duration = setting(
+        Duration(20), help="longest wait for what is in hand when the bridge is stopped"
+    )
 
 
 @frozen
@@ -34,55 +36,22 @@ class AdminSettings:
     """``[admin]``: what shows how the bridge is."""
 
     address: NetworkAddress | None = setting(
-        None, help="status page, /livez and /readyz; plain HTTP, on loopback only", example="127.0.0.1:9464"
+        None,
+        help="status page, /livez and /readyz; plain HTTP, on loopback only",
+        example="127.0.0.1:9464",
     )
     socket: Path | None = setting(
         None,
-        help="where commands ask the running bridge, for its user only; default control.sock in the state folder",
+        help="where commands ask the running bridge, for its user only; default control.sock "
+        "in the state folder",
         example="/run/bridge/office/control.sock",
     )
 
     def __attrs_post_init__(self) -> None:
         address = self.address
         if address is not None and address.systemd is None and address.host not in LOOPBACK:
-            raise SettingError("address", f"expected an address of loopback such as 127.0.0.1:9464, got {address}")
-
-
-@frozen
-class ListenerSettings:
-    """``[listener:NAME]``: an HTTPS server on which webhook sources mount their paths."""
-
-    address: NetworkAddress = setting(
-        help="where to listen, HOST:PORT or systemd:NAME for an activated socket", example="0.0.0.0:8443"
-    )
-    certificate: Path | None = setting(None, help="certificate chain, PEM", example="/etc/bridge/tls/fullchain.pem")
-    key: Path | None = setting(None, help="private key, PEM", example="/etc/bridge/tls/privkey.pem")
-    plaintext: bool = setting(False, help="allow plain HTTP on an address that is not loopback")
-    head_limit: Size = setting(Size(16 << 10), help="largest request line and headers", validator=at_least(256))
-    body_limit: Size = setting(Size(1 << 20), help="largest body as received", validator=at_least(0))
-    content_limit: Size = setting(Size(8 << 20), help="largest body after decompression", validator=at_least(0))
-    request_timeout: Duration = setting(
-        Duration(30), help="longest time from the first byte of a request to its answer", validator=at_least(0.1)
-    )
-    idle_timeout: Duration = setting(
-        Duration(75), help="longest silence between two requests of a connection", validator=at_least(0.1)
-    )
-    handshake_timeout: Duration = setting(Duration(10), help="longest TLS handshake", validator=at_least(0.1))
-    commit_timeout: Duration = setting(
-        Duration(8), help="longest wait for the disk, then the answer is 503", validator=at_least(0.1)
-    )
-    connections: int = setting(1000, help="most connections at one time", validator=between(1, 100_000))
-    requests: int = setting(1000, help="most requests in work at one time", validator=between(1, 100_000))
-
-    def __attrs_post_init__(self) -> None:
-        if (self.certificate is None) != (self.key is None):
-            missing = "key" if self.key is None else "certificate"
-            raise SettingError(missing, "missing; certificate and key belong together")
-        if self.certificate is None and not self.plaintext and self.address.host not in LOOPBACK:
             raise SettingError(
-                "certificate",
-                f"missing; expected certificate and key, because {self.address} is not loopback "
-                "(plaintext = yes allows plain HTTP, for use behind a proxy)",
+                "address", f"expected an address of loopback such as 127.0.0.1:9464, got {address}"
             )
 
 
@@ -100,12 +69,16 @@ class SourceSettings:
     plugin: str | None = setting(None, help="kind of source; default: NAME")
     enabled: bool = setting(True, help="no leaves the section out, but checks it")
     watch_devices: bool = setting(
-        True, help="a device that is silent for more than three times its usual interval is shown as a problem"
+        True,
+        help="a device that is silent for more than three times its usual interval is shown "
+        "as a problem",
     )
 
 
 def _listener() -> Any:
-    return setting(help="NAME of the section [listener:NAME] on which it is called", example="public")
+    return setting(
+        help="NAME of the section [listener:NAME] on which it is called", example="public"
+    )
 
 
 @frozen(kw_only=True)
@@ -121,20 +94,27 @@ class RecoverySettings(SourceSettings):
 
     backfill: bool | None = setting(
         None,
-        help="read back by itself what was missed; no: only by bridged KIND backfill; default depends on the plugin",
+        help="read back by itself what was missed; no: only by bridged KIND backfill; "
+        "default depends on the plugin",
         example="yes",
     )
     backfill_after: Duration | None = setting(
-        None, help="a gap shorter than this is left to the vendor; default depends on the plugin", example="11h"
+        None,
+        help="a gap shorter than this is left to the vendor; default depends on the plugin",
+        example="11h",
     )
     backfill_overlap: Duration | None = setting(
-        None, help="how far before the gap reading begins; default depends on the plugin", example="1m"
+        None,
+        help="how far before the gap reading begins; default depends on the plugin",
+        example="1m",
     )
 
 
 @frozen(kw_only=True)
 class WebhookRecoverySettings(RecoverySettings):
-    """``[source:NAME]`` of a kind that is called by its vendor, and can read back what it missed."""
+    """``[source:NAME]`` of a kind that is called by its vendor, and can read back what
+    it missed.
+    """
 
     listener: str = _listener()
 
@@ -164,17 +144,33 @@ class SinkSettings:
     """``[sink:NAME]``: the core's part; the rest belongs to the kind of sink."""
 
     plugin: str | None = setting(None, help="kind of sink; default: NAME")
-    enabled: bool = setting(True, help="no leaves the section out, but checks it; what it owes is kept")
-    sources: tuple[str, ...] = setting((), help="names of the sources it wants; default all", example="sensors, towers")
-    from_: Literal["now", "beginning"] = setting("now", help="where a new sink begins: now, or the oldest kept event")
-    batch: int | None = setting(None, help="most events in one attempt; default depends on the plugin", example="100")
-    in_flight: int | None = setting(None, help="most attempts at one time; default depends on the plugin", example="4")
-    timeout: Duration = setting(Duration(30), help="longest time for one attempt", validator=at_least(0.1))
+    enabled: bool = setting(
+        True, help="no leaves the section out, but checks it; what it owes is kept"
+    )
+    sources: tuple[str, ...] = setting(
+        (), help="names of the sources it wants; default all", example="sensors, towers"
+    )
+    from_: Literal["now", "beginning"] = setting(
+        "now", help="where a new sink begins: now, or the oldest kept event"
+    )
+    batch: int | None = setting(
+        None, help="most events in one attempt; default depends on the plugin", example="100"
+    )
+    in_flight: int | None = setting(
+        None, help="most attempts at one time; default depends on the plugin", example="4"
+    )
+    timeout: Duration = setting(
+        Duration(30), help="longest time for one attempt", validator=at_least(0.1)
+    )
     linger: Duration = setting(
         Duration(0.01), help="pause after an arrival, so that what comes together is sent together"
     )
-    retry_base: Duration = setting(Duration(1), help="longest first pause after a failure", validator=at_least(0.001))
-    retry_cap: Duration = setting(Duration(300), help="longest pause after many failures", validator=at_least(0.001))
+    retry_base: Duration = setting(
+        Duration(1), help="longest first pause after a failure", validator=at_least(0.001)
+    )
+    retry_cap: Duration = setting(
+        Duration(300), help="longest pause after many failures", validator=at_least(0.001)
+    )
     pause_probe: Duration = setting(
         Duration(300),
         help="time between attempts while credentials or configuration are refused",
@@ -182,7 +178,8 @@ class SinkSettings:
     )
     reject_limit: int = setting(
         20,
-        help="refusals in a row without a delivery that pause the sink instead of making dead letters; 0: never pause",
+        help="refusals in a row without a delivery that pause the sink instead of making "
+        "dead letters; 0: never pause",
         validator=at_least(0),
     )
 

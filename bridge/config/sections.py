@@ -1,4 +1,5 @@
-"""Which sections there may be: the names of the sections of a configuration, sorted by what they are.
+"""Which sections there may be: the names of the sections of a configuration, sorted by
+what they are.
 
 [bridge] [spool] [admin]                       one of each
 [listener:NAME] [source:NAME] [sink:NAME]      as many as wanted
@@ -11,9 +12,9 @@ import re
 
 from attrs import define, field
 
-from bridge.config.source_files import Document
-from bridge.config.ini import Section
 from bridge.config.diagnostics import Problem, nearest
+from bridge.config.ini import Section
+from bridge.config.source_files import Document
 
 SINGLE = ("bridge", "spool", "admin")
 NAMED = ("listener", "source", "sink")
@@ -44,7 +45,9 @@ def arrange(document: Document) -> Layout:
         if not names and role in SINGLE:
             continue
         if role not in NAMED or not names:
-            layout.problems.append(Problem.at(section.place, section.name, None, _unknown(role, names)))
+            layout.problems.append(
+                Problem.at(section.place, section.name, None, _unknown(role, names))
+            )
         elif not _NAME.fullmatch(names[0]):
             text = f"expected [{role}:NAME], where NAME has 1 to 64 letters, digits, '-' and '_'"
             layout.problems.append(Problem.at(section.place, section.name, None, text))
@@ -53,7 +56,9 @@ def arrange(document: Document) -> Layout:
         elif len(names) == 2 and role in WITH_TABLES:
             layout.tables.setdefault(f"{role}:{names[0]}", {})[names[1]] = section
         else:
-            text = f"unknown section; expected [{role}:NAME]" + (f" or [{role}:NAME:TABLE]" * (role in WITH_TABLES))
+            text = f"unknown section; expected [{role}:NAME]" + (
+                f" or [{role}:NAME:TABLE]" * (role in WITH_TABLES)
+            )
             layout.problems.append(Problem.at(section.place, section.name, None, text))
     owners = [f"{role}:{name}" for role in WITH_TABLES for name in named[role]]
     for owner in layout.tables.keys() - set(owners):
@@ -61,7 +66,9 @@ def arrange(document: Document) -> Layout:
             meant = nearest(owner, owners)
             hint = f", did you mean [{meant}:{section.name.rpartition(':')[2]}]?" if meant else ""
             layout.problems.append(
-                Problem.at(section.place, section.name, None, f"there is no section [{owner}]{hint}")
+                Problem.at(
+                    section.place, section.name, None, f"there is no section [{owner}]{hint}"
+                )
             )
     return layout
 

@@ -1,18 +1,21 @@
-"""What is in effect: every setting with its value and where that came from, for ``bridged show-config``.
+"""What is in effect: every setting with its value and where that came from, for
+``bridged show-config``.
 
     [sink:databoom]  # office.ini:9
     timeout = 10s  # office.d/20-local.ini:3, instead of office.ini:11
     batch = 100  # default
     token = ********  # office.ini:13, from credential databoom.token
 
-Values are written as they would stand in the file; the remarks beside them are for people, the INI file has none there.
+Values are written as they would stand in the file; the remarks beside them are for
+people, the INI file has none there.
 """
 
 from __future__ import annotations
 
-from bridge.config.structure import Entry
+from bridge.api import printable
+from bridge.config.diagnostics import listed
 from bridge.config.model import Loaded
-from bridge.config.diagnostics import listed, printable
+from bridge.config.structure import Entry
 
 
 def show_config(loaded: Loaded) -> str:

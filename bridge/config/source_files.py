@@ -3,8 +3,8 @@
     /etc/bridge/office.ini           first
     /etc/bridge/office.d/*.ini       then these, sorted by name
 
-A later file wins key by key; where the earlier values stood is kept. A file that cannot be read is a problem, and the
-others are read all the same.
+A later file wins key by key; where the earlier values stood is kept. A file that cannot
+be read is a problem, and the others are read all the same.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from pathlib import Path
 import attrs
 from attrs import frozen
 
+from bridge.api import printable
+from bridge.config.diagnostics import Place, Problem
 from bridge.config.files import Unreadable, read_file
 from bridge.config.ini import Section, Value, parse
-from bridge.config.diagnostics import Place, Problem, printable
 
-LARGEST_FILE = 4 << 20  # bytes; far above any real one, far below what hurts
+MAX_FILE = 4 << 20  # bytes; far above any real one, far below what hurts
 
 
 @frozen
@@ -54,27 +55,34 @@ class Document:
 
 
 def read(path: Path) -> Document:
-    """Read a configuration. Never raises for what is in the files or in the file system.
+    """Read a configuration. Never raises for what is in the files or in the file
+    system.
 
     :param path: the main file.
     """
     names = {path: _label(path.name or str(path))}
     problems: list[Problem] = []
     try:
-        names |= {extra: _label(f"{extra.parent.name}/{extra.name}") for extra in _extra_files(path)}
+        names |= {
+            extra: _label(f"{extra.parent.name}/{extra.name}") for extra in _extra_files(path)
+        }
     except OSError as exc:
-        problems.append(Problem(_label(f"{path.stem}.d"), None, None, None, f"cannot be read: {exc.strerror}"))
+        problems.append(
+            Problem(_label(f"{path.stem}.d"), None, None, None, f"cannot be read: {exc.strerror}")
+        )
     complete = not problems
     sections: dict[str, Section] = {}
     exposed = set()
     groups = _own_groups()
     for file, name in names.items():
         try:
-            content, status = read_file(file, LARGEST_FILE)
+            content, status = read_file(file, MAX_FILE)
             text = content.decode("utf-8-sig")
         except UnicodeDecodeError as exc:
             line = exc.object.count(b"\n", 0, exc.start) + 1
-            problems.append(Problem(name, line, None, None, "is not UTF-8 text; save the file as UTF-8"))
+            problems.append(
+                Problem(name, line, None, None, "is not UTF-8 text; save the file as UTF-8")
+            )
             complete = False
         except Unreadable as exc:
             problems.append(Problem(name, None, None, None, f"cannot be read: {exc}"))
@@ -91,7 +99,8 @@ def read(path: Path) -> Document:
 def readable_by_strangers(mode: int, group: int, own_groups: Collection[int] | None) -> bool:
     """Tell whether a file may be read by others than its owner and the daemon.
 
-    :param own_groups: ids of the daemon's groups; None if they are not known, then its group is taken for one of them.
+    :param own_groups: ids of the daemon's groups; None if they are not known, then its
+        group is taken for one of them.
     """
     if mode & stat.S_IROTH:
         return True
@@ -108,13 +117,24 @@ def _label(name: str) -> str:
 
 
 def _extra_files(path: Path) -> list[Path]:
-    """List what stands beside the main file. :raises OSError: when the folder is there, but cannot be read."""
+    """List what stands beside the main file.
+
+    :raises OSError: when the folder is there, but cannot be read.
+    """
     folder = path.parent / f"{path.stem}.d"
     try:
         names = os.listdir(folder)
-    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a NUL character, said of the main file
+    except (
+        FileNotFoundError,
+        NotADirectoryError,
+        ValueError,
+    ):  # ValueError: a NUL character, said of the main file
         return []
-    return [folder / name for name in sorted(names) if name.endswith(".ini") and not name.startswith(".")]
+    return [
+        folder / name
+        for name in sorted(names)
+        if name.endswith(".ini") and not name.startswith(".")
+    ]
 
 
 def _merge(sections: dict[str, Section], later: list[Section]) -> None:

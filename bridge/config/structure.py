@@ -1,8 +1,9 @@
 """One section into one settings class.
 
-Each value is read and checked by its own validator, and every mistake is noted with its line; only when all of them are
-good is the class made, and has its own say. Two classes, the core's and the plugin's, are filled from one section;
-which keys neither of them knows is found by :func:`unknown_keys`.
+Each value is read and checked by its own validator, and every mistake is noted with its
+line; only when all of them are good is the class made, and has its own say. Two
+classes, the core's and the plugin's, are filled from one section; which keys neither of
+them knows is found by :func:`unknown_keys`.
 
 What a plugin's class says about a value is passed on, unless a secret is in it.
 """
@@ -15,9 +16,9 @@ from typing import Any, Generic, TypeVar
 from attrs import define, field, frozen
 
 from bridge.api import Secret, SettingError
+from bridge.config.diagnostics import Place, Problem, listed, nearest
 from bridge.config.fields import Declared, Mistake, declared
 from bridge.config.ini import Section, Value
-from bridge.config.diagnostics import Place, Problem, listed, nearest
 from bridge.config.redaction import HIDDEN, Confidential, Redaction
 from bridge.config.references import BadReference, Reference
 from bridge.config.values import (
@@ -57,9 +58,13 @@ class Filled(Generic[S]):
     """What became of a section."""
 
     settings: S | None
-    """None if there is a mistake, or if a credential is needed that cannot be looked up here."""
+    """None if there is a mistake, or if a credential is needed that cannot be looked up
+    here.
+    """
     values: Mapping[str, Any]
-    """The arguments that are good, each by itself; what was not written is not among them."""
+    """The arguments that are good, each by itself; what was not written is not among
+    them.
+    """
     entries: tuple[Entry, ...]
     problems: tuple[Problem, ...]
     confidential: tuple[Confidential, ...] = ()
@@ -68,7 +73,9 @@ class Filled(Generic[S]):
     """Keys whose real value, a credential, cannot be looked up here."""
 
 
-def fill(wanted: type[S], section: Section, reader: Reader, tables: Mapping[str, Section] | None = None) -> Filled[S]:
+def fill(
+    wanted: type[S], section: Section, reader: Reader, tables: Mapping[str, Section] | None = None
+) -> Filled[S]:
     """Make settings from a section.
 
     :param tables: the sections ``[KIND:NAME:FIELD]`` by FIELD.
@@ -78,7 +85,9 @@ def fill(wanted: type[S], section: Section, reader: Reader, tables: Mapping[str,
     filling = _Filling(wanted, section, reader)
     for setting in fields:
         if setting.is_table:
-            filling.read_table(setting, (tables or {}).get(setting.key) or Section(setting.key, section.place))
+            filling.read_table(
+                setting, (tables or {}).get(setting.key) or Section(setting.key, section.place)
+            )
         elif value := section.values.get(setting.key):
             filling.read_setting(setting, value)
         elif setting.required:
@@ -167,10 +176,16 @@ class _Filling:
             self._not_checked(section, value, understood.unchecked)
             self.pending.add(setting.key)
         text = text_of(understood.value)
-        brought = [reference for reference in understood.references if reference.content is not None]
+        brought = [
+            reference for reference in understood.references if reference.content is not None
+        ]
         hidden = has_password(text) or bool(brought)
-        self.confidential += [Confidential(each.content, f"({each})") for each in brought if each.content is not None]
-        self.confidential += map(Confidential, _secrets(understood.value, everything=has_password(text)))
+        self.confidential += [
+            Confidential(each.content, f"({each})") for each in brought if each.content is not None
+        ]
+        self.confidential += map(
+            Confidential, _secrets(understood.value, everything=has_password(text))
+        )
         entry = Entry(
             section.name,
             value.key,
@@ -193,7 +208,12 @@ class _Filling:
         try:
             setting.check(value)
         except ValueError as exc:
-            self.mistake(self.section, written.written, written.place, self._quoted(f"expected {exc}, got {got}"))
+            self.mistake(
+                self.section,
+                written.written,
+                written.place,
+                self._quoted(f"expected {exc}, got {got}"),
+            )
             return False
         except Exception:
             return True  # it compares with other settings, or does not allow None: the class itself will say so
@@ -202,7 +222,10 @@ class _Filling:
     def _quoted(self, text: str) -> str:
         """Give what a plugin's class says, unless it says a secret."""
         if Redaction(tuple(self.confidential))(text) != text:
-            return "expected another value (the plugin's own words are not shown, because a secret is in them)"
+            return (
+                "expected another value (the plugin's own words are not shown, because a secret is "
+                "in them)"
+            )
         return text
 
     def make(self) -> Any:
@@ -214,20 +237,31 @@ class _Filling:
         except SettingError as exc:
             key = exc.setting.removesuffix("_")
             if key not in self.pending:
-                self.mistake(self.section, key, self.section.place_of(key), self._quoted(exc.message))
+                self.mistake(
+                    self.section, key, self.section.place_of(key), self._quoted(exc.message)
+                )
         except ValueError as exc:
             if not self.pending:
-                self.mistake(self.section, None, self.section.place, self._quoted(f"expected {exc}"))
+                self.mistake(
+                    self.section, None, self.section.place, self._quoted(f"expected {exc}")
+                )
         except Exception as exc:
             raise Mistake(self.wanted, exc) from exc
         return None
 
     def entries(self, setting: Declared, settings: Any) -> list[Entry]:
         """Give what is in effect for a setting: as written, else its default."""
-        if setting.key in self.written or setting.key in self.section.values or setting.required or setting.is_table:
+        if (
+            setting.key in self.written
+            or setting.key in self.section.values
+            or setting.required
+            or setting.is_table
+        ):
             return self.written.get(setting.key, [])
         value = setting.default if settings is None else getattr(settings, setting.name)
-        return [Entry(self.section.name, setting.key, text_of(value), secret=is_secret(setting.type))]
+        return [
+            Entry(self.section.name, setting.key, text_of(value), secret=is_secret(setting.type))
+        ]
 
 
 def _secrets(value: Any, *, everything: bool) -> Iterator[str]:

@@ -2,8 +2,9 @@
 
     text ── split, if a list ──▶ texts ── references replaced ──▶ texts ── cattrs, one hook for each type ──▶ value
 
-A list is split before its references are replaced: a comma inside a credential does not make two of it. A value that
-does not fit is an :class:`Unfit`, which says what was expected and what was there, but never a secret.
+A list is split before its references are replaced: a comma inside a credential does not
+make two of it. A value that does not fit is an :class:`Unfit`, which says what was
+expected and what was there, but never a secret.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ from bridge.config.references import Reference, References
 
 
 class Unfit(Exception):
-    """A text that is no value of the wanted type. The text of the error is complete and holds no secret."""
+    """A text that is no value of the wanted type.
+
+    The text of the error is complete and holds no secret.
+    """
 
 
 @frozen
@@ -36,7 +40,9 @@ class Understood:
     value: Any
     references: tuple[Reference, ...]
     unchecked: tuple[str, ...]
-    """Names of credentials that could not be looked up; the value stands in for the real one."""
+    """Names of credentials that could not be looked up; the value stands in for the
+    real one.
+    """
 
 
 class Unchecked(Exception):
@@ -59,7 +65,8 @@ class Reader:
 
         :raises Unfit: if it is none.
         :raises BadReference: if a reference in it cannot be replaced.
-        :raises Unchecked: if a credential that cannot be looked up stands where only some texts fit.
+        :raises Unchecked: if a credential that cannot be looked up stands where only
+            some texts fit.
         """
         plain, optional = without_none(wanted)
         if optional and not text:
@@ -76,7 +83,9 @@ class Reader:
         return self._read_one(text, plain)
 
     def _read_one(self, text: str, wanted: Any) -> Understood:
-        expanded = self.references.expand_path(text) if wanted is Path else self.references.expand(text)
+        expanded = (
+            self.references.expand_path(text) if wanted is Path else self.references.expand(text)
+        )
         try:
             value = self._structure(expanded.text, wanted)
         except ValueError as exc:
@@ -86,7 +95,8 @@ class Reader:
         return Understood(value, expanded.references, expanded.unchecked)
 
     def _structure(self, text: str, wanted: Any) -> Any:
-        # cattrs looks at the base classes first, and would take an enum of texts for a text
+        # cattrs looks at the base classes first, and would take an enum of texts for a
+        # text
         if get_origin(wanted) is Literal or (isinstance(wanted, type) and issubclass(wanted, Enum)):
             return _choose(text, wanted)
         if get_origin(wanted) in (Union, UnionType):
@@ -103,7 +113,9 @@ class Reader:
 
 
 def shown(text: str, wanted: Any, references: tuple[Reference, ...]) -> str:
-    """Write a raw text for an error: quoted and shortened, or a remark in place of what may be a secret."""
+    """Write a raw text for an error: quoted and shortened, or a remark in place of what
+    may be a secret.
+    """
     if is_secret(wanted):
         return "a secret (not shown)"
     if references:
@@ -129,12 +141,15 @@ def text_of(value: Any) -> str:
     if isinstance(value, Enum):
         return _name_of(value)
     if isinstance(value, Duration) and Duration.parse(str(value)) != value:
-        return f"{value:.6f}".rstrip("0").rstrip(".") + "s"  # finer than milliseconds, in which str() writes it
+        return (
+            f"{value:.6f}".rstrip("0").rstrip(".") + "s"
+        )  # finer than milliseconds, in which str() writes it
     return str(value).replace("$", "$$")
 
 
 def split_list(text: str) -> list[str]:
-    """Split at line ends and at commas, but not inside ``[...]`` or ``${...}``. Empty items are left out.
+    """Split at line ends and at commas, but not inside ``[...]`` or ``${...}``. Empty
+    items are left out.
 
     :raises Unfit: if a bracket has no partner.
     """
@@ -250,7 +265,9 @@ def _path(text: str) -> Path:
     return Path(text)
 
 
-def _network(kind: type[IPv4Network] | type[IPv6Network]) -> Callable[[str], IPv4Network | IPv6Network]:
+def _network(
+    kind: type[IPv4Network] | type[IPv6Network],
+) -> Callable[[str], IPv4Network | IPv6Network]:
     def parse(text: str) -> IPv4Network | IPv6Network:
         try:
             return kind(text)
@@ -269,5 +286,7 @@ def _choose(text: str, wanted: Any) -> Any:
 
 
 def _name_of(member: Enum) -> str:
-    """Give the text of an enum's member: its value if that is a text, else its name in lower case."""
+    """Give the text of an enum's member: its value if that is a text, else its name in
+    lower case.
+    """
     return str(member.value) if isinstance(member.value, str) else member.name.lower()

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from attrs import field, frozen
 
-from bridge.admin.control import Responders
+from bridge.admin.control import CommandHandlers
 from bridge.api import RepeatedEvent
 from bridge.config import Config
 from bridge.config.schema import AdminSettings, BridgeSettings
-from bridge.flow.delivery.feeder import Shelter
+from bridge.flow.delivery.feeder import GracePeriod
 from bridge.flow.instances.board import Board
 
 
@@ -32,18 +32,18 @@ class Bridge:
     now: Callable[[], datetime] = utc_now
     random: Callable[[], float] = field(factory=lambda: random.Random().random)  # noqa: S311  # jitter
     board: Board = field(init=False)
-    shelter: Shelter = field(factory=Shelter)
+    grace_period: GracePeriod = field(factory=GracePeriod)
     hangup: RepeatedEvent = field(factory=RepeatedEvent)
     """SIGHUP: files are looked at again."""
-    responders: Responders = field(init=False)
+    command_handlers: CommandHandlers = field(init=False)
 
     @board.default
     def _empty_board(self) -> Board:
         return Board(self.now, self.config.redact)
 
-    @responders.default
-    def _no_responders(self) -> Responders:
-        return Responders(self.config.redact)
+    @command_handlers.default
+    def _no_responders(self) -> CommandHandlers:
+        return CommandHandlers(self.config.redact)
 
     @property
     def state(self) -> Path:
@@ -56,6 +56,8 @@ def state_folder(settings: BridgeSettings, environ: Mapping[str, str]) -> Path:
     return settings.state or Path(environ.get("STATE_DIRECTORY", "state"))
 
 
-def control_socket(bridge: BridgeSettings, admin: AdminSettings, environ: Mapping[str, str]) -> Path:
+def control_socket(
+    bridge: BridgeSettings, admin: AdminSettings, environ: Mapping[str, str]
+) -> Path:
     """Give the socket on which commands ask the running bridge."""
     return admin.socket or state_folder(bridge, environ) / "control.sock"

@@ -1,10 +1,12 @@
-"""The composition root: everything that runs, and the order in which it opens and stops.
+"""The composition root: everything that runs, and the order in which it opens and
+stops.
 
     spool ⊃ sinks ⊃ spool writer ⊃ sources ⊃ control ⊃ listeners ⊃ (until a signal)
 
-The nesting is the flow of data, so stopping runs from the inside out by itself: nothing more is accepted, what is in
-hand is answered, sources end, the writer drains, attempts under way may finish, the spool closes. Being killed at any
-point means delivered twice at worst.
+The nesting is the flow of data, so stopping runs from the inside out by itself: nothing
+more is accepted, what is in hand is answered, sources end, the writer drains, attempts
+under way may finish, the spool closes. Being killed at any point means delivered twice
+at worst.
 """
 
 from __future__ import annotations
@@ -20,19 +22,21 @@ import trio
 from bridge.admin.control import open_control
 from bridge.admin.health import answer
 from bridge.admin.status import Observer
-from bridge.api import RepeatedEvent, Spool, SpoolContext, SpoolError
-from bridge.config.schema import ListenerSettings
+from bridge.api import RepeatedEvent
+from bridge.api.spool import Spool, SpoolContext, SpoolError
+from bridge.daemon.instance import Bridge, control_socket
+from bridge.daemon.sink import run_sink
+from bridge.daemon.source import run_source
+from bridge.daemon.systemd import Notifier
 from bridge.flow.ingest import Ingest, open_ingest
 from bridge.flow.instances.supervision import supervise
 from bridge.http.certificates import watch_certificate
 from bridge.http.listeners import open_listeners
 from bridge.http.routes import Routes
 from bridge.http.server import serve
+from bridge.http.settings import ListenerSettings
 from bridge.http.tls import TlsContext
 from bridge.http.webhooks import webhooks
-from bridge.daemon.instance import Bridge, control_socket
-from bridge.daemon.source import run_sink, run_source
-from bridge.daemon.systemd import Notifier
 
 DRAIN_REQUESTS = 8.0  # seconds for requests in work: a webhook that took longer gave up before
 
@@ -40,7 +44,8 @@ DRAIN_REQUESTS = 8.0  # seconds for requests in work: a webhook that took longer
 async def run_bridge(bridge: Bridge, notifier: Notifier, signals: AsyncIterator[int]) -> None:
     """Run until a signal comes that is not SIGHUP; then stop in order.
 
-    Raises in a group what keeps it from starting: SpoolError, ListenError, TlsError, OSError.
+    Raises in a group what keeps it from starting: SpoolError, ListenError, TlsError,
+    OSError.
     """
     config = bridge.config
     _make_state_folder(bridge.state)
@@ -54,7 +59,7 @@ async def run_bridge(bridge: Bridge, notifier: Notifier, signals: AsyncIterator[
         routes = {name: Routes() for name in config.listeners}
         await stack.enter_async_context(_open_sources(bridge, spool, ingest, routes))
         control = control_socket(config.bridge, config.admin, bridge.environ)
-        await stack.enter_async_context(open_control(control, bridge.responders))
+        await stack.enter_async_context(open_control(control, bridge.command_handlers))
         observer = Observer(
             instance=bridge.instance,
             started=started,
@@ -83,7 +88,8 @@ def _make_state_folder(folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as exc:
         raise SpoolError(
-            f"{folder} cannot be the state folder: {exc.strerror}; it must be a folder that this user may write"
+            f"{folder} cannot be the state folder: {exc.strerror}; it must be a folder that "
+            "this user may write"
         ) from exc
 
 
@@ -94,7 +100,10 @@ async def _hear(
     ready: trio.Event,
     everything: trio.CancelScope,
 ) -> None:
-    """Wait for the signal to stop. A start that hangs, such as a new sink on a full disk, must not outlive it."""
+    """Wait for the signal to stop.
+
+    A start that hangs, such as a new sink on a full disk, must not outlive it.
+    """
     async for number in signals:
         if number != signal.SIGHUP:
             break
@@ -123,7 +132,10 @@ async def _open_sinks(bridge: Bridge, spool: Spool) -> AsyncIterator[None]:
     for account in await spool.accounts(bridge.config.sink_names):
         if account.orphaned:
             bridge.board.report(f"sink:{account.sink}")(
-                f"orphaned: no section names it; its {account.pending} events are kept until bridged purge-sink",
+                (
+                    f"orphaned: no section names it; its {account.pending} events are kept until "
+                    "bridged purge-sink"
+                ),
                 problem=True,
             )
     async with trio.open_nursery() as sinks:
@@ -137,17 +149,18 @@ async def _open_sinks(bridge: Bridge, spool: Spool) -> AsyncIterator[None]:
                     spool,
                     report=report,
                     remark=bridge.board.report(f"remark:{sink.name}"),
-                    answer=bridge.responders.answering(instance),
-                    shelter=bridge.shelter,
+                    answer=bridge.command_handlers.answering(instance),
+                    grace_period=bridge.grace_period,
                     redact=bridge.config.redact,
                     now=bridge.now,
                     random=bridge.random,
                 )
-                # Subscribed before anything can arrive: a sink that begins "now" begins before the first event.
+                # Subscribed before anything can arrive: a sink that begins "now" begins
+                # before the first event.
                 await sinks.start(partial(supervise, instance, run, report, bridge.random))
             yield
         finally:  # also when something else could not be opened: what is under way must end in either case
-            bridge.shelter.close(bridge.config.bridge.drain)
+            bridge.grace_period.close(bridge.config.bridge.drain)
         sinks.cancel_scope.cancel()
 
 
@@ -163,7 +176,9 @@ async def _open_sources(
 
 
 @asynccontextmanager
-async def _open_servers(bridge: Bridge, routes: Mapping[str, Routes], observer: Observer) -> AsyncIterator[None]:
+async def _open_servers(
+    bridge: Bridge, routes: Mapping[str, Routes], observer: Observer
+) -> AsyncIterator[None]:
     async with AsyncExitStack() as sockets, trio.open_nursery() as servers:
         for name, settings in bridge.config.listeners.items():
             handle = webhooks(routes[name], commit_timeout=settings.commit_timeout, name=name)
@@ -171,14 +186,22 @@ async def _open_servers(bridge: Bridge, routes: Mapping[str, Routes], observer: 
             if settings.certificate is not None and settings.key is not None:
                 tls = TlsContext(settings.certificate, settings.key)
                 report = bridge.board.report(f"listener:{name}")
-                servers.start_soon(partial(watch_certificate, tls, report, now=bridge.now, hangup=bridge.hangup))
-            opened = await sockets.enter_async_context(open_listeners(settings.address, bridge.environ))
-            serving = partial(serve, opened, handle, settings, grace=DRAIN_REQUESTS, tls=tls, name=name)
+                servers.start_soon(
+                    partial(watch_certificate, tls, report, now=bridge.now, hangup=bridge.hangup)
+                )
+            opened = await sockets.enter_async_context(
+                open_listeners(settings.address, bridge.environ)
+            )
+            serving = partial(
+                serve, opened, handle, settings, grace=DRAIN_REQUESTS, tls=tls, name=name
+            )
             await servers.start(serving)
         if (address := bridge.config.admin.address) is not None:
             opened = await sockets.enter_async_context(open_listeners(address, bridge.environ))
             settings = ListenerSettings(address=address, connections=100, requests=100)
-            serving = partial(serve, opened, partial(answer, observer=observer), settings, grace=0.0, name="admin")
+            serving = partial(
+                serve, opened, partial(answer, observer=observer), settings, grace=0.0, name="admin"
+            )
             await servers.start(serving)
         yield
         servers.cancel_scope.cancel()

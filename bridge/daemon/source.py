@@ -1,72 +1,29 @@
-"""One source or one sink of an instance, with what the core runs beside it.
+"""One source of an instance, and what the core runs beside it.
 
-source   supervised; gaps and silent devices watched; what was missed read back
-sink     opened, its batches delivered
+It is supervised, its gaps and silent devices are watched, and what was missed is read
+back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import datetime
 from functools import partial
 
 import trio
 
-from bridge.api import Answering, Mount, Outlet, Refused, Report, SinkContext, SourceContext, Spool
-from bridge.config import SinkConfig, SourceConfig
-from bridge.flow.recovery.backfill import responders
-from bridge.flow.delivery.feeder import Delivery, Policy, Shelter
-from bridge.flow.recovery.gaps import Found, last_receipt, tell_of_gap, watch_gaps
+from bridge.api import Mount, Outlet, SourceContext, SpoolUnavailable
+from bridge.api.spool import Spool
+from bridge.config import SourceConfig
+from bridge.daemon.instance import Bridge
 from bridge.flow.ingest import Ingest
-from bridge.flow.recovery.recoverer import Recoverer
 from bridge.flow.instances.silence import watch_devices
 from bridge.flow.instances.supervision import supervise
+from bridge.flow.recovery.backfill import command_handlers
+from bridge.flow.recovery.gaps import Found, last_receipt, tell_of_gap, watch_gaps
+from bridge.flow.recovery.recoverer import Recoverer
 from bridge.http.routes import Routes
-from bridge.daemon.instance import Bridge
-
-
-async def run_sink(
-    sink: SinkConfig,
-    spool: Spool,
-    *,
-    report: Report,
-    remark: Report,
-    answer: Answering,
-    shelter: Shelter,
-    redact: Callable[[str], str],
-    now: Callable[[], datetime],
-    random: Callable[[], float],
-    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
-) -> None:
-    """Open one sink and deliver to it until cancelled. Started when it is subscribed.
-
-    :param report: what the core says of its deliveries.
-    :param remark: what the plugin says by itself: a concern of its own must not be hidden by a delivery that succeeds.
-    """
-    core = sink.core
-    policy = Policy(
-        batch=sink.batch,
-        in_flight=sink.in_flight,
-        timeout=core.timeout,
-        linger=core.linger,
-        retry_base=core.retry_base,
-        retry_cap=core.retry_cap,
-        pause_probe=core.pause_probe,
-        reject_limit=core.reject_limit,
-        one_device=sink.kind.one_device,
-    )
-    async with spool.subscribe(
-        sink.name, batch=sink.batch, sources=core.sources or None, start=core.from_
-    ) as subscription:
-        task_status.started()
-        context = SinkContext(
-            name=sink.name, state=spool.state(f"sink:{sink.name}"), report=remark, now=now, answer=answer
-        )
-        async with sink.kind.open(sink.settings, context) as opened:
-            await Delivery(
-                opened, subscription, policy, shelter=shelter, report=report, now=now, random=random, redact=redact
-            ).run()
 
 
 async def run_source(
@@ -78,7 +35,9 @@ async def run_source(
     *,
     task_status: trio.TaskStatus[None],
 ) -> None:
-    """Run a source, and beside it what watches for gaps and silent devices and reads back what was missed."""
+    """Run a source, and beside it what watches for gaps and silent devices and reads
+    back what was missed.
+    """
     instance = f"source:{source.name}"
     outlet = ingest.outlet(source.name)
     intake = ingest.intakes[source.name]
@@ -98,7 +57,7 @@ async def run_source(
         report=bridge.board.report(instance),
         now=bridge.now,
         random=bridge.random,
-        answer=bridge.responders.answering(instance),
+        answer=bridge.command_handlers.answering(instance),
         recover=recover,
     )
     told_of_gaps = bridge.board.report(f"gap:{source.name}")
@@ -117,7 +76,7 @@ async def run_source(
                     report=told_of_gaps,
                     pressure=partial(pressure, bridge, spool),
                 )
-                for request, respond in responders(recoverer).items():
+                for request, respond in command_handlers(recoverer).items():
                     answered.enter_context(context.answer(request, respond))
                 found = recoverer.found
                 tasks.start_soon(recoverer.run)
@@ -126,23 +85,37 @@ async def run_source(
                 report = bridge.board.report(f"devices:{source.name}")
                 tasks.start_soon(watch_devices, intake, watched, report, bridge.now)
             task_status.started()
-            await supervise(instance, partial(source.kind.run, source.settings, context), context.report, bridge.random)
+            await supervise(
+                instance,
+                partial(source.kind.run, source.settings, context),
+                context.report,
+                bridge.random,
+            )
 
 
 async def pressure(bridge: Bridge, spool: Spool) -> int:
-    """Give how many events wait for the sink that is furthest behind, of those that take any."""
+    """Give how many events wait for the sink that is furthest behind, of those that
+    take any.
+    """
     problems = bridge.board.problems
     try:
         accounts = await spool.accounts(bridge.config.sink_names)
-    except Refused:
+    except SpoolUnavailable:
         return 0
     return max(
-        (each.pending for each in accounts if not each.orphaned and f"sink:{each.sink}" not in problems), default=0
+        (
+            each.pending
+            for each in accounts
+            if not each.orphaned and f"sink:{each.sink}" not in problems
+        ),
+        default=0,
     )
 
 
 def _mount(source: SourceConfig, outlet: Outlet, routes: Mapping[str, Routes]) -> Mount:
-    """Give a source its way to mount webhooks; one that is not called by its vendor has no path to mount."""
+    """Give a source its way to mount webhooks; one that is not called by its vendor has
+    no path to mount.
+    """
     own = routes[source.listener] if source.listener is not None else Routes()
     for path in source.kind.paths(source.settings) if source.kind.paths is not None else ():
         own.declare(path, source.name)

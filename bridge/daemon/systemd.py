@@ -1,7 +1,7 @@
 """The notify protocol of systemd: one datagram of ``KEY=value`` lines.
 
-systemd states the protocol as stable and invites own implementations. Nothing here raises into the daemon, and nothing
-happens where systemd is not listening.
+systemd states the protocol as stable and invites own implementations. Nothing here
+raises into the daemon, and nothing happens where systemd is not listening.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ class Notifier:
 
     @classmethod
     def from_environment(cls, environ: MutableMapping[str, str]) -> Notifier:
-        """Take the address out of the environment, so that no child process inherits it."""
+        """Take the address out of the environment, so that no child process inherits
+        it.
+        """
         return cls(environ.pop("NOTIFY_SOCKET", None))
 
     def ready(self, status: str) -> None:

@@ -3,9 +3,10 @@
     source ── outlet.emit ──▶ channel ──▶ writer ──▶ spool commit
                  ◀──── durable, or refused ───┘
 
-Emits that wait while the disk is busy share the next commit: the slower the disk, the larger the commits, and nobody
-had to choose a batch size. What is read back from a vendor's history comes in by a door of its own, in small commits
-between those of the live events, so that it does not hold them up.
+Emits that wait while the disk is busy share the next commit: the slower the disk, the
+larger the commits, and nobody had to choose a batch size. What is read back from a
+vendor's history comes in by a door of its own, in small commits between those of the
+live events, so that it does not hold them up.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from datetime import datetime
 import trio
 from attrs import define, field
 
-from bridge.api import Arrival, Event, Outlet, Refused, Spool, encode
+from bridge.api import Arrival, Event, Outlet, SpoolUnavailable, encode
+from bridge.api.spool import Spool
 
 log = logging.getLogger(__name__)
 
-MOST_WAITERS = 500  # emits in one commit: bounds it, and with it the wait of the next emit
+MAX_WAITERS = 500  # emits in one commit: bounds it, and with it the wait of the next emit
 
 
 @define(eq=False)
@@ -31,7 +33,7 @@ class _Waiter:
 
     arrivals: list[Arrival]
     settled: trio.Event = field(factory=trio.Event)
-    refused: Refused | None = None
+    refused: SpoolUnavailable | None = None
 
 
 @define
@@ -45,9 +47,13 @@ class Intake:
     last: datetime | None = None
     """When the newest was acknowledged, UTC."""
     refused_since: datetime | None = None
-    """When the spool first refused, or was too slow, since somebody took note of it; None if it did not."""
+    """When the spool first refused, or was too slow, since somebody took note of it;
+    None if it did not.
+    """
     devices: dict[str, float] = field(factory=dict)
-    """Device to the time it was heard last, seconds since 1970; emptied by who watches the devices."""
+    """Device to the time it was heard last, seconds since 1970; emptied by who watches
+    the devices.
+    """
     watched: bool = False
     """Whether somebody does, so that ``devices`` is kept."""
 
@@ -70,7 +76,9 @@ class Intake:
 class Ingest:
     """The open way in."""
 
-    def __init__(self, channel: trio.MemorySendChannel[_Waiter], spool: Spool, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, channel: trio.MemorySendChannel[_Waiter], spool: Spool, now: Callable[[], datetime]
+    ) -> None:
         self._channel = channel
         self._spool = spool
         self._now = now
@@ -79,14 +87,17 @@ class Ingest:
 
     def outlet(self, source: str) -> Outlet:
         """Give the outlet of a source."""
-        return _SourceOutlet(source, self._channel, self._now, self.intakes.setdefault(source, Intake()))
+        return _SourceOutlet(
+            source, self._channel, self._now, self.intakes.setdefault(source, Intake())
+        )
 
     async def recover(self, source: str, events: Sequence[Event]) -> int:
-        """Store events that were read back from a history; returns how many were new. Durable on return.
+        """Store events that were read back from a history; returns how many were new.
+        Durable on return.
 
         They do not count as received: nobody called.
 
-        :raises Refused: when the spool takes nothing now.
+        :raises SpoolUnavailable: when the spool takes nothing now.
         :raises ValueError: when one of them cannot be stored whatever the spool does.
         """
         return await self._spool.append(_arrivals(source, events, self._now()))
@@ -120,7 +131,7 @@ class _SourceOutlet:
             raise
         if waiter.refused is not None:
             self._intake.not_acknowledged(len(events), received)
-            raise Refused(waiter.refused.reason, retry_after=waiter.refused.retry_after)
+            raise SpoolUnavailable(waiter.refused.reason, retry_after=waiter.refused.retry_after)
         self._intake.acknowledged(waiter.arrivals)
 
 
@@ -131,7 +142,7 @@ def _arrivals(source: str, events: Sequence[Event], received: datetime) -> list[
 @asynccontextmanager
 async def open_ingest(spool: Spool, now: Callable[[], datetime]) -> AsyncIterator[Ingest]:
     """Open the way into a spool. On leaving, what was emitted before is committed."""
-    sending, receiving = trio.open_memory_channel[_Waiter](MOST_WAITERS)
+    sending, receiving = trio.open_memory_channel[_Waiter](MAX_WAITERS)
     async with trio.open_nursery() as writer, sending:
         writer.start_soon(_write, receiving, spool)
         yield Ingest(sending, spool, now)
@@ -142,7 +153,9 @@ async def _write(channel: trio.MemoryReceiveChannel[_Waiter], spool: Spool) -> N
     async with channel:
         async for first in channel:
             waiters = [first, *_waiting(channel)]
-            refused = await _append([arrival for waiter in waiters for arrival in waiter.arrivals], spool)
+            refused = await _append(
+                [arrival for waiter in waiters for arrival in waiter.arrivals], spool
+            )
             for waiter in waiters:
                 waiter.refused = refused
                 waiter.settled.set()
@@ -152,20 +165,21 @@ def _waiting(channel: trio.MemoryReceiveChannel[_Waiter]) -> list[_Waiter]:
     """Give those who wait behind the first."""
     waiters: list[_Waiter] = []
     try:
-        while len(waiters) < MOST_WAITERS - 1:
+        while len(waiters) < MAX_WAITERS - 1:
             waiters.append(channel.receive_nowait())
     except (trio.WouldBlock, trio.EndOfChannel):
         pass  # nobody else waits now
     return waiters
 
 
-async def _append(arrivals: list[Arrival], spool: Spool) -> Refused | None:
+async def _append(arrivals: list[Arrival], spool: Spool) -> SpoolUnavailable | None:
     try:
         await spool.append(arrivals)
-    except Refused as refused:
+    except SpoolUnavailable as refused:
         return refused
     except Exception:
-        # A defect of the engine must not end the way in: nothing is acknowledged, senders try again.
+        # A defect of the engine must not end the way in: nothing is acknowledged,
+        # senders try again.
         log.exception("spool: append failed unexpectedly; nothing was acknowledged")
-        return Refused("the spool failed unexpectedly")
+        return SpoolUnavailable("the spool failed unexpectedly")
     return None

@@ -1,7 +1,8 @@
-"""Certificates over the years: renewed files are taken into use by themselves, and an end is told before it comes.
+"""Certificates over the years: renewed files are taken into use by themselves, and an
+end is told before it comes.
 
-A renewal writes one file after the other. While the pair does not fit, the old one stays in use; that is a problem only
-if the files are still the same at the next look.
+A renewal writes one file after the other. While the pair does not fit, the old one
+stays in use; that is a problem only if the files are still the same at the next look.
 """
 
 from __future__ import annotations
@@ -19,13 +20,18 @@ from bridge.http.tls import Stamp, TlsContext, TlsError, Validity
 log = logging.getLogger(__name__)
 
 LOOK_EVERY = 10.0  # seconds
-TOLD_BEFORE = timedelta(days=21)  # a renewal is tried 30 days before the end, so this one has failed for nine days
+TOLD_BEFORE = timedelta(
+    days=21
+)  # a renewal is tried 30 days before the end, so this one has failed for nine days
 
 
 def complaint(validity: Validity, now: datetime) -> str | None:
     """Return what is wrong with the time in which a certificate is valid, or None."""
     if now < validity.begins:
-        return f"the certificate is valid only from {_date(validity.begins)}; is the clock of this machine right?"
+        return (
+            f"the certificate is valid only from {_date(validity.begins)}; is the clock of this "
+            "machine right?"
+        )
     if now >= validity.ends:
         return f"the certificate ended on {_date(validity.ends)}, so nobody trusts it; renew it"
     if now >= validity.ends - TOLD_BEFORE:
@@ -43,12 +49,16 @@ async def watch_certificate(
     """Keep a certificate current until cancelled.
 
     :param report: where the state of the certificate is told.
-    :param hangup: SIGHUP: the files are read at once, and what is wrong with them is told at once.
+    :param hangup: SIGHUP: the files are read at once, and what is wrong with them is
+        told at once.
     """
     watch = _Watch(tls)
     while True:
         found = watch.failure or complaint(tls.validity, now())
-        report(found or f"the certificate is valid until {_date(tls.validity.ends)}", problem=found is not None)
+        report(
+            found or f"the certificate is valid until {_date(tls.validity.ends)}",
+            problem=found is not None,
+        )
         asked = False
         with trio.move_on_after(LOOK_EVERY):
             await hangup.wait()
@@ -69,7 +79,8 @@ class _Watch:
     def look(self, *, final: bool) -> None:
         """Take the files into use if they have changed.
 
-        :param final: whether they are complete: somebody says so, and wants to know what is wrong with them.
+        :param final: whether they are complete: somebody says so, and wants to know
+            what is wrong with them.
         """
         seen = self.tls.look()
         if seen == self.tls.stamp and not final:
@@ -79,7 +90,9 @@ class _Watch:
             self.tls.reload()
         except TlsError as exc:
             if final or seen == self._unfit:
-                self.failure = f"the renewed certificate cannot be used, the one before stays in use: {exc}"
+                self.failure = (
+                    f"the renewed certificate cannot be used, the one before stays in use: {exc}"
+                )
             self._unfit = seen
         else:
             self.failure = self._unfit = None

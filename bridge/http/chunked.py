@@ -3,18 +3,19 @@
     5;extension CR LF  hello CR LF  0 CR LF  trailer lines CR LF
     ^ size line        ^ data       ^ last   ^ up to an empty line
 
-Stricter than the standard asks: no space after the size, at most eight digits. Extensions and trailers are checked,
-bounded and thrown away. The body is refused as soon as a size is announced that would make it too large.
+Stricter than the standard asks: no space after the size, at most eight digits.
+Extensions and trailers are checked, bounded and thrown away. The body is refused as
+soon as a size is announced that would make it too large.
 """
 
 from __future__ import annotations
 
 import re
 
-from bridge.http.head import HEADER_LINES, Unacceptable, check_characters
-from bridge.http.limits import MOST_EXTENSION, MOST_TRAILER
+from bridge.http.head import HEADER_LINES, BadRequestError, check_characters
+from bridge.http.limits import MAX_EXTENSION, MAX_TRAILER
 
-_EXTENSION = rb"(?:;[\t\x20-\x7e\x80-\xff]{0,%d}+)?" % (MOST_EXTENSION - 1)
+_EXTENSION = rb"(?:;[\t\x20-\x7e\x80-\xff]{0,%d}+)?" % (MAX_EXTENSION - 1)
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,8}+)" + _EXTENSION + rb"\r\n")
 _BEGUN_SIZE_LINE = re.compile(rb"(?:[0-9A-Fa-f]{1,8}+" + _EXTENSION + rb"\r?)?")
 _TRAILER = re.compile(HEADER_LINES + rb"\r\n")
@@ -33,13 +34,20 @@ class ChunkedBody:
         self._trailer = False
 
     def take(self, buffer: bytearray) -> bool:
-        """Take what belongs to the body from the front of ``buffer``; True when it is complete.
+        """Take what belongs to the body from the front of ``buffer``; True when it is
+        complete.
 
-        :raises Unacceptable: 400 for broken framing, 413 for a body above the limit.
+        :raises BadRequestError: 400 for broken framing, 413 for a body above the limit.
         """
-        position = 0  # bytes are removed once at the end: removing them chunk by chunk would be quadratic
+        position = (
+            0  # bytes are removed once at the end: removing them chunk by chunk would be quadratic
+        )
         while not self._trailer:
-            taken = self._take_data(buffer, position) if self._left else self._take_size(buffer, position)
+            taken = (
+                self._take_data(buffer, position)
+                if self._left
+                else self._take_size(buffer, position)
+            )
             position += taken
             if not taken:
                 break
@@ -50,11 +58,13 @@ class ChunkedBody:
         line = _SIZE_LINE.match(buffer, start)
         if line is None:
             if _BEGUN_SIZE_LINE.fullmatch(buffer, start) is None:
-                raise Unacceptable(400, "a chunk that does not begin with its size in hexadecimal digits and CR LF")
+                raise BadRequestError(
+                    400, "a chunk that does not begin with its size in hexadecimal digits and CR LF"
+                )
             return 0
         size = int(line[1], 16)
         if len(self.body) + size > self._limit:
-            raise Unacceptable(413, f"a chunked body larger than {self._limit} bytes")
+            raise BadRequestError(413, f"a chunked body larger than {self._limit} bytes")
         if size:
             self._left = size + 2
         else:
@@ -69,7 +79,7 @@ class ChunkedBody:
             return len(piece)
         piece = buffer[start : start + 2]
         if not b"\r\n".startswith(piece):
-            raise Unacceptable(400, "a chunk that is not followed by CR LF")
+            raise BadRequestError(400, "a chunk that is not followed by CR LF")
         if len(piece) < 2:
             return 0
         self._left = 0
@@ -79,13 +89,13 @@ class ChunkedBody:
         if buffer.startswith(b"\r\n"):
             del buffer[:2]
             return True
-        end = buffer.find(b"\r\n\r\n", 0, MOST_TRAILER)
+        end = buffer.find(b"\r\n\r\n", 0, MAX_TRAILER)
         if end < 0:
-            check_characters(buffer, 0, min(len(buffer), MOST_TRAILER))
-            if len(buffer) >= MOST_TRAILER:
-                raise Unacceptable(400, f"more than {MOST_TRAILER} bytes after the last chunk")
+            check_characters(buffer, 0, min(len(buffer), MAX_TRAILER))
+            if len(buffer) >= MAX_TRAILER:
+                raise BadRequestError(400, f"more than {MAX_TRAILER} bytes after the last chunk")
             return False
         if not _TRAILER.fullmatch(buffer, 0, end + 4):
-            raise Unacceptable(400, "a trailer that is not made of header lines")
+            raise BadRequestError(400, "a trailer that is not made of header lines")
         del buffer[: end + 4]
         return True

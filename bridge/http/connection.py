@@ -5,12 +5,13 @@
 
 Rules:
 
-* Every wait on the peer has a deadline. The connection has one cancel scope, whose deadline moves with its stage; the
-  stage says what the peer hears when time is over.
-* Nothing that a peer sends, and nothing that ``handle`` raises, ends more than this connection.
+* Every wait on the peer has a deadline. The connection has one cancel scope, whose
+  deadline moves with its stage; the stage says what the peer hears when time is over.
+* Nothing that a peer sends, and nothing that ``handle`` raises, ends more than this
+  connection.
 * No nursery, no thread and no second ``send_all`` for a request.
-* After the last answer the connection lingers: closing it while the peer still sends would reset it, and the peer
-  would lose the answer.
+* After the last answer the connection lingers: closing it while the peer still sends
+  would reset it, and the peer would lose the answer.
 """
 
 from __future__ import annotations
@@ -23,21 +24,27 @@ from typing import TypeAlias
 import attrs
 import trio
 
-from bridge.api import Answer, Request
-from bridge.config.schema import ListenerSettings
-from bridge.http.response import CONTINUE, AnswerWriter, plain_answer
-from bridge.http.head import Unacceptable
-from bridge.http.limits import LAST_WORDS, LINGER, NEWCOMER, RECEIVE_SIZE, RETRY_AFTER
+from bridge.api import Request, Response
+from bridge.http.head import BadRequestError
+from bridge.http.limits import (
+    FINAL_RESPONSE_TIMEOUT,
+    FIRST_REQUEST_TIMEOUT,
+    LINGER,
+    RECEIVE_SIZE,
+    RETRY_AFTER,
+)
 from bridge.http.request import Need, RequestReader
-from bridge.http.throttled_log import SparingLog
+from bridge.http.response import CONTINUE, ResponseWriter, plain_response
+from bridge.http.settings import ListenerSettings
+from bridge.http.throttled_log import ThrottledLog
 from bridge.http.tls import TlsContext
 
-Handle: TypeAlias = Callable[[Request], Awaitable[Answer]]
+Handle: TypeAlias = Callable[[Request], Awaitable[Response]]
 """What answers requests. It may raise: the caller then hears 500."""
 
 Transport: TypeAlias = trio.abc.HalfCloseableStream
 
-OVERLOADED = plain_answer(503, ("Retry-After", str(RETRY_AFTER)))
+OVERLOADED = plain_response(503, ("Retry-After", str(RETRY_AFTER)))
 
 
 @attrs.define
@@ -49,8 +56,8 @@ class Service:
     tls: TlsContext | None
     name: str
     """The listener, for the log."""
-    writer: AnswerWriter
-    log: SparingLog
+    writer: ResponseWriter
+    log: ThrottledLog
     in_work: int = 0
     """Requests that are being handled."""
     draining: bool = False
@@ -64,7 +71,9 @@ class Stage(Enum):
     IDLE = auto()
     """Closed without a word: nothing was asked."""
     READING = auto()
-    """408: a part of a request has come. While draining 503, because it is not the peer's fault."""
+    """408: a part of a request has come. While draining 503, because it is not the
+    peer's fault.
+    """
     HANDLING = auto()
     """503: the request may be sent again."""
     SENDING = auto()
@@ -91,14 +100,21 @@ class Connection:
             await self._converse()
         except* (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the peer went away, which is its right
-        except* Exception as failures:  # a group: a failure may come together with a cancellation, which goes on
-            text = f"{self._service.name}: a connection from {self._peer} was closed, because serving it failed"
-            self._service.log.say("connection", logging.ERROR, text, error=failures)
+        except* (
+            Exception
+        ) as failures:  # a group: a failure may come together with a cancellation, which goes on
+            text = (
+                f"{self._service.name}: a connection from {self._peer} was closed, because serving it "
+                "failed"
+            )
+            self._service.log.log("connection", logging.ERROR, text, error=failures)
         finally:
             await trio.aclose_forcefully(self._transport)
 
     def drain(self) -> None:
-        """End it now if nothing was asked, otherwise with the next answer; ``Service.draining`` is set already."""
+        """End it now if nothing was asked, otherwise with the next answer;
+        ``Service.draining`` is set already.
+        """
         if self._stage is Stage.IDLE:
             if self._served:
                 self._scope.cancel()
@@ -119,12 +135,17 @@ class Connection:
     async def _shake_hands(self, tls: TlsContext) -> trio.abc.Stream:
         service = self._service
         self._scope.deadline = trio.current_time() + service.settings.handshake_timeout
-        stream = trio.SSLStream(self._transport, tls.context, server_side=True, https_compatible=True)
+        stream = trio.SSLStream(
+            self._transport, tls.context, server_side=True, https_compatible=True
+        )
         try:
             await stream.do_handshake()
         except trio.BrokenResourceError as exc:
-            text = f"{service.name}: no TLS connection with {self._peer}: {exc.__cause__ or 'it went away'}"
-            service.log.say("handshake", logging.INFO, text)
+            text = (
+                f"{service.name}: no TLS connection with {self._peer}: "
+                f"{exc.__cause__ or 'it went away'}"
+            )
+            service.log.log("handshake", logging.INFO, text)
             raise
         return stream
 
@@ -141,11 +162,16 @@ class Connection:
             if incoming is None:
                 self._stage = Stage.IDLE
                 return
-            if isinstance(incoming, Unacceptable):
+            if isinstance(incoming, BadRequestError):
                 self._stage = Stage.SENDING
-                text = f"{service.name}: a request from {self._peer} was refused ({incoming.status}): {incoming.reason}"
-                service.log.say(("unacceptable", incoming.status), logging.INFO, text)
-                await stream.send_all(service.writer.write(plain_answer(incoming.status), connection="close"))
+                text = (
+                    f"{service.name}: a request from {self._peer} was refused ({incoming.status}): "
+                    f"{incoming.reason}"
+                )
+                service.log.log(("unacceptable", incoming.status), logging.INFO, text)
+                await stream.send_all(
+                    service.writer.write(plain_response(incoming.status), connection="close")
+                )
                 return
             self._served = True
             self._stage = Stage.HANDLING
@@ -156,7 +182,9 @@ class Connection:
             if ends or service.draining:
                 return
 
-    async def _read(self, stream: trio.abc.Stream, reader: RequestReader) -> Request | Unacceptable | None:
+    async def _read(
+        self, stream: trio.abc.Stream, reader: RequestReader
+    ) -> Request | BadRequestError | None:
         """Read a request; None when the peer has ended the connection."""
         while True:
             incoming = reader.next_event()
@@ -174,14 +202,15 @@ class Connection:
             else:
                 return incoming
 
-    async def _answer(self, request: Request) -> Answer:
+    async def _answer(self, request: Request) -> Response:
         service = self._service
         most = service.settings.requests
         if service.in_work >= most:
             text = (
-                f"{service.name}: {most} requests are in work, the limit (requests = {most}); others are answered 503"
+                f"{service.name}: {most} requests are in work, the limit (requests = {most}); others "
+                "are answered 503"
             )
-            service.log.say("requests", logging.WARNING, text)
+            service.log.log("requests", logging.WARNING, text)
             return OVERLOADED
         service.in_work += 1
         try:
@@ -191,25 +220,32 @@ class Connection:
         finally:
             service.in_work -= 1
 
-    def _write(self, request: Request, answer: Answer, ends: bool, old: bool) -> bytes:
+    def _write(self, request: Request, answer: Response, ends: bool, old: bool) -> bytes:
         write = self._service.writer.write
         connection = "close" if ends else "keep-alive" if old else ""
         without_body = request.method == "HEAD"
         try:
             return write(answer, connection=connection, without_body=without_body)
         except Exception as error:
-            return write(self._failed(request, error), connection=connection, without_body=without_body)
+            return write(
+                self._failed(request, error), connection=connection, without_body=without_body
+            )
 
-    def _failed(self, request: Request, error: Exception) -> Answer:
+    def _failed(self, request: Request, error: Exception) -> Response:
         service = self._service
-        text = f"{service.name}: {request.method} {request.path} from {self._peer} was answered 500, because it failed"
-        service.log.say("failure", logging.ERROR, text, error=error)
-        return plain_answer(500)
+        text = (
+            f"{service.name}: {request.method} {request.path} from {self._peer} was answered 500, "
+            "because it failed"
+        )
+        service.log.log("failure", logging.ERROR, text, error=error)
+        return plain_response(500)
 
     def _rest(self) -> None:
         """Wait for the next request, or the first."""
         self._stage = Stage.IDLE
-        patience = NEWCOMER if self._service.draining else self._service.settings.idle_timeout
+        patience = (
+            FIRST_REQUEST_TIMEOUT if self._service.draining else self._service.settings.idle_timeout
+        )
         self._scope.deadline = trio.current_time() + patience
 
     def _begin(self) -> None:
@@ -222,10 +258,17 @@ class Connection:
         service = self._service
         if self._stage not in (Stage.READING, Stage.HANDLING):
             return
-        last = plain_answer(408) if self._stage is Stage.READING and not service.draining else OVERLOADED
-        text = f"{service.name}: a request from {self._peer} was answered {last.status}, because its time was over"
-        service.log.say(("late", last.status), logging.INFO, text)
-        with trio.move_on_after(LAST_WORDS):
+        last = (
+            plain_response(408)
+            if self._stage is Stage.READING and not service.draining
+            else OVERLOADED
+        )
+        text = (
+            f"{service.name}: a request from {self._peer} was answered {last.status}, because its "
+            "time was over"
+        )
+        service.log.log(("late", last.status), logging.INFO, text)
+        with trio.move_on_after(FINAL_RESPONSE_TIMEOUT):
             await stream.send_all(service.writer.write(last, connection="close"))
             await self._linger()
 

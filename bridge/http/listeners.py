@@ -1,7 +1,8 @@
 """Listening sockets: bound here, or handed over by systemd.
 
-A socket that systemd holds survives a restart of the bridge: callers wait in its queue meanwhile, and the bridge needs
-no right to bind a low port. It is duplicated, so that a listener can be closed and opened again within one process.
+A socket that systemd holds survives a restart of the bridge: callers wait in its queue
+meanwhile, and the bridge needs no right to bind a low port. It is duplicated, so that a
+listener can be closed and opened again within one process.
 """
 
 from __future__ import annotations
@@ -28,16 +29,20 @@ class ListenError(Exception):
 async def open_listeners(
     address: NetworkAddress, environ: Mapping[str, str], *, first_socket: int = FIRST_SOCKET
 ) -> AsyncIterator[list[trio.SocketListener]]:
-    """Open the sockets of an address: one, or several if a host name has several addresses.
+    """Open the sockets of an address: one, or several if a host name has several
+    addresses.
 
-    :param environ: where systemd tells about activated sockets: ``LISTEN_PID``, ``LISTEN_FDS``, ``LISTEN_FDNAMES``.
+    :param environ: where systemd tells about activated sockets: ``LISTEN_PID``,
+        ``LISTEN_FDS``, ``LISTEN_FDNAMES``.
     :raises ListenError: if they cannot be opened.
     """
     if address.systemd is not None:
         listeners = _activated(address.systemd, environ, first_socket)
     else:
         try:
-            listeners = await trio.open_tcp_listeners(address.port, host=address.host, backlog=BACKLOG)
+            listeners = await trio.open_tcp_listeners(
+                address.port, host=address.host, backlog=BACKLOG
+            )
         except OSError as exc:
             raise ListenError(f"{address}: {_why(exc)}") from exc
     async with AsyncExitStack() as stack:
@@ -48,13 +53,16 @@ async def open_listeners(
 
 def _why(exc: OSError) -> str:
     if isinstance(exc, socket.gaierror):
-        return "this host name is not known; expected an address of this machine, or 0.0.0.0 for all"
+        return (
+            "this host name is not known; expected an address of this machine, or 0.0.0.0 for all"
+        )
     match exc.errno:
         case errno.EADDRINUSE:
             return "another process listens there; stop it, or choose another port"
         case errno.EACCES | errno.EPERM:
             return (
-                "this user may not listen there; use a port from 1024 on, or a systemd socket (address = systemd:NAME)"
+                "this user may not listen there; use a port from 1024 on, or a systemd socket "
+                "(address = systemd:NAME)"
             )
         case errno.EADDRNOTAVAIL:
             return "not an address of this machine; expected one of its own, or 0.0.0.0 for all"
@@ -97,7 +105,10 @@ def _listener(descriptor: int) -> trio.SocketListener:
 
 
 def _handed_over(environ: Mapping[str, str]) -> Sequence[str]:
-    """Give the names of the sockets in order. None if they are meant for another process."""
+    """Give the names of the sockets in order.
+
+    None if they are meant for another process.
+    """
     if environ.get("LISTEN_PID") != str(os.getpid()):
         return ()
     try:

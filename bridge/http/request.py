@@ -2,11 +2,12 @@
 
     receive_data(bytes) ─▶ buffer ─▶ head ─▶ body ─▶ next_event() ─▶ Request | Unacceptable | Need
 
-The same bytes give the same requests however they are cut. What follows a request stays for the next one. After
-something unacceptable nothing more is read, because nobody knows where the next request would begin.
+The same bytes give the same requests however they are cut. What follows a request stays
+for the next one. After something unacceptable nothing more is read, because nobody
+knows where the next request would begin.
 
-The head is counted from its first byte to the empty line; a body is refused as soon as its length is known to be too
-large, before it has arrived.
+The head is counted from its first byte to the empty line; a body is refused as soon as
+its length is known to be too large, before it has arrived.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from enum import Enum
 from typing import TypeAlias
 
 from bridge.api import Request
-from bridge.config.schema import ListenerSettings
 from bridge.http.chunked import ChunkedBody
-from bridge.http.head import Head, Unacceptable, check_characters, parse_head
+from bridge.http.head import BadRequestError, Head, check_characters, parse_head
+from bridge.http.settings import ListenerSettings
 
 
 class Need(Enum):
@@ -27,7 +28,7 @@ class Need(Enum):
     CONTINUE = "that the peer is sent 100 Continue: it waits with the body"
 
 
-Incoming: TypeAlias = Request | Unacceptable | Need
+Incoming: TypeAlias = Request | BadRequestError | Need
 
 _EMPTY_LINE = (b"", b"\r", b"\r\n")
 
@@ -35,7 +36,17 @@ _EMPTY_LINE = (b"", b"\r", b"\r\n")
 class RequestReader:
     """The requests of one connection, one after the other."""
 
-    __slots__ = ("_broken", "_buffer", "_chunks", "_head", "_peer", "_searched", "_settings", "keep_alive", "old")
+    __slots__ = (
+        "_broken",
+        "_buffer",
+        "_chunks",
+        "_head",
+        "_peer",
+        "_searched",
+        "_settings",
+        "keep_alive",
+        "old",
+    )
 
     def __init__(self, settings: ListenerSettings, peer: str = "") -> None:
         self._settings = settings
@@ -45,7 +56,7 @@ class RequestReader:
         """Bytes of the buffer in which there is no end of a head."""
         self._head: Head | None = None
         self._chunks: ChunkedBody | None = None
-        self._broken: Unacceptable | None = None
+        self._broken: BadRequestError | None = None
         self.keep_alive = False
         """Whether the peer wants to use the connection after the last request given."""
         self.old = False
@@ -67,8 +78,10 @@ class RequestReader:
             return self._broken
         try:
             return self._read()
-        except Unacceptable as broken:
-            self._broken = Unacceptable(broken.status, broken.reason)  # without the frames that led to it
+        except BadRequestError as broken:
+            self._broken = BadRequestError(
+                broken.status, broken.reason
+            )  # without the frames that led to it
             self._buffer.clear()
             return self._broken
 
@@ -90,21 +103,30 @@ class RequestReader:
         self._head = self._chunks = None
         self.keep_alive = head.keep_alive
         self.old = head.old
-        return Request(head.method, head.path, head.query, head.headers, body, self._peer, self._settings.content_limit)
+        return Request(
+            head.method,
+            head.path,
+            head.query,
+            head.headers,
+            body,
+            self._peer,
+            self._settings.content_limit,
+        )
 
     def _take_head(self) -> bytes | None:
         buffer = self._buffer
         if not buffer:
             return None
         limit = self._settings.head_limit
-        # One empty line before a request is forgiven: old clients send it after a body (RFC 9112, 2.2).
+        # One empty line before a request is forgiven: old clients send it after a body
+        # (RFC 9112, 2.2).
         start = 2 if buffer.startswith(b"\r\n") else 0
         end = buffer.find(b"\r\n\r\n", max(start, self._searched - 3), limit)
         if end < 0:
             held = min(len(buffer), limit)
             check_characters(buffer, max(0, self._searched - 1), held)
             if held == limit:
-                raise Unacceptable(431, f"a request line with headers larger than {limit} bytes")
+                raise BadRequestError(431, f"a request line with headers larger than {limit} bytes")
             self._searched = held
             return None
         raw = bytes(buffer[start : end + 4])
@@ -117,7 +139,9 @@ class RequestReader:
         if head.length is None:
             self._chunks = ChunkedBody(limit)
         elif head.length > limit:
-            raise Unacceptable(413, f"a body of {head.length} bytes was announced, the limit is {limit}")
+            raise BadRequestError(
+                413, f"a body of {head.length} bytes was announced, the limit is {limit}"
+            )
 
     def _take_body(self, head: Head) -> bytes | None:
         buffer = self._buffer

@@ -1,6 +1,8 @@
-"""Answers into bytes: one piece, so that one ``send_all`` and mostly one packet carries it.
+"""Answers into bytes: one piece, so that one ``send_all`` and mostly one packet carries
+it.
 
-Most answers have no headers and no body; for them everything is ready, and made anew once a second with the date.
+Most answers have no headers and no body; for them everything is ready, and made anew
+once a second with the date.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from collections.abc import Callable
 from email.utils import formatdate
 from http import HTTPStatus
 
-from bridge.api import Answer
+from bridge.api import Response
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -22,13 +24,13 @@ _OURS = frozenset({"connection", "content-length", "date", "transfer-encoding"})
 _BODILESS = frozenset({204, 304})
 
 
-def plain_answer(status: int, *headers: tuple[str, str]) -> Answer:
+def plain_response(status: int, *headers: tuple[str, str]) -> Response:
     """Make an answer of our own: its body says in words what the status says in digits."""
-    body = f"{status} {_PHRASES.get(status, 'Refused')}\n".encode("ascii")
-    return Answer(status, body, (("Content-Type", "text/plain"), *headers))
+    body = f"{status} {_PHRASES.get(status, 'SpoolUnavailable')}\n".encode("ascii")
+    return Response(status, body, (("Content-Type", "text/plain"), *headers))
 
 
-class AnswerWriter:
+class ResponseWriter:
     """Writes the answers of a server."""
 
     __slots__ = ("_clock", "_date", "_ready", "_second")
@@ -40,12 +42,13 @@ class AnswerWriter:
         self._date = b""
         self._ready: dict[tuple[int, str], bytes] = {}
 
-    def write(self, answer: Answer, *, connection: str = "", without_body: bool = False) -> bytes:
+    def write(self, answer: Response, *, connection: str = "", without_body: bool = False) -> bytes:
         """Give an answer as it goes over the line.
 
         :param connection: value of the header of this name; empty for none.
         :param without_body: the request was HEAD: everything but the body.
-        :raises ValueError: for a status or a header that cannot be sent, or that the server itself decides.
+        :raises ValueError: for a status or a header that cannot be sent, or that the
+            server itself decides.
         """
         second = int(self._clock())
         if second != self._second:
@@ -61,14 +64,16 @@ class AnswerWriter:
             ready = self._ready[key] = self._head(answer, connection)
         return ready
 
-    def _head(self, answer: Answer, connection: str) -> bytes:
+    def _head(self, answer: Response, connection: str) -> bytes:
         status = answer.status
         if not 200 <= status <= 599:
             raise ValueError(f"an answer with status {status}, expected 200 to 599")
         lines = [f"HTTP/1.1 {status} {_PHRASES.get(status, '')}\r\n"]
         for name, value in answer.headers:
             if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
-                raise ValueError(f"an answer with a header {name!r} that holds characters HTTP cannot carry")
+                raise ValueError(
+                    f"an answer with a header {name!r} that holds characters HTTP cannot carry"
+                )
             if name.lower() in _OURS:
                 raise ValueError(f"an answer with the header {name}, which the server decides")
             lines.append(f"{name}: {value}\r\n")

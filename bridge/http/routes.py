@@ -1,8 +1,9 @@
 """The paths of one listener: who owns each, and what is mounted on it now.
 
-A path is *declared* once at start, by the settings of a source, and stays known for as long as the bridge runs. A
-source *mounts* a receive function on it while it runs. So a caller can be told apart: 404 for a path that nobody has
-(a spelling mistake in the vendor's console), 503 for a source that is being restarted (try again).
+A path is *declared* once at start, by the settings of a source, and stays known for as
+long as the bridge runs. A source *mounts* a receive function on it while it runs. So a
+caller can be told apart: 404 for a path that nobody has (a spelling mistake in the
+vendor's console), 503 for a source that is being restarted (try again).
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ class Routes:
     def declare(self, path: str, owner: str) -> None:
         """Say that a path belongs to a source.
 
-        :raises ValueError: if it does not begin with a slash, or belongs to another source.
+        :raises ValueError: if it does not begin with a slash, or belongs to another
+            source.
         """
         if not path.startswith("/"):
             raise ValueError(f"path {path!r} of {owner} does not begin with a slash")
@@ -63,11 +65,14 @@ class Routes:
         """Give a source its ``mount``; what is received there goes into ``outlet``."""
 
         @contextmanager
-        def mount(path: str, receive: Receive, *, methods: tuple[str, ...] = ("POST",)) -> Iterator[None]:
+        def mount(
+            path: str, receive: Receive, *, methods: tuple[str, ...] = ("POST",)
+        ) -> Iterator[None]:
             route = self._routes.get(path)
             if route is None or route.owner != owner:
                 raise ValueError(
-                    f"path {path!r} was not declared by {owner}; it must be one that the kind's paths name"
+                    f"path {path!r} was not declared by {owner}; it must be one that the "
+                    "kind's paths name"
                 )
             if route.mounted is not None:
                 raise ValueError(f"path {path!r} of {owner} is mounted already")
@@ -83,7 +88,8 @@ class Routes:
     def lookup(self, path: str) -> Route | None:
         """Find the route of a path as it was sent; None if nobody has it.
 
-        Customers join URLs by hand: if no path is exactly so, repeated slashes and one at the end are overlooked.
+        Customers join URLs by hand: if no path is exactly so, repeated slashes and one
+        at the end are overlooked.
         """
         route = self._routes.get(path)
         if route is None:

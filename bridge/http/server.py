@@ -1,8 +1,9 @@
 """The HTTP/1.1 server: accepting, the limit of connections, and an orderly end.
 
-When ``serve`` is cancelled it stops accepting and closes idle connections at once; requests in work are answered with
-``Connection: close``, for at most ``grace`` seconds. For that, accepting is in the outer nursery and the connections
-in an inner, shielded one. (A shield around both would keep the cancellation from ever being heard.)
+When ``serve`` is cancelled it stops accepting and closes idle connections at once;
+requests in work are answered with ``Connection: close``, for at most ``grace`` seconds.
+For that, accepting is in the outer nursery and the connections in an inner, shielded
+one. (A shield around both would keep the cancellation from ever being heard.)
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from collections.abc import Sequence
 
 import trio
 
-from bridge.config.schema import ListenerSettings
-from bridge.http.response import AnswerWriter
 from bridge.http.connection import OVERLOADED, Connection, Handle, Service, Transport
-from bridge.http.limits import ACCEPT_PAUSE, LAST_WORDS
-from bridge.http.throttled_log import SparingLog
+from bridge.http.limits import ACCEPT_PAUSE, FINAL_RESPONSE_TIMEOUT
+from bridge.http.response import ResponseWriter
+from bridge.http.settings import ListenerSettings
+from bridge.http.throttled_log import ThrottledLog
 from bridge.http.tls import TlsContext
 
 log = logging.getLogger(__name__)
@@ -35,13 +36,14 @@ async def serve(
     name: str = "listener",
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Answer requests until cancelled, then drain. The listeners are closed when it stops accepting.
+    """Answer requests until cancelled, then drain. The listeners are closed when it
+    stops accepting.
 
     :param grace: most seconds that draining may take; what is in work then is cut off.
     :param tls: None for plain HTTP.
     :param name: the listener, for the log.
     """
-    server = _Server(Service(handle, settings, tls, name, AnswerWriter(), SparingLog(log)))
+    server = _Server(Service(handle, settings, tls, name, ResponseWriter(), ThrottledLog(log)))
     async with trio.open_nursery() as accepting:
         async with trio.open_nursery() as connections:
             connections.cancel_scope.shield = True
@@ -52,7 +54,9 @@ async def serve(
             server.drain()
             connections.cancel_scope.deadline = trio.current_time() + grace
         if connections.cancel_scope.cancelled_caught:
-            log.warning("%s: connections were cut off, because draining took longer than %g s", name, grace)
+            log.warning(
+                "%s: connections were cut off, because draining took longer than %g s", name, grace
+            )
 
 
 class _Server:
@@ -62,7 +66,9 @@ class _Server:
         self.stopping = trio.Event()
         """Set when accepting has ended."""
 
-    async def accept(self, listener: trio.abc.Listener[Transport], connections: trio.Nursery) -> None:
+    async def accept(
+        self, listener: trio.abc.Listener[Transport], connections: trio.Nursery
+    ) -> None:
         """Accept connections until cancelled."""
         service = self._service
         try:
@@ -73,7 +79,11 @@ class _Server:
                     except OSError as exc:
                         if exc.errno not in _EXHAUSTED:
                             raise
-                        service.log.say("accept", logging.ERROR, f"{service.name}: cannot accept: {exc.strerror}")
+                        service.log.log(
+                            "accept",
+                            logging.ERROR,
+                            f"{service.name}: cannot accept: {exc.strerror}",
+                        )
                         await trio.sleep(ACCEPT_PAUSE)
                         continue
                     if len(self._open) >= service.settings.connections:
@@ -98,14 +108,20 @@ class _Server:
             connection.drain()
 
     async def _turn_away(self, transport: Transport) -> None:
-        """Refuse a connection. Over TLS without a word, because a handshake is what we have no room for."""
+        """Refuse a connection.
+
+        Over TLS without a word, because a handshake is what we have no room for.
+        """
         service = self._service
         most = service.settings.connections
-        text = f"{service.name}: {most} connections are open, the limit (connections = {most}); others are turned away"
-        service.log.say("connections", logging.WARNING, text)
+        text = (
+            f"{service.name}: {most} connections are open, the limit (connections = {most}); "
+            "others are turned away"
+        )
+        service.log.log("connections", logging.WARNING, text)
         try:
             if service.tls is None:
-                with trio.move_on_after(LAST_WORDS):
+                with trio.move_on_after(FINAL_RESPONSE_TIMEOUT):
                     await transport.send_all(service.writer.write(OVERLOADED, connection="close"))
         except trio.BrokenResourceError:
             pass  # it went away first

@@ -1,7 +1,9 @@
-"""A log line for the first of many alike at once, then their number at most once a minute.
+"""A log line for the first of many alike at once, then their number at most once a
+minute.
 
-What strangers send must not fill the disk with log lines, and one line about 3,000 refusals is read where 3,000 are
-not. A line is about a *topic*, such as the refusals of one source; topics come from our own code, so they are few.
+What strangers send must not fill the disk with log lines, and one line about 3,000
+refusals is read where 3,000 are not. A line is about a *topic*, such as the refusals of
+one source; topics come from our own code, so they are few.
 """
 
 from __future__ import annotations
@@ -12,10 +14,10 @@ from collections.abc import Callable, Hashable
 import attrs
 import trio
 
-from bridge.config.diagnostics import printable
+from bridge.api import printable
 
 PERIOD = 60.0  # seconds between two lines about one topic
-MOST_TEXT = 500  # characters of a line: foreign text stands in it
+MAX_TEXT = 500  # characters of a line: foreign text stands in it
 
 
 @attrs.define
@@ -27,20 +29,25 @@ class _Topic:
     unsaid: int = 0
 
 
-class SparingLog:
+class ThrottledLog:
     """Writes to a logger, sparingly."""
 
     __slots__ = ("_logger", "_now", "_topics", "_unsaid")
 
-    def __init__(self, logger: logging.Logger, now: Callable[[], float] = trio.current_time) -> None:
+    def __init__(
+        self, logger: logging.Logger, now: Callable[[], float] = trio.current_time
+    ) -> None:
         self._logger = logger
         self._now = now
         """Seconds on any clock that does not jump."""
         self._topics: dict[Hashable, _Topic] = {}
         self._unsaid = 0
 
-    def say(self, topic: Hashable, level: int, text: str, *, error: BaseException | None = None) -> None:
-        """Write a line, or count it if there was one about this topic within the last minute.
+    def log(
+        self, topic: Hashable, level: int, text: str, *, error: BaseException | None = None
+    ) -> None:
+        """Write a line, or count it if there was one about this topic within the last
+        minute.
 
         :param error: an exception whose traceback goes with the line, if it is written.
         """
@@ -57,7 +64,10 @@ class SparingLog:
         self._write(level, text, unsaid, error)
 
     def catch_up(self) -> None:
-        """Write what has been counted for a minute. Costs nothing when there is nothing."""
+        """Write what has been counted for a minute.
+
+        Costs nothing when there is nothing.
+        """
         if not self._unsaid:
             return
         now = self._now()
@@ -69,9 +79,9 @@ class SparingLog:
                 topic.due = now + PERIOD
 
     def _write(self, level: int, text: str, unsaid: int, error: BaseException | None) -> None:
-        line = printable(text[: MOST_TEXT + 1])
-        if len(line) > MOST_TEXT:
-            line = line[:MOST_TEXT] + "..."
+        line = printable(text[: MAX_TEXT + 1])
+        if len(line) > MAX_TEXT:
+            line = line[:MAX_TEXT] + "..."
         if unsaid:
             line += f" ({unsaid} more alike since the last line about it)"
         self._logger.log(level, "%s", line, exc_info=error)

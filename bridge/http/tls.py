@@ -1,8 +1,10 @@
-"""Certificates of a listener: the newest usable context, taken anew for each connection.
+"""Certificates of a listener: the newest usable context, taken anew for each
+connection.
 
-Certificates are renewed while the bridge runs. A new context is built and tested beside the old one, which stays if
-the new files cannot be used; connections that are open live on with the one they began with. (Loading new files into
-a live context instead would keep serving the old certificate where the type of the key changed.)
+Certificates are renewed while the bridge runs. A new context is built and tested beside
+the old one, which stays if the new files cannot be used; connections that are open live
+on with the one they began with. (Loading new files into a live context instead would
+keep serving the old certificate where the type of the key changed.)
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ Stamp: TypeAlias = tuple[tuple[int, int, int] | None, ...]
 
 
 class TlsError(Exception):
-    """A certificate or key cannot be used; the message names the file and says what to do."""
+    """A certificate or key cannot be used; the message names the file and says what to
+    do.
+    """
 
     def __init__(self, message: str, *, setting: Literal["certificate", "key"]) -> None:
         super().__init__(message)
@@ -78,8 +82,13 @@ def _validity(certificate: Path) -> Validity:
     try:
         chain = x509.load_pem_x509_certificates(certificate.read_bytes())
     except (OSError, ValueError) as exc:
-        raise TlsError(f"{certificate}: its certificates cannot be read: {exc}", setting="certificate") from exc
-    return Validity(max(each.not_valid_before_utc for each in chain), min(each.not_valid_after_utc for each in chain))
+        raise TlsError(
+            f"{certificate}: its certificates cannot be read: {exc}", setting="certificate"
+        ) from exc
+    return Validity(
+        max(each.not_valid_before_utc for each in chain),
+        min(each.not_valid_after_utc for each in chain),
+    )
 
 
 def _build(certificate: Path, key: Path) -> ssl.SSLContext:
@@ -88,7 +97,11 @@ def _build(certificate: Path, key: Path) -> ssl.SSLContext:
 
     def passphrase() -> NoReturn:  # without it OpenSSL would ask on the terminal, and wait
         raise TlsError(
-            f"{key}: the private key has a passphrase; expected one without, readable by this user only", setting="key"
+            (
+                f"{key}: the private key has a passphrase; expected one without, readable by this "
+                "user only"
+            ),
+            setting="key",
         )
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -99,16 +112,24 @@ def _build(certificate: Path, key: Path) -> ssl.SSLContext:
     except ssl.SSLError as exc:
         if exc.reason == "KEY_VALUES_MISMATCH":
             raise TlsError(
-                f"{key}: the private key does not belong to the first certificate in {certificate}", setting="key"
+                f"{key}: the private key does not belong to the first certificate in {certificate}",
+                setting="key",
             ) from None
-        if exc.reason is None:  # OpenSSL has no word for a file that is damaged between its first and last line
+        if (
+            exc.reason is None
+        ):  # OpenSSL has no word for a file that is damaged between its first and last line
             raise TlsError(
-                f"{certificate} with key {key}: one of them is damaged; expected both in PEM form", setting="key"
+                f"{certificate} with key {key}: one of them is damaged; expected both in PEM form",
+                setting="key",
             ) from exc
         what = exc.reason.replace("_", " ").lower()
-        raise TlsError(f"{certificate} with key {key}: OpenSSL cannot use them: {what}", setting="certificate") from exc
+        raise TlsError(
+            f"{certificate} with key {key}: OpenSSL cannot use them: {what}", setting="certificate"
+        ) from exc
     except OSError as exc:
-        raise TlsError(f"{certificate} with key {key}: cannot be read: {exc.strerror}", setting="key") from exc
+        raise TlsError(
+            f"{certificate} with key {key}: cannot be read: {exc.strerror}", setting="key"
+        ) from exc
     return context
 
 
@@ -117,7 +138,9 @@ def _look_for(marker: bytes, path: Path, setting: Literal["certificate", "key"])
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        raise TlsError(f"{path}: there is no such file; expected a {what} in PEM form", setting=setting) from None
+        raise TlsError(
+            f"{path}: there is no such file; expected a {what} in PEM form", setting=setting
+        ) from None
     except PermissionError:
         text = f"{path}: this user may not read it; give it read permission, or use a credential"
         raise TlsError(text, setting=setting) from None

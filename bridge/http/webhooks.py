@@ -4,9 +4,10 @@
                  │         │            │
                 404, 405  4xx, 500     503 with Retry-After
 
-2xx is only said when the events are on disk. A wait for the disk that takes too long ends with 503; the events may
-have been stored all the same, the sender repeats them, and the spool knows them once. Why a request was refused goes
-to the log, never to the caller.
+2xx is only said when the events are on disk. A wait for the disk that takes too long
+ends with 503; the events may have been stored all the same, the sender repeats them,
+and the spool knows them once. Why a request was refused goes to the log, never to the
+caller.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ import math
 
 import trio
 
-from bridge.api import Accepted, Answer, Refusal, Refused, Request
-from bridge.http.response import plain_answer
+from bridge.api import Accepted, HttpRejection, Request, Response, SpoolUnavailable
 from bridge.http.connection import Handle
 from bridge.http.limits import RETRY_AFTER
+from bridge.http.response import plain_response
 from bridge.http.routes import Mounted, Route, Routes
-from bridge.http.throttled_log import SparingLog
+from bridge.http.throttled_log import ThrottledLog
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,8 @@ log = logging.getLogger(__name__)
 def webhooks(routes: Routes, *, commit_timeout: float, name: str = "listener") -> Handle:
     """Make the handle of a listener on which sources mount their webhooks.
 
-    :param commit_timeout: seconds for which a request waits until its events are durable.
+    :param commit_timeout: seconds for which a request waits until its events are
+        durable.
     :param name: the listener, for the log.
     """
     return _Webhooks(routes, commit_timeout, name).handle
@@ -42,40 +44,49 @@ class _Webhooks:
         self._routes = routes
         self._commit_timeout = commit_timeout
         self._name = name
-        self._log = SparingLog(log)
+        self._log = ThrottledLog(log)
 
-    async def handle(self, request: Request) -> Answer:
+    async def handle(self, request: Request) -> Response:
         """Answer a request. Raises nothing but ``Cancelled``."""
         route = self._routes.lookup(request.path)
         if route is None:
             paths = ", ".join(self._routes.paths) or "none"
-            text = f"{self._name}: {request.peer} asked for {request.path!r}, which no source has; there are: {paths}"
-            self._log.say("no path", logging.INFO, text)
-            return plain_answer(404)
+            text = (
+                f"{self._name}: {request.peer} asked for {request.path!r}, which no source has; there "
+                f"are: {paths}"
+            )
+            self._log.log("no path", logging.INFO, text)
+            return plain_response(404)
         mounted = route.mounted
         if mounted is None:
             return _try_later(RETRY_AFTER)
         if request.method not in mounted.methods:
-            return plain_answer(405, ("Allow", mounted.allow))
+            return plain_response(405, ("Allow", mounted.allow))
         try:
             accepted = mounted.receive(request)
             if accepted.events:
                 await self._store(mounted, accepted)
-        except Refusal as refusal:
+        except HttpRejection as refusal:
             self._refused(route, request, refusal.status, refusal.reason)
             return _refusal_answer(refusal)
-        except Refused as refused:
+        except SpoolUnavailable as refused:
             self._refused(route, request, 503, refused.reason)
             return _try_later(refused.retry_after)
         except trio.TooSlowError:
-            self._refused(route, request, 503, f"the events were not durable within {self._commit_timeout:g} s")
+            self._refused(
+                route,
+                request,
+                503,
+                f"the events were not durable within {self._commit_timeout:g} s",
+            )
             return _try_later(RETRY_AFTER)
         except Exception as error:
             text = (
-                f"{route.owner}: a request from {request.peer} was answered 500, because receiving it failed: {error!r}"
+                f"{route.owner}: a request from {request.peer} was answered 500, because receiving it "
+                f"failed: {error!r}"
             )
-            self._log.say((route.owner, 500), logging.ERROR, text, error=error)
-            return plain_answer(500)
+            self._log.log((route.owner, 500), logging.ERROR, text, error=error)
+            return plain_response(500)
         self._log.catch_up()
         return accepted.answer
 
@@ -85,18 +96,18 @@ class _Webhooks:
 
     def _refused(self, route: Route, request: Request, status: int, reason: str) -> None:
         text = f"{route.owner}: refused a request from {request.peer} ({status}): {reason}"
-        self._log.say((route.owner, status), logging.WARNING, text)
+        self._log.log((route.owner, status), logging.WARNING, text)
 
 
-def _refusal_answer(refusal: Refusal) -> Answer:
+def _refusal_answer(refusal: HttpRejection) -> Response:
     headers = refusal.headers
     if refusal.retry_after is not None:
         headers = (*headers, _retry_after(refusal.retry_after))
-    return plain_answer(refusal.status, *headers)
+    return plain_response(refusal.status, *headers)
 
 
-def _try_later(seconds: float) -> Answer:
-    return plain_answer(503, _retry_after(seconds))
+def _try_later(seconds: float) -> Response:
+    return plain_response(503, _retry_after(seconds))
 
 
 def _retry_after(seconds: float) -> tuple[str, str]:

@@ -4,9 +4,10 @@
                                          ├─▶ pluggy ─▶ kinds by name, one record for each plugin
     files of the plugin folders ─────────┘             (dropins.py decides which may run)
 
-The bundled plugins come through the same door as a stranger's. Every implementation is called by itself, so that one
-that raises harms nobody else. A plugin that could not be loaded is a record with a reason; it stops the start only if
-a section of the configuration needs it.
+The bundled plugins come through the same door as a stranger's. Every implementation is
+called by itself, so that one that raises harms nobody else. A plugin that could not be
+loaded is a record with a reason; it stops the start only if a section of the
+configuration needs it.
 """
 
 from __future__ import annotations
@@ -21,10 +22,20 @@ from typing import Any
 import pluggy
 from attrs import define, field, frozen
 
-from bridge.api import Command, EmulatorKind, SinkKind, SourceKind, SpoolKind, hookspecs
-from bridge.plugins.dropins import BadDropin, DropinFile, Outcome, failure, find_dropins, load_dropin
+from bridge.api import Command, SinkKind, SourceKind, SpoolKind, hookspecs
+from bridge.plugins.dropins import (
+    BadDropinError,
+    DropinFile,
+    Outcome,
+    failure,
+    find_dropins,
+    load_dropin,
+)
+from bridge.testing.emulation import EmulatorKind
 
 GROUP = "bridge"
+EMULATORS = "bridge.emulators"
+"""Group of the emulators, which the daemon never loads."""
 
 
 @frozen
@@ -78,22 +89,48 @@ class Registry:
     def unusable(self) -> Mapping[str, str]:
         """Names of plugins that are not loaded, and why."""
         bad = [record for record in self.records if record.outcome is not Outcome.loaded]
-        return {record.name: f"{record.origin}: {record.outcome.value}: {record.reason}" for record in bad}
+        return {
+            record.name: f"{record.origin}: {record.outcome.value}: {record.reason}"
+            for record in bad
+        }
 
 
 def load_plugins(folders: Sequence[Path]) -> Registry:
-    """Find and load all plugins: installed ones first, then the files of the folders, sorted by name."""
+    """Find and load all plugins: installed ones first, then the files of the folders,
+    sorted by name.
+    """
     manager = pluggy.PluginManager("bridge")
     manager.add_hookspecs(hookspecs)
     registry = Registry()
-    for entry in sorted(metadata.entry_points(group=GROUP), key=lambda entry: (entry.name, entry.value)):
-        _load_entry_point(entry, manager, registry)
+    _load_group(GROUP, manager, registry)
     for file in find_dropins(folders):
         _load_file(file, manager, registry)
     return registry
 
 
-def _load_entry_point(entry: metadata.EntryPoint, manager: pluggy.PluginManager, registry: Registry) -> None:
+def load_emulators() -> Registry:
+    """Find and load the plugins, and besides them the emulators."""
+    registry = load_plugins(())
+    manager = pluggy.PluginManager("bridge")
+    manager.add_hookspecs(hookspecs)
+    emulators = Registry(
+        emulators=registry.emulators
+    )  # a plugin of version 1.0 may bring one along
+    _load_group(EMULATORS, manager, emulators)
+    registry.records += emulators.records
+    return registry
+
+
+def _load_group(group: str, manager: pluggy.PluginManager, registry: Registry) -> None:
+    for entry in sorted(
+        metadata.entry_points(group=group), key=lambda entry: (entry.name, entry.value)
+    ):
+        _load_entry_point(entry, manager, registry)
+
+
+def _load_entry_point(
+    entry: metadata.EntryPoint, manager: pluggy.PluginManager, registry: Registry
+) -> None:
     origin = f"{entry.dist.name} {entry.dist.version}" if entry.dist is not None else entry.value
     if _taken(entry.name, origin, registry):
         return
@@ -111,7 +148,7 @@ def _load_file(file: DropinFile, manager: pluggy.PluginManager, registry: Regist
         return
     try:
         module = load_dropin(file)
-    except BadDropin as bad:
+    except BadDropinError as bad:
         registry.records.append(Record(file.name, origin, bad.outcome, bad.reason))
     else:
         _register(file.name, origin, module, manager, registry)
@@ -127,21 +164,27 @@ def _taken(name: str, origin: str, registry: Registry) -> bool:
     return True
 
 
-def _register(name: str, origin: str, module: ModuleType, manager: pluggy.PluginManager, registry: Registry) -> None:
+def _register(
+    name: str, origin: str, module: ModuleType, manager: pluggy.PluginManager, registry: Registry
+) -> None:
     """Register one module and collect what it has, or record why not."""
     try:
         manager.register(module, name=name)
-        found = sorted(_collect(name, module, manager), key=lambda pair: list(_Family).index(pair[0]))
+        found = sorted(
+            _collect(name, module, manager), key=lambda pair: list(_Family).index(pair[0])
+        )
         _check_names(found, registry)
     except (Exception, SystemExit) as exc:
         if manager.has_plugin(name):
             manager.unregister(name=name)
-        reason = str(exc) if isinstance(exc, _Unfit) else failure(exc)
+        reason = str(exc) if isinstance(exc, _UnfitPluginError) else failure(exc)
         registry.records.append(Record(name, origin, Outcome.failed, reason))
         return
     for family, kind in found:
         registry.family(family)[_key(kind)] = kind
-    kinds = tuple(f"{family.name} {_key(kind)}" for family, kind in found if family is not _Family.emulator)
+    kinds = tuple(
+        f"{family.name} {_key(kind)}" for family, kind in found if family is not _Family.emulator
+    )
     registry.records.append(Record(name, origin, Outcome.loaded, kinds=kinds))
 
 
@@ -149,20 +192,26 @@ def _key(kind: Any) -> str:
     return f"{kind.kind} {kind.name}" if isinstance(kind, Command) else str(kind.name)
 
 
-class _Unfit(Exception):
+class _UnfitPluginError(Exception):
     """A plugin does not keep the contract; the message says how."""
 
 
-def _collect(name: str, module: ModuleType, manager: pluggy.PluginManager) -> Iterable[tuple[_Family, Any]]:
+def _collect(
+    name: str, module: ModuleType, manager: pluggy.PluginManager
+) -> Iterable[tuple[_Family, Any]]:
     """Call each hook implementation of one plugin by itself."""
     callers = manager.get_hookcallers(module) or []
     if not callers:
-        raise _Unfit("has no hook; expected a function such as bridge_sink_kinds, marked with @hookimpl")
+        raise _UnfitPluginError(
+            "has no hook; expected a function such as bridge_sink_kinds, marked with @hookimpl"
+        )
     known = {family.value[0]: family for family in _Family}
     for caller in callers:
         family = known.get(caller.name)
         if family is None:
-            raise _Unfit(f"has an unknown hook {caller.name!r}; the hooks are {', '.join(known)}")
+            raise _UnfitPluginError(
+                f"has an unknown hook {caller.name!r}; the hooks are {', '.join(known)}"
+            )
         for implementation in caller.get_hookimpls():
             if implementation.plugin_name != name:
                 continue
@@ -170,11 +219,15 @@ def _collect(name: str, module: ModuleType, manager: pluggy.PluginManager) -> It
             for kind in function():
                 if not isinstance(kind, family.value[1]):
                     expected = family.value[1].__name__
-                    raise _Unfit(f"{caller.name} gave a {type(kind).__name__}; expected {expected} objects")
+                    raise _UnfitPluginError(
+                        f"{caller.name} gave a {type(kind).__name__}; expected {expected} objects"
+                    )
                 yield family, kind
 
 
 def _check_names(found: Sequence[tuple[_Family, Any]], registry: Registry) -> None:
     for family, kind in found:
         if _key(kind) in registry.family(family):
-            raise _Unfit(f"the {family.name} {_key(kind)!r} is taken by another plugin; rename one of them")
+            raise _UnfitPluginError(
+                f"the {family.name} {_key(kind)!r} is taken by another plugin; rename one of them"
+            )

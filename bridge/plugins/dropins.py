@@ -1,9 +1,11 @@
 """Drop-in plugins: files of Python code in the folders of ``[bridge] plugins``.
 
-A file is code that runs with all rights and secrets of the bridge, so before any of it runs:
+A file is code that runs with all rights and secrets of the bridge, so before any of it
+runs:
 
 1. its name must be an identifier (``my_sink.py``, or a folder with ``__init__.py``);
-2. it and every folder above belong to root or to the bridge's user, and nobody else may write there;
+2. it and every folder above belong to root or to the bridge's user, and nobody else may
+   write there;
 3. it says for which version of the contract it was written: ``BRIDGE_API = (1, 0)``;
 4. the packages of its PEP 723 block are installed. Nothing is ever installed by itself.
 
@@ -30,6 +32,7 @@ from attrs import frozen
 from packaging.requirements import InvalidRequirement, Requirement
 
 from bridge.api import API_VERSION
+from bridge.api.former import FORMER_NAMES
 
 PACKAGE = "bridge_dropin"
 
@@ -44,7 +47,7 @@ class Outcome(enum.Enum):
     failed = "failed"
 
 
-class BadDropin(Exception):
+class BadDropinError(Exception):
     """A file is not loaded, or failed while it was."""
 
     def __init__(self, outcome: Outcome, reason: str) -> None:
@@ -62,7 +65,10 @@ class DropinFile:
 
 
 def find_dropins(folders: Sequence[Path]) -> Iterator[DropinFile]:
-    """Give the candidates of all folders, sorted by name within each. Hidden files and backups are left out."""
+    """Give the candidates of all folders, sorted by name within each.
+
+    Hidden files and backups are left out.
+    """
     for folder in folders:
         names = sorted(folder.iterdir()) if folder.is_dir() else []
         for path in names:
@@ -77,11 +83,13 @@ def find_dropins(folders: Sequence[Path]) -> Iterator[DropinFile]:
 def load_dropin(file: DropinFile) -> ModuleType:
     """Check a file, then run it.
 
-    :raises BadDropin: saying why it was not run, or how it failed and in which of its lines.
+    :raises BadDropinError: saying why it was not run, or how it failed and in which of
+        its lines.
     """
     if not file.name.isidentifier():
-        raise BadDropin(
-            Outcome.refused, f"{file.name!r} is no Python name; use letters, digits and _, such as my_sink.py"
+        raise BadDropinError(
+            Outcome.refused,
+            f"{file.name!r} is no Python name; use letters, digits and _, such as my_sink.py",
         )
     _check_permissions(file.path)
     try:
@@ -89,25 +97,31 @@ def load_dropin(file: DropinFile) -> ModuleType:
         tree = ast.parse(source)
     except (OSError, ValueError, SyntaxError) as exc:
         line = f"line {exc.lineno}: " if isinstance(exc, SyntaxError) else ""
-        raise BadDropin(Outcome.failed, f"{line}{exc}") from exc
+        raise BadDropinError(Outcome.failed, f"{line}{exc}") from exc
     _check_version(tree)
     _check_requirements(source)
     return _run(file)
 
 
 def _check_permissions(path: Path) -> None:
-    """Refuse what others could have written. A sticky folder further up, such as that for temporary files, is fine."""
+    """Refuse what others could have written.
+
+    A sticky folder further up, such as that for temporary files, is fine.
+    """
     trusted = {0, os.geteuid()}
     real = path.resolve()
     for index, place in enumerate((real, *real.parents)):
         info = place.stat()
         if info.st_uid not in trusted:
-            raise BadDropin(
-                Outcome.refused, f"{place} belongs to another user; give it to root or to the bridge's user"
+            raise BadDropinError(
+                Outcome.refused,
+                f"{place} belongs to another user; give it to root or to the bridge's user",
             )
         sticky = index > 1 and info.st_mode & stat.S_ISVTX
         if info.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not sticky:
-            raise BadDropin(Outcome.refused, f"{place} can be written by others; run: chmod go-w {place}")
+            raise BadDropinError(
+                Outcome.refused, f"{place} can be written by others; run: chmod go-w {place}"
+            )
 
 
 def _check_version(tree: ast.Module) -> None:
@@ -117,17 +131,30 @@ def _check_version(tree: ast.Module) -> None:
             isinstance(name, ast.Name) and name.id == "BRIDGE_API" for name in node.targets
         ):
             try:
-                major, minor = ast.literal_eval(node.value)
-                fits = major == API_VERSION[0] and minor <= API_VERSION[1]
+                major, minor = map(int, ast.literal_eval(node.value))
             except (ValueError, TypeError):
                 break
-            if not fits:
+            if major != API_VERSION[0]:
                 here = ".".join(map(str, API_VERSION))
-                raise BadDropin(Outcome.incompatible, f"was written for version {major}.{minor}, this is {here}")
+                text = f"was written for version {major}.{minor}, this is {here}{_names_to_change(tree)}"
+                raise BadDropinError(Outcome.incompatible, text)
             return
-    raise BadDropin(
-        Outcome.incompatible, f"does not say for which version it was written; add the line BRIDGE_API = {API_VERSION}"
+    raise BadDropinError(
+        Outcome.incompatible,
+        f"does not say for which version it was written; add the line BRIDGE_API = {API_VERSION}",
     )
+
+
+def _names_to_change(tree: ast.Module) -> str:
+    """Say which of the names that a file imports are called otherwise now."""
+    imported = {
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module == "bridge.api"
+        for alias in node.names
+    }
+    changed = [f"{name} is {FORMER_NAMES[name]}" for name in sorted(imported & FORMER_NAMES.keys())]
+    return f"; names to change: {', '.join(changed)}" if changed else ""
 
 
 def _check_requirements(source: str) -> None:
@@ -135,16 +162,22 @@ def _check_requirements(source: str) -> None:
     block = re.search(r"(?m)^# /// script$\s(?P<content>(^#(| .*)$\s)+)^# ///$", source)
     if block is None:
         return
-    text = "".join(line[2:] if line.startswith("# ") else line[1:] for line in block["content"].splitlines(True))
+    text = "".join(
+        line[2:] if line.startswith("# ") else line[1:]
+        for line in block["content"].splitlines(True)
+    )
     try:
         needed = [Requirement(item) for item in tomllib.loads(text).get("dependencies", [])]
     except (tomllib.TOMLDecodeError, InvalidRequirement, TypeError) as exc:
-        raise BadDropin(Outcome.failed, f"its block '# /// script' cannot be read: {exc}") from exc
+        raise BadDropinError(
+            Outcome.failed, f"its block '# /// script' cannot be read: {exc}"
+        ) from exc
     missing = [str(requirement) for requirement in needed if not _installed(requirement)]
     if missing:
         command = "pip install " + " ".join(f"'{item}'" for item in missing)
-        raise BadDropin(
-            Outcome.missing_dependency, f"needs {', '.join(missing)}; install beside bridge, then restart: {command}"
+        raise BadDropinError(
+            Outcome.missing_dependency,
+            f"needs {', '.join(missing)}; install beside bridge, then restart: {command}",
         )
 
 
@@ -162,7 +195,9 @@ def _run(file: DropinFile) -> ModuleType:
     package = sys.modules.setdefault(PACKAGE, ModuleType(PACKAGE))
     package.__path__ = []
     folders = [str(file.path.parent)] if file.path.name == "__init__.py" else None
-    spec = importlib.util.spec_from_file_location(name, file.path, submodule_search_locations=folders)
+    spec = importlib.util.spec_from_file_location(
+        name, file.path, submodule_search_locations=folders
+    )
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -173,7 +208,7 @@ def _run(file: DropinFile) -> ModuleType:
     except (Exception, SystemExit) as exc:
         for loaded in [key for key in sys.modules if key == name or key.startswith(f"{name}.")]:
             del sys.modules[loaded]
-        raise BadDropin(Outcome.failed, failure(exc, file.path)) from exc
+        raise BadDropinError(Outcome.failed, failure(exc, file.path)) from exc
     finally:
         sys.dont_write_bytecode = writes_bytecode
     return module

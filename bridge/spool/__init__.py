@@ -1,4 +1,5 @@
-"""The spool that comes with bridge: one SQLite file. It is a plugin as any other engine would be.
+"""The spool that comes with bridge: one SQLite file. It is a plugin as any other engine
+would be.
 
     append ─▶ queue ─▶ writer thread ── one transaction for all that wait, one fsync ──▶ answers
     take   ─▶ queue ─▶ reader thread ── the next events of a lane ──▶ lease ── settle ─▶ queue of the writer
@@ -29,4 +30,12 @@ from bridge.spool.sqlite import open_sqlite
 @hookimpl
 def bridge_spool_kinds() -> list[SpoolKind[SqliteSettings]]:
     """Give the SQLite spool."""
-    return [SpoolKind("sqlite", SqliteSettings, open_sqlite, audit=audit, help="one SQLite file in the state folder")]
+    return [
+        SpoolKind(
+            "sqlite",
+            SqliteSettings,
+            open_sqlite,
+            audit=audit,
+            help="one SQLite file in the state folder",
+        )
+    ]

@@ -1,8 +1,9 @@
 """Arrivals into rows, those that are known left out.
 
-Every step of a statement lets go of the interpreter's lock, and while the loop is busy each return waits for up to the
-switch interval. So a commit consists of few steps, however many events it holds: one query with one row tells which
-keys are known, and rows are inserted many at a time, in few sizes so that the statements stay prepared.
+Every step of a statement lets go of the interpreter's lock, and while the loop is busy
+each return waits for up to the switch interval. So a commit consists of few steps,
+however many events it holds: one query with one row tells which keys are known, and
+rows are inserted many at a time, in few sizes so that the statements stay prepared.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from typing import Any, NamedTuple
 
 from attrs import frozen
 
-from bridge.api import Arrival, lane_of
+from bridge.api import Arrival
+from bridge.api.spool import lane_of
 from bridge.spool.schema import LANE_BITS
 from bridge.spool.transaction import Transaction
 
@@ -27,7 +29,10 @@ MICROSECOND = timedelta(microseconds=1)
 
 
 class Row(NamedTuple):
-    """An arrival, ready to be stored. One is made for each event: a named tuple is made in half the time."""
+    """An arrival, ready to be stored.
+
+    One is made for each event: a named tuple is made in half the time.
+    """
 
     digest: bytes
     source: str
@@ -52,7 +57,9 @@ def microseconds(time: datetime) -> int:
 
 
 def prepared(arrivals: Sequence[Arrival], lanes: int) -> Append:
-    """Do in the caller's task what needs no database: also, a mistake in an arrival is then its caller's."""
+    """Do in the caller's task what needs no database: also, a mistake in an arrival is
+    then its caller's.
+    """
     rows = tuple(
         [
             Row(
@@ -69,13 +76,18 @@ def prepared(arrivals: Sequence[Arrival], lanes: int) -> Append:
 
 
 def digest_of(source: str, key: str) -> bytes:
-    """Give what is kept of a key. 16 bytes: among a billion keys two are alike with a probability below 1e-20."""
+    """Give what is kept of a key.
+
+    16 bytes: among a billion keys two are alike with a probability below 1e-20.
+    """
     return blake2b(f"{source}\0{key}".encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def append_all(transaction: Transaction, appends: Sequence[Append]) -> list[int]:
     """Store the new events of several appends; gives for each how many were new."""
-    known = _known(transaction, dict.fromkeys(row.digest for append in appends for row in append.rows))
+    known = _known(
+        transaction, dict.fromkeys(row.digest for append in appends for row in append.rows)
+    )
     counts = []
     fresh: list[Row] = []
     for append in appends:
@@ -108,25 +120,29 @@ def _known(transaction: Transaction, digests: Iterable[bytes]) -> set[bytes]:
 
 def _insert(transaction: Transaction, fresh: list[Row]) -> None:
     sources = _source_ids(transaction, fresh)
-    heads = transaction.memory.heads.copy()
+    heads = transaction.state.heads.copy()
     events = []
     for row in fresh:
         heads[row.lane] += 1
-        events.append((row.lane << LANE_BITS | heads[row.lane], sources[row.source], row.received, row.body))
+        events.append(
+            (row.lane << LANE_BITS | heads[row.lane], sources[row.source], row.received, row.body)
+        )
     # In the order of the trees: neighbours share a page.
     keys = sorted((row.digest, row.received // 1_000_000) for row in fresh)
     _insert_rows(transaction, "keys", keys)
     _insert_rows(transaction, "events", sorted(events))
-    transaction.committed.append(partial(setattr, transaction.memory, "heads", heads))
+    transaction.committed.append(partial(setattr, transaction.state, "heads", heads))
 
 
 def _source_ids(transaction: Transaction, fresh: list[Row]) -> dict[str, int]:
-    known = transaction.memory.sources
+    known = transaction.state.sources
     if new := {row.source for row in fresh} - known.keys():
         known = known.copy()
         for name in sorted(new):
-            known[name] = transaction.value("INSERT INTO sources(name) VALUES (?) RETURNING id", (name,))
-        transaction.committed.append(partial(setattr, transaction.memory, "sources", known))
+            known[name] = transaction.value(
+                "INSERT INTO sources(name) VALUES (?) RETURNING id", (name,)
+            )
+        transaction.committed.append(partial(setattr, transaction.state, "sources", known))
     return known
 
 

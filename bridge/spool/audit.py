@@ -1,8 +1,8 @@
 """The proof, from the rows, that nothing was lost.
 
-The balance of an account is kept in counters. The audit does not believe them: it looks at every row and says where
-rows and counters do not agree. It only reads, whether a process has the spool open or not; while it runs, SQLite's log
-cannot be emptied.
+The balance of an account is kept in counters. The audit does not believe them: it looks
+at every row and says where rows and counters do not agree. It only reads, whether a
+process has the spool open or not; while it runs, SQLite's log cannot be emptied.
 """
 
 from __future__ import annotations
@@ -11,23 +11,28 @@ import sqlite3
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from bridge.api import Audit, SpoolError, decode
+from bridge.api import decode
+from bridge.api.spool import Audit, SpoolError
 from bridge.spool.files import Files
 from bridge.spool.read import read_accounts
 from bridge.spool.schema import LANE_BITS, POSITION, check_version, connect
 
-MOST_PROBLEMS = 50  # of one kind; a file that is beyond saving is not described row by row
+MAX_PROBLEMS = 50  # of one kind; a file that is beyond saving is not described row by row
 
 
 def audit(directory: Path, configured: Collection[str] = ()) -> Audit:
-    """Examine the spool of a state folder. Takes some seconds for a million events; run it in a thread.
+    """Examine the spool of a state folder. Takes some seconds for a million events; run
+    it in a thread.
 
     :param configured: names of the configured sinks, for ``Account.orphaned``.
     :raises SpoolError: when there is no spool, or it cannot be read at all.
     """
     files = Files(directory.absolute())
     if not files.database.exists():
-        raise SpoolError(f"{files.database}: there is no spool; expected the state folder of a bridge that ran before")
+        raise SpoolError(
+            f"{files.database}: there is no spool; expected the state folder of a bridge that "
+            "ran before"
+        )
     try:
         connection = connect(files, read_only=True)
         try:
@@ -36,32 +41,41 @@ def audit(directory: Path, configured: Collection[str] = ()) -> Audit:
             connection.close()
     except sqlite3.Error as exc:
         raise SpoolError(
-            f"{files.database} cannot be read ({exc}); keep a copy of the folder before anything else"
+            f"{files.database} cannot be read ({exc}); keep a copy of the folder before "
+            "anything else"
         ) from exc
 
 
 def _examine(connection: sqlite3.Connection, files: Files, configured: Collection[str]) -> Audit:
     if check_version(connection, files) == 0:
-        raise SpoolError(f"{files.database} is empty: the bridge that made it was stopped before it began")
+        raise SpoolError(
+            f"{files.database} is empty: the bridge that made it was stopped before it began"
+        )
     connection.execute("BEGIN")  # one moment for everything
     accounts = tuple(read_accounts(connection, configured))
     problems: list[str] = []
     for check in (_events, _cursors, _dead_letters):
         found = list(check(connection))
-        problems += found[:MOST_PROBLEMS]
-        if len(found) > MOST_PROBLEMS:
-            problems.append(f"... and {len(found) - MOST_PROBLEMS} more like the last")
+        problems += found[:MAX_PROBLEMS]
+        if len(found) > MAX_PROBLEMS:
+            problems.append(f"... and {len(found) - MAX_PROBLEMS} more like the last")
     problems += [
-        f"{account.sink}: the balance does not hold: {account}" for account in accounts if not account.balanced
+        f"{account.sink}: the balance does not hold: {account}"
+        for account in accounts
+        if not account.balanced
     ]
     return Audit(accounts, tuple(problems))
 
 
 def _events(connection: sqlite3.Connection) -> Iterator[str]:
-    """Each lane holds exactly the positions after the pruned ones, and each body can be read back."""
+    """Each lane holds exactly the positions after the pruned ones, and each body can be
+    read back.
+    """
     expected = dict(connection.execute("SELECT lane, pruned + 1 FROM lanes"))
     sources = {number for (number,) in connection.execute("SELECT id FROM sources")}
-    for sequence, source, body in connection.execute("SELECT id, source, CAST(body AS BLOB) FROM events ORDER BY id"):
+    for sequence, source, body in connection.execute(
+        "SELECT id, source, CAST(body AS BLOB) FROM events ORDER BY id"
+    ):
         lane, position = sequence >> LANE_BITS, sequence & POSITION
         if lane not in expected:
             yield f"event {sequence}: lane {lane} does not exist"
@@ -85,7 +99,10 @@ def _cursors(connection: sqlite3.Connection) -> Iterator[str]:
     )
     for sink, lane, start, position, delivered, filtered, dead, expired, pruned, head in rows:
         place = f"{sink}, lane {lane}"
-        if min(delivered, filtered, dead, expired) < 0 or position - start != delivered + filtered + dead + expired:
+        if (
+            min(delivered, filtered, dead, expired) < 0
+            or position - start != delivered + filtered + dead + expired
+        ):
             yield (
                 f"{place}: {position - start} events are settled, but {delivered} delivered, {filtered} filtered, "
                 f"{dead} dead, {expired} expired"
@@ -97,7 +114,9 @@ def _cursors(connection: sqlite3.Connection) -> Iterator[str]:
         elif position < pruned:
             yield f"{place}: events {position + 1} to {pruned} were deleted before they were settled"
     lanes = connection.execute("SELECT count(*) FROM lanes").fetchone()[0]
-    counts = connection.execute("SELECT sink, count(*) FROM cursors GROUP BY sink HAVING count(*) <> ?", (lanes,))
+    counts = connection.execute(
+        "SELECT sink, count(*) FROM cursors GROUP BY sink HAVING count(*) <> ?", (lanes,)
+    )
     for sink, count in counts:
         yield f"{sink}: has {count} cursors, there are {lanes} lanes"
 

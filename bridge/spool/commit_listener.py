@@ -11,8 +11,10 @@ from bridge.spool.writer import Writer
 
 
 @define(eq=False)
-class Notices:
-    """Wakes subscriptions when there is something new, and reports when the spool begins or ceases to refuse."""
+class CommitListener:
+    """Wakes subscriptions when there is something new, and reports when the spool
+    begins or ceases to refuse.
+    """
 
     _writer: Writer
     _report: Callable[..., None]
@@ -22,9 +24,12 @@ class Notices:
     _reported: str | None = None
 
     def served(self) -> None:
-        """Look at what changed. Runs in the loop before those who asked the writer go on."""
-        if self._heads is not self._writer.memory.heads:
-            self._heads = self._writer.memory.heads
+        """Look at what changed.
+
+        Runs in the loop before those who asked the writer go on.
+        """
+        if self._heads is not self._writer.state.heads:
+            self._heads = self._writer.state.heads
             self.wake()
         if self._reported != self._writer.refusal:
             self._reported = self._writer.refusal

@@ -4,8 +4,9 @@ spool.sqlite     the database; beside it spool.sqlite-wal and spool.sqlite-shm w
 spool.lock       held with flock as long as a process has the spool open; says which process
 spool.reserve    room that is given back to the disk when it is full, so that sinks can go on
 
-SQLite gives its side files the mode of the database. Never open the database file other than through SQLite: closing
-any descriptor of it drops the locks that SQLite holds on it in this process.
+SQLite gives its side files the mode of the database. Never open the database file other
+than through SQLite: closing any descriptor of it drops the locks that SQLite holds on
+it in this process.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from bridge.api import SpoolError
+from bridge.api.spool import SpoolError
 
 RESERVE = 8 << 20  # several times what the write-ahead log holds between two checkpoints
 
@@ -43,7 +44,10 @@ class Files:
 
     @property
     def lock(self) -> Path:
-        """The lock file. It stays when the process ends: removing it would let two processes in."""
+        """The lock file.
+
+        It stays when the process ends: removing it would let two processes in.
+        """
         return self.directory / "spool.lock"
 
     @property
@@ -61,7 +65,8 @@ class Files:
 
 @contextmanager
 def claim(files: Files) -> Iterator[None]:
-    """Hold the spool for this process, and make its folder and its file if they are not there.
+    """Hold the spool for this process, and make its folder and its file if they are not
+    there.
 
     :raises SpoolError: when another process holds it, or the folder cannot be used.
     """
@@ -79,7 +84,9 @@ def claim(files: Files) -> Iterator[None]:
                 f"{files.database} is in use by {f'process {holder}' if holder else 'another process'}; "
                 "end that one, or give this one a state folder of its own"
             ) from None
-        with suppress(OSError):  # a full disk must not keep us from starting; the number only serves the message above
+        with suppress(
+            OSError
+        ):  # a full disk must not keep us from starting; the number only serves the message above
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
         try:
@@ -97,14 +104,17 @@ def _create(files: Files) -> None:
         os.close(os.open(files.database, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     folder = os.open(files.directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(folder)  # every time: the last one to create it may have been killed before this line
+        os.fsync(
+            folder
+        )  # every time: the last one to create it may have been killed before this line
     finally:
         os.close(folder)
 
 
 def _unusable(files: Files, exc: OSError) -> SpoolError:
     return SpoolError(
-        f"{files.directory} cannot hold the spool: {exc.strerror}; it must be a folder that this user may write"
+        f"{files.directory} cannot hold the spool: {exc.strerror}; it must be a folder that "
+        "this user may write"
     )
 
 
@@ -112,15 +122,18 @@ def _unusable(files: Files, exc: OSError) -> SpoolError:
 class Reserve:
     """A file that takes up room until the room is needed.
 
-    On a full disk not even a settled event can be written down, and no row deleted. Giving up the reserve lets both
-    go on; when there is room again it is made anew, and only then are sources let in again.
+    On a full disk not even a settled event can be written down, and no row deleted.
+    Giving up the reserve lets both go on; when there is room again it is made anew, and
+    only then are sources let in again.
     """
 
     files: Files
     size: int = RESERVE
 
     def make(self) -> bool:
-        """Take the room, if there is at least as much again; says whether the reserve is there."""
+        """Take the room, if there is at least as much again; says whether the reserve
+        is there.
+        """
         path = self.files.reserve
         try:
             if path.exists() and path.stat().st_size == self.size:
@@ -135,8 +148,8 @@ class Reserve:
                 os.close(descriptor)
         except OSError as exc:
             self.release()
-            # A file system that cannot reserve room, or a process that may not write such a file, has no reserve;
-            # that is no reason to refuse events for ever.
+            # A file system that cannot reserve room, or a process that may not write
+            # such a file, has no reserve; that is no reason to refuse events for ever.
             return exc.errno in (errno.EOPNOTSUPP, errno.EINVAL, errno.EFBIG)
         return True
 

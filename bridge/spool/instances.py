@@ -8,7 +8,7 @@ import orjson
 from attrs import define
 
 from bridge.api import JSON
-from bridge.spool.transaction import Memory
+from bridge.spool.transaction import WriterState
 
 
 @define(eq=False)
@@ -16,12 +16,12 @@ class InstanceState:
     """The memory of one instance."""
 
     instance: str
-    _memory: Memory
+    _state: WriterState
     _put: Callable[[str, str, bytes | None], Awaitable[None]]
 
     def get(self, key: str) -> JSON:
         """Give the value, or None."""
-        value = self._memory.state.get(self.instance, {}).get(key)
+        value = self._state.instances.get(self.instance, {}).get(key)
         return None if value is None else orjson.loads(value)
 
     async def put(self, key: str, value: JSON) -> None:

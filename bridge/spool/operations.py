@@ -1,7 +1,9 @@
-"""Everything that is written beside events: cursors, dead letters, state, and what is deleted.
+"""Everything that is written beside events: cursors, dead letters, state, and what is
+deleted.
 
-Each operation is a function of the open transaction. It shares its commit with whatever else waits, so that one which
-finds nothing to change must not harm the others: it asks how many rows it changed, and raises before it wrote anything.
+Each operation is a function of the open transaction. It shares its commit with whatever
+else waits, so that one which finds nothing to change must not harm the others: it asks
+how many rows it changed, and raises before it wrote anything.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from typing import Literal
 
 from attrs import frozen
 
-from bridge.api import DeadLetter, Stale
+from bridge.api.spool import DeadLetter, Stale
 from bridge.spool.append import microseconds
 from bridge.spool.schema import LANE_BITS, POSITION
 from bridge.spool.transaction import Transaction
@@ -72,23 +74,27 @@ def begin(transaction: Transaction, sink: str, start: Literal["now", "beginning"
         "WHERE NOT EXISTS (SELECT 1 FROM cursors WHERE sink = :sink)",
         {"sink": sink, "now": start == "now"},
     )
-    transaction.committed.append(partial(transaction.memory.sinks.add, sink))
+    transaction.committed.append(partial(transaction.state.sinks.add, sink))
 
 
 def purge(transaction: Transaction, sink: str) -> int:
     """Forget a sink; gives how many events it owed."""
     pending: int = transaction.value(
-        "SELECT ifnull(sum(head - position), 0) FROM cursors JOIN heads USING (lane) WHERE sink = ?", (sink,)
+        (
+            "SELECT ifnull(sum(head - position), 0) FROM cursors JOIN heads USING (lane) WHERE "
+            "sink = ?"
+        ),
+        (sink,),
     )
     transaction.execute("DELETE FROM cursors WHERE sink = ?", (sink,))
     transaction.execute("UPDATE dead_letters SET purged = 1 WHERE sink = ? AND NOT purged", (sink,))
-    transaction.committed.append(partial(transaction.memory.sinks.discard, sink))
+    transaction.committed.append(partial(transaction.state.sinks.discard, sink))
     return pending
 
 
 def put(transaction: Transaction, instance: str, key: str, value: bytes | None) -> None:
     """Store a value of an instance, or remove it."""
-    values = transaction.memory.state.setdefault(instance, {})
+    values = transaction.state.instances.setdefault(instance, {})
     if value is None:
         transaction.execute("DELETE FROM state WHERE instance = ? AND key = ?", (instance, key))
         transaction.committed.append(partial(values.pop, key, None))
@@ -98,7 +104,9 @@ def put(transaction: Transaction, instance: str, key: str, value: bytes | None) 
 
 
 def prune_events(transaction: Transaction) -> int:
-    """Delete events that no sink owes any more, from the lane that has most of them; gives how many."""
+    """Delete events that no sink owes any more, from the lane that has most of them;
+    gives how many.
+    """
     longest = transaction.execute(
         "SELECT lane, pruned, min(position) - pruned AS due FROM cursors JOIN lanes USING (lane) "
         "GROUP BY lane ORDER BY due DESC LIMIT 1"
@@ -114,17 +122,21 @@ def prune_events(transaction: Transaction) -> int:
 
 
 def prune_keys(transaction: Transaction, after: bytes, before: int) -> bytes | None:
-    """Delete keys seen before a time (seconds since 1970) from the next stretch of digests.
+    """Delete keys seen before a time (seconds since 1970) from the next stretch of
+    digests.
 
     :return: where the next stretch begins; None when this was the last.
     """
     end: tuple[bytes] | None = transaction.execute(
-        "SELECT digest FROM keys WHERE digest > ? ORDER BY digest LIMIT 1 OFFSET ?", (after, KEYS_A_STEP)
+        "SELECT digest FROM keys WHERE digest > ? ORDER BY digest LIMIT 1 OFFSET ?",
+        (after, KEYS_A_STEP),
     ).fetchone()
     if end is None:
         transaction.execute("DELETE FROM keys WHERE digest > ? AND seen < ?", (after, before))
         return None
-    transaction.execute("DELETE FROM keys WHERE digest > ? AND digest <= ? AND seen < ?", (after, end[0], before))
+    transaction.execute(
+        "DELETE FROM keys WHERE digest > ? AND digest <= ? AND seen < ?", (after, end[0], before)
+    )
     return end[0]
 
 

@@ -1,8 +1,8 @@
 """Everything that is read: the next events of a lane, and the accounts.
 
-A stretch of events is fetched as two rows, one with the numbers and one with all bodies in a piece: fetching row by row
-lets go of the interpreter's lock for every row. Measured with a busy loop, 500 rows: 570 ms one by one, 12 ms in a
-piece.
+A stretch of events is fetched as two rows, one with the numbers and one with all bodies
+in a piece: fetching row by row lets go of the interpreter's lock for every row.
+Measured with a busy loop, 500 rows: 570 ms one by one, 12 ms in a piece.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from typing import Any, TypeAlias
 
 from attrs import define, frozen
 
-from bridge.api import Account, Stored, decode
+from bridge.api import Stored, decode
+from bridge.api.spool import Account
 from bridge.spool.append import EPOCH
 from bridge.spool.schema import POSITION
-from bridge.spool.thread import Asked
+from bridge.spool.thread import PendingRequest
 
 SCAN = 20_000  # events looked over for wanted ones in one go
-MOST_BYTES = 16 << 20  # of bodies in one stretch, unless a single event is larger
+MAX_BYTES = 16 << 20  # of bodies in one stretch, unless a single event is larger
 
 Question: TypeAlias = Callable[[sqlite3.Connection], Any]
 
@@ -50,7 +51,7 @@ _ACCOUNTS = """
 
 
 @frozen
-class Wish:
+class ReadRequest:
     """Which events a subscription wants next."""
 
     sink: str
@@ -65,19 +66,23 @@ class Wish:
 
 
 @frozen
-class Stretch:
+class ReadResult:
     """The next events of a lane for one sink."""
 
     position: int
     """Where the cursor is."""
     events: tuple[Stored, ...]
     end: int
-    """Where the cursor goes when they are settled: not beyond the next event that was wanted."""
+    """Where the cursor goes when they are settled: not beyond the next event that was
+    wanted.
+    """
     unreadable: str | None = None
-    """Why the event right after ``end`` cannot be decoded; None if it can or was not looked at."""
+    """Why the event right after ``end`` cannot be decoded; None if it can or was not
+    looked at.
+    """
 
 
-class NotOpen(Exception):
+class NotOpenError(Exception):
     """The file cannot be read now: it is being opened again."""
 
 
@@ -88,11 +93,11 @@ class Reader:
     connect: Callable[[], sqlite3.Connection]
     connection: sqlite3.Connection | None
 
-    def serve(self, batch: list[Asked[Question]]) -> None:
+    def serve(self, batch: list[PendingRequest[Question]]) -> None:
         """Answer each question."""
         for asked in batch:
             if self.connection is None:
-                asked.error = NotOpen("the spool is being opened again")
+                asked.error = NotOpenError("the spool is being opened again")
                 continue
             try:
                 asked.answer = asked.request(self.connection)
@@ -110,12 +115,22 @@ class Reader:
             self.connection.close()
 
 
-def read(wish: Wish, connection: sqlite3.Connection) -> Stretch | None:
-    """Read and decode the next events; None for a sink without a cursor. What is not wanted is passed over."""
+def read(wish: ReadRequest, connection: sqlite3.Connection) -> ReadResult | None:
+    """Read and decode the next events; None for a sink without a cursor.
+
+    What is not wanted is passed over.
+    """
     wanted = None if wish.sources is None else f",{','.join(map(str, wish.sources))},"
     row = connection.execute(
         _NUMBERS,
-        {"sink": wish.sink, "lane": wish.lane, "head": wish.head, "batch": wish.batch, "wanted": wanted, "scan": SCAN},
+        {
+            "sink": wish.sink,
+            "lane": wish.lane,
+            "head": wish.head,
+            "batch": wish.batch,
+            "wanted": wanted,
+            "scan": SCAN,
+        },
     ).fetchone()
     position: int | None = row[0]
     if position is None:
@@ -132,8 +147,8 @@ def read(wish: Wish, connection: sqlite3.Connection) -> Stretch | None:
         try:
             events.append(Stored(sequence, wish.names[source], time_of(received), decode(body)))
         except (ValueError, LookupError, OverflowError) as exc:
-            return Stretch(position, tuple(events), (sequence & POSITION) - 1, str(exc))
-    return Stretch(position, tuple(events), end)
+            return ReadResult(position, tuple(events), (sequence & POSITION) - 1, str(exc))
+    return ReadResult(position, tuple(events), end)
 
 
 def _fitting(sizes: Collection[int]) -> int:
@@ -141,17 +156,19 @@ def _fitting(sizes: Collection[int]) -> int:
     total = 0
     for count, size in enumerate(sizes):
         total += size
-        if count and total > MOST_BYTES:
+        if count and total > MAX_BYTES:
             return count
     return len(sizes)
 
 
-def _bodies(connection: sqlite3.Connection, numbers: list[tuple[int, ...]], wanted: str | None) -> list[bytes]:
+def _bodies(
+    connection: sqlite3.Connection, numbers: list[tuple[int, ...]], wanted: str | None
+) -> list[bytes]:
     bounds = {"first": numbers[0][0], "last": numbers[-1][0], "wanted": wanted}
     joined: bytes = connection.execute(_BODIES, bounds).fetchone()[0] or b""
     if len(joined) != sum(size for *_, size in numbers):
-        # Damaged: a text instead of bytes, or a zero byte, which cuts the piece short. encode() writes neither. One by
-        # one the damage stays with its event.
+        # Damaged: a text instead of bytes, or a zero byte, which cuts the piece short.
+        # encode() writes neither. One by one the damage stays with its event.
         one_by_one = "SELECT id, CAST(body AS BLOB) FROM events WHERE id BETWEEN :first AND :last"
         rows = dict(connection.execute(one_by_one, bounds))
         return [rows.get(sequence, b"") for sequence, *_ in numbers]
@@ -164,7 +181,9 @@ def _bodies(connection: sqlite3.Connection, numbers: list[tuple[int, ...]], want
 
 def read_positions(connection: sqlite3.Connection, sink: str) -> dict[int, int]:
     """Read where the cursors of a sink are, by lane."""
-    return dict(connection.execute("SELECT lane, position FROM cursors WHERE sink = ?", (sink,)).fetchall())
+    return dict(
+        connection.execute("SELECT lane, position FROM cursors WHERE sink = ?", (sink,)).fetchall()
+    )
 
 
 def read_accounts(connection: sqlite3.Connection, configured: Collection[str]) -> list[Account]:

@@ -3,9 +3,10 @@
     take ─▶ next lane with events that is not in hand ─▶ reader ─▶ lease ── settle ─▶ writer
                  ▲ rung after each commit                            └─ give back ─▶ the lane is free again
 
-A subscription remembers where its cursors are, only to know which lanes have something: the reader takes the cursor
-from the file each time, and the writer moves it only if it is where the lease began. So it is no harm when somebody
-else moved it, or when nobody knows whether a settle that was cancelled has been done.
+A subscription remembers where its cursors are, only to know which lanes have something:
+the reader takes the cursor from the file each time, and the writer moves it only if it
+is where the lease began. So it is no harm when somebody else moved it, or when nobody
+knows whether a settle that was cancelled has been done.
 """
 
 from __future__ import annotations
@@ -19,25 +20,27 @@ from functools import partial
 import trio
 from attrs import define, field, frozen
 
-from bridge.api import DeadLetter, Refused, RepeatedEvent, Stale, Stored
+from bridge.api import RepeatedEvent, SpoolUnavailable, Stored
+from bridge.api.spool import DeadLetter, Stale
 from bridge.spool.operations import Settlement, position_of
-from bridge.spool.read import NotOpen, Question, Stretch, Wish, read
+from bridge.spool.read import NotOpenError, Question, ReadRequest, ReadResult, read
 from bridge.spool.thread import DatabaseThread
-from bridge.spool.transaction import Memory
+from bridge.spool.transaction import WriterState
 
 AGAIN = 1.0  # seconds; what keeps a lane from being read or written is looked at again, should nobody tell
 
 
 @frozen
-class Ways:
+class SpoolHandles:
     """What a subscription needs of its spool."""
 
     reader: DatabaseThread[Question]
-    memory: Memory
+    state: WriterState
     settle: Callable[[Settlement], Awaitable[None]]
     begin_again: Callable[[str], Awaitable[None]]
-    """Give new cursors, from now on, to a sink that was purged while it is subscribed."""
-    distrust: Callable[[sqlite3.Error], Awaitable[None]]
+    """Give new cursors, from now on, to a sink that was purged while it is subscribed.
+    """
+    mark_untrusted: Callable[[sqlite3.Error], Awaitable[None]]
     """Have the file checked: it could not be read."""
     now: Callable[[], datetime]
 
@@ -46,12 +49,14 @@ class Ways:
 class SqliteSubscription:
     """The way out for one sink."""
 
-    _ways: Ways
+    _handles: SpoolHandles
     sink: str
     batch: int
     sources: frozenset[str] | None
     _positions: dict[int, int]
-    """By lane: where the cursor was when it was seen last; a lane that is not in it is looked at."""
+    """By lane: where the cursor was when it was seen last; a lane that is not in it is
+    looked at.
+    """
     news: RepeatedEvent = field(factory=RepeatedEvent)
     """Rung when there may be something to lend that was not there before."""
     _in_hand: set[int] = field(factory=set)
@@ -79,10 +84,10 @@ class SqliteSubscription:
                 lease = await self._lend(lane)
             except Stale:
                 pass  # somebody else has been here: look again
-            except (NotOpen, Refused):
+            except (NotOpenError, SpoolUnavailable):
                 await self._trouble_over()
             except sqlite3.Error as exc:
-                await self._ways.distrust(exc)
+                await self._handles.mark_untrusted(exc)
                 await self._trouble_over()
             finally:
                 if lease is None:
@@ -104,10 +109,10 @@ class SqliteSubscription:
 
     async def settle(self, settlement: Settlement) -> None:
         """Move the cursor."""
-        await self._ways.settle(settlement)
+        await self._handles.settle(settlement)
 
     def _next_lane(self) -> int | None:
-        heads = self._ways.memory.heads
+        heads = self._handles.state.heads
         if self._resting:
             now = trio.current_time()
             self._resting = {lane: until for lane, until in self._resting.items() if until > now}
@@ -120,11 +125,14 @@ class SqliteSubscription:
         return None
 
     async def _lend(self, lane: int) -> SqliteLease | None:
-        """Lend from a lane. None: it had nothing for this sink, and is settled as far as it was looked at."""
-        stretch: Stretch | None = await self._ways.reader.ask(partial(read, self._wish(lane)))
+        """Lend from a lane.
+
+        None: it had nothing for this sink, and is settled as far as it was looked at.
+        """
+        stretch: ReadResult | None = await self._handles.reader.ask(partial(read, self._wish(lane)))
         if stretch is None:
             self._positions.clear()
-            await self._ways.begin_again(self.sink)
+            await self._handles.begin_again(self.sink)
             return None
         self._positions[lane] = stretch.position
         if stretch.events:
@@ -134,19 +142,34 @@ class SqliteSubscription:
         dead: tuple[tuple[int, DeadLetter], ...] = ()
         if stretch.unreadable is not None:
             end += 1
-            dead = ((end, DeadLetter(0, f"cannot be read back: {stretch.unreadable}", None, 0, self._ways.now())),)
+            dead = (
+                (
+                    end,
+                    DeadLetter(
+                        0,
+                        f"cannot be read back: {stretch.unreadable}",
+                        None,
+                        0,
+                        self._handles.now(),
+                    ),
+                ),
+            )
         if end > stretch.position:
-            await self._ways.settle(Settlement(self.sink, lane, stretch.position, end, passed, dead))
+            await self._handles.settle(
+                Settlement(self.sink, lane, stretch.position, end, passed, dead)
+            )
             self._positions[lane] = end
         return None
 
-    def _wish(self, lane: int) -> Wish:
-        numbers = self._ways.memory.sources
+    def _wish(self, lane: int) -> ReadRequest:
+        numbers = self._handles.state.sources
         wanted = None
         if self.sources is not None:
             wanted = tuple(number for name, number in numbers.items() if name in self.sources)
         names = {number: name for name, number in numbers.items()}
-        return Wish(self.sink, lane, self._ways.memory.heads[lane], self.batch, wanted, names)
+        return ReadRequest(
+            self.sink, lane, self._handles.state.heads[lane], self.batch, wanted, names
+        )
 
 
 @define(eq=False)
@@ -169,14 +192,27 @@ class SqliteLease:
         indexes = {letter.index for letter in dead}
         if not 1 <= count <= len(self.events):
             raise ValueError(f"settle names {count} events of a lease of {len(self.events)}")
-        if len(indexes) < len(dead) or not indexes <= set(range(count)) or not 0 <= filtered <= count - len(dead):
-            raise ValueError(f"settle of {count} events has {filtered} filtered and dead letters {sorted(indexes)}")
+        if (
+            len(indexes) < len(dead)
+            or not indexes <= set(range(count))
+            or not 0 <= filtered <= count - len(dead)
+        ):
+            raise ValueError(
+                f"settle of {count} events has {filtered} filtered and dead letters "
+                f"{sorted(indexes)}"
+            )
         if not self._held:
             raise Stale(f"the lease of lane {self.lane} has ended")
-        end = self._end if count == len(self.events) else position_of(self.events[count - 1].sequence)
+        end = (
+            self._end if count == len(self.events) else position_of(self.events[count - 1].sequence)
+        )
         unwanted = end - self._position - count
-        letters = tuple((position_of(self.events[letter.index].sequence), letter) for letter in dead)
-        settlement = Settlement(self._subscription.sink, self.lane, self._position, end, filtered + unwanted, letters)
+        letters = tuple(
+            (position_of(self.events[letter.index].sequence), letter) for letter in dead
+        )
+        settlement = Settlement(
+            self._subscription.sink, self.lane, self._position, end, filtered + unwanted, letters
+        )
         await self._subscription.settle(settlement)
         self._position = end
         self.events = self.events[count:]

@@ -4,10 +4,12 @@
       ▲                                              │
       └── rescheduled ◀── one run_sync_soon ◀────────┘
 
-Handing over costs a third of ``trio.to_thread.run_sync``, and everything that waits is served together: this is where
-group commit comes from. The loop is woken once for all answers of a serving.
+Handing over costs a third of ``trio.to_thread.run_sync``, and everything that waits is
+served together: this is where group commit comes from. The loop is woken once for all
+answers of a serving.
 
-A task that is cancelled while it waits leaves at once; its request is served all the same, and nobody hears the answer.
+A task that is cancelled while it waits leaves at once; its request is served all the
+same, and nobody hears the answer.
 """
 
 from __future__ import annotations
@@ -24,14 +26,14 @@ from attrs import define
 
 R = TypeVar("R")
 
-MOST_WAITING = 512  # bounds one serving, and with it the wait of whoever comes next
+MAX_WAITING = 512  # bounds one serving, and with it the wait of whoever comes next
 CLOSING = 10.0  # seconds; a disk that hangs longer than this must not keep the process from ending
 
 log = logging.getLogger(__name__)
 
 
 @define(eq=False)
-class Asked(Generic[R]):
+class PendingRequest(Generic[R]):
     """A request, and once it was served its answer or error."""
 
     request: R
@@ -45,14 +47,14 @@ class Asked(Generic[R]):
 class DatabaseThread(Generic[R]):
     """A running thread. Open one with :func:`open_thread`."""
 
-    _serve: Callable[[list[Asked[R]]], None]
+    _serve: Callable[[list[PendingRequest[R]]], None]
     """Runs in the thread: sets ``answer`` or ``error`` of each. Must not raise."""
     _served: Callable[[], None]
     """Runs in the loop after each serving, before those who asked go on."""
     _rest: Callable[[], None]
     """Runs in the thread after each serving, when the answers are on their way."""
     _token: trio.lowlevel.TrioToken
-    _queue: queue.SimpleQueue[Asked[R] | None]
+    _queue: queue.SimpleQueue[PendingRequest[R] | None]
     _stopped: trio.Event
     _closed: bool = False
 
@@ -64,7 +66,7 @@ class DatabaseThread(Generic[R]):
         if self._closed:
             raise trio.ClosedResourceError("the spool is closed")
         await trio.lowlevel.checkpoint_if_cancelled()
-        asked = Asked(request, trio.lowlevel.current_task())
+        asked = PendingRequest(request, trio.lowlevel.current_task())
         self._queue.put(asked)
 
         def leave(_raise_cancel: object) -> trio.lowlevel.Abort:
@@ -96,13 +98,15 @@ class DatabaseThread(Generic[R]):
         except trio.RunFinishedError:
             pass  # the loop ended without us; nobody is there to be told
 
-    def _next(self) -> tuple[list[Asked[R]], bool]:
-        """Wait for a request and take all that wait with it; False when it was the last time."""
+    def _next(self) -> tuple[list[PendingRequest[R]], bool]:
+        """Wait for a request and take all that wait with it; False when it was the last
+        time.
+        """
         asked = self._queue.get()
-        batch: list[Asked[R]] = []
+        batch: list[PendingRequest[R]] = []
         while asked is not None:
             batch.append(asked)
-            if len(batch) == MOST_WAITING:
+            if len(batch) == MAX_WAITING:
                 return batch, True
             try:
                 asked = self._queue.get_nowait()
@@ -110,7 +114,7 @@ class DatabaseThread(Generic[R]):
                 return batch, True
         return batch, False
 
-    def _work(self, batch: list[Asked[R]]) -> None:
+    def _work(self, batch: list[PendingRequest[R]]) -> None:
         try:
             self._serve(batch)
         except Exception as exc:  # the only thread of its kind must not end for a mistake of ours
@@ -123,7 +127,7 @@ class DatabaseThread(Generic[R]):
         except Exception:
             log.exception("spool: a mistake in bridge")
 
-    def _answer(self, batch: list[Asked[R]]) -> None:
+    def _answer(self, batch: list[PendingRequest[R]]) -> None:
         self._served()
         for asked in batch:
             if asked.task is not None:
@@ -137,13 +141,16 @@ def _nothing() -> None:
 @asynccontextmanager
 async def open_thread(
     name: str,
-    serve: Callable[[list[Asked[R]]], None],
+    serve: Callable[[list[PendingRequest[R]]], None],
     *,
     finish: Callable[[], None],
     served: Callable[[], None] = _nothing,
     rest: Callable[[], None] = _nothing,
 ) -> AsyncIterator[DatabaseThread[R]]:
-    """Run a thread while the block is entered. On leaving, what was asked before is served."""
+    """Run a thread while the block is entered.
+
+    On leaving, what was asked before is served.
+    """
     token = trio.lowlevel.current_trio_token()
     running = DatabaseThread[R](serve, served, rest, token, queue.SimpleQueue(), trio.Event())
     # A daemon: should the disk hang for ever, the interpreter ends without it.

@@ -1,7 +1,8 @@
 """One transaction of the writer, and what the process remembers of the file.
 
-The writer remembers heads, sources and state so that neither an append nor a reader has to look them up. This memory
-changes only after the commit: an operation adds what must be remembered to ``transaction.committed``.
+The writer remembers heads, sources and what instances keep, so that neither an append
+nor a reader looks them up. This state changes only after the commit: an operation adds
+what must be remembered to ``transaction.committed``.
 """
 
 from __future__ import annotations
@@ -14,29 +15,40 @@ from attrs import define, field, frozen
 
 
 @define(eq=False)
-class Memory:
-    """What is known of the file without asking it. Changed by the writer's thread, read by all.
+class WriterState:
+    """What is known of the file without asking it. Changed by the writer's thread, read
+    by all.
 
-    Values are replaced or added, never changed in place while somebody may iterate over them.
+    Values are replaced or added, never changed in place while somebody may iterate over
+    them.
     """
 
     heads: list[int] = field(factory=list)
-    """By lane: position of the newest event. A new list after each commit that stored events."""
+    """By lane: position of the newest event. A new list after each commit that stored
+    events.
+    """
     sources: dict[str, int] = field(factory=dict)
-    state: dict[str, dict[str, bytes]] = field(factory=dict)
-    """By instance and key."""
+    instances: dict[str, dict[str, bytes]] = field(factory=dict)
+    """What sources and sinks keep, by instance and key."""
     sinks: set[str] = field(factory=set)
     """Sinks that have cursors."""
 
     def load(self, connection: sqlite3.Connection) -> None:
         """Forget everything and ask the file."""
         names = dict(connection.execute("SELECT name, id FROM sources").fetchall())
-        state: dict[str, dict[str, bytes]] = {}
-        for instance, key, value in connection.execute("SELECT instance, key, value FROM state").fetchall():
-            state.setdefault(instance, {})[key] = value
-        self.sinks = {sink for (sink,) in connection.execute("SELECT DISTINCT sink FROM cursors").fetchall()}
-        self.sources, self.state = names, state
-        self.heads = [head for (head,) in connection.execute("SELECT head FROM heads ORDER BY lane").fetchall()]
+        instances: dict[str, dict[str, bytes]] = {}
+        for instance, key, value in connection.execute(
+            "SELECT instance, key, value FROM state"
+        ).fetchall():
+            instances.setdefault(instance, {})[key] = value
+        self.sinks = {
+            sink for (sink,) in connection.execute("SELECT DISTINCT sink FROM cursors").fetchall()
+        }
+        self.sources, self.instances = names, instances
+        self.heads = [
+            head
+            for (head,) in connection.execute("SELECT head FROM heads ORDER BY lane").fetchall()
+        ]
 
 
 @frozen
@@ -44,11 +56,13 @@ class Transaction:
     """A transaction that is open."""
 
     connection: sqlite3.Connection
-    memory: Memory
+    state: WriterState
     committed: list[Callable[[], object]] = field(factory=list)
     """Called in order once the transaction is on disk, in the writer's thread."""
 
-    def execute(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> sqlite3.Cursor:
+    def execute(
+        self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()
+    ) -> sqlite3.Cursor:
         """Run a statement."""
         return self.connection.execute(sql, parameters)
 

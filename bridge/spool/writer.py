@@ -2,25 +2,29 @@
 
     serve([append, append, settle, put, ...])  ─▶  BEGIN ... COMMIT (fsync)  ─▶  all are answered  ─▶  checkpoint
 
-There is no timer: while one commit is on its way to the disk the next one gathers, so that the slower the disk, the
-larger the commits.
+There is no timer: while one commit is on its way to the disk the next one gathers, so
+that the slower the disk, the larger the commits.
 
 What follows when the file cannot be written:
 
-*No room.* The transaction is rolled back, appends are refused, the reserve is given back to the disk and what remains
-is tried again: settling and pruning go on. Sources are let in again once the reserve could be made anew.
+*No room.* The transaction is rolled back, appends are refused, the reserve is given
+back to the disk and what remains is tried again: settling and pruning go on. Sources
+are let in again once the reserve could be made anew.
 
-*Any other error.* When an fsync fails, Linux reports it once, marks the pages as clean, and may drop them: whoever
-calls fsync again is told that all is well although the data never reached the disk. From then on neither the file nor
-the cache can be believed. So the connection is given up, and nothing is acknowledged until
+*Any other error.* When an fsync fails, Linux reports it once, marks the pages as clean,
+and may drop them: whoever calls fsync again is told that all is well although the data
+never reached the disk. From then on neither the file nor the cache can be believed. So
+the connection is given up, and nothing is acknowledged until
 
-* every connection was closed, which makes SQLite forget how much of its log it believes to be in the database,
-* the file was opened again, which reads the log from its beginning and stops at the first frame with a wrong checksum,
+* every connection was closed, which makes SQLite forget how much of its log it believes
+  to be in the database,
+* the file was opened again, which reads the log from its beginning and stops at the
+  first frame with a wrong checksum,
 * the database was checked,
 * a checkpoint has written every page of the log anew and synced it.
 
-What was refused meanwhile may turn out to be stored. That is no harm: it was not acknowledged, it will be sent again,
-and it is known once.
+What was refused meanwhile may turn out to be stored. That is no harm: it was not
+acknowledged, it will be sent again, and it is known once.
 """
 
 from __future__ import annotations
@@ -32,42 +36,48 @@ from typing import Any, TypeAlias, TypeVar
 
 from attrs import define, frozen
 
-from bridge.api import Refused, Size, Stale
+from bridge.api import Size, SpoolUnavailable
+from bridge.api.spool import Stale
 from bridge.spool.append import Append, append_all
 from bridge.spool.files import Files, Reserve
 from bridge.spool.schema import pragma
-from bridge.spool.thread import Asked
-from bridge.spool.transaction import Memory, Transaction
+from bridge.spool.thread import PendingRequest
+from bridge.spool.transaction import Transaction, WriterState
 
 CHECKPOINT = 1000  # pages, about; fewer make single commits quicker and all together slower
 MEASURE = 1 << 20  # bytes stored between two looks at the size of the file
-LONG_LOG = 32 << 20  # bytes; a log that grew so far was held back by a reader, and is emptied by force
+LONG_LOG = (
+    32 << 20
+)  # bytes; a log that grew so far was held back by a reader, and is emptied by force
 RESUME = 0.95  # share of max_size at which sources are let in again, so that a full spool does not flicker
 
 Operation: TypeAlias = Callable[[Transaction], Any]
 
 
 @frozen
-class Chore:
+class Maintenance:
     """Work for the writer's thread outside of a transaction."""
 
     run: Callable[[], Any]
 
 
-Request: TypeAlias = Append | Operation | Chore
+Request: TypeAlias = Append | Operation | Maintenance
 S = TypeVar("S", Append, Operation)
 
 
 @define(eq=False)
 class Writer:
-    """Owns the writing connection. Its methods run in its thread; its attributes may be read by all."""
+    """Owns the writing connection.
+
+    Its methods run in its thread; its attributes may be read by all.
+    """
 
     files: Files
     max_size: int
     connect: Callable[[], sqlite3.Connection]
     reserve: Reserve
     connection: sqlite3.Connection
-    memory: Memory
+    state: WriterState
     failing: str | None = None
     """Why nothing at all can be written, or None."""
     disk_full: str | None = None
@@ -84,14 +94,14 @@ class Writer:
         """Why appends are refused, or None."""
         return self.failing or self.disk_full or self.too_large
 
-    def serve(self, batch: list[Asked[Request]]) -> None:
+    def serve(self, batch: list[PendingRequest[Request]]) -> None:
         """Do what is asked, in one transaction."""
-        appends: list[Asked[Append]] = []
-        operations: list[Asked[Operation]] = []
+        appends: list[PendingRequest[Append]] = []
+        operations: list[PendingRequest[Operation]] = []
         for asked in batch:
             if isinstance(asked.request, Append):
                 appends.append(asked)  # type: ignore[arg-type]
-            elif isinstance(asked.request, Chore):
+            elif isinstance(asked.request, Maintenance):
                 asked.answer = asked.request.run()
             else:
                 operations.append(asked)  # type: ignore[arg-type]
@@ -113,7 +123,7 @@ class Writer:
             if self._grown >= min(MEASURE, self.max_size // 64):
                 self._measure()
         except sqlite3.Error as exc:
-            self._suffer(exc)
+            self._handle_error(exc)
 
     def look_after(self) -> None:
         """See whether there is room again."""
@@ -125,11 +135,11 @@ class Writer:
                 self._checkpoint("TRUNCATE")
             self._measure()
         except sqlite3.Error as exc:
-            self._suffer(exc)
+            self._handle_error(exc)
         if self._used <= RESUME * self.max_size:
             self.too_large = None
 
-    def distrust(self, error: sqlite3.Error) -> None:
+    def mark_untrusted(self, error: sqlite3.Error) -> None:
         """Give the connection up: whatever the error was, the file must be checked."""
         name = getattr(error, "sqlite_errorname", type(error).__name__)
         self.failing = (
@@ -138,7 +148,10 @@ class Writer:
         )
 
     def reopen(self) -> bool:
-        """Try to trust the file again; every other connection of ours must be closed. Says whether it worked."""
+        """Try to trust the file again; every other connection of ours must be closed.
+
+        Says whether it worked.
+        """
         with suppress(sqlite3.Error):
             self.connection.close()
         try:
@@ -148,12 +161,12 @@ class Writer:
                 raise sqlite3.DatabaseError(f"damaged: {found}")
             if not self._checkpoint("TRUNCATE"):
                 raise sqlite3.OperationalError("another program is reading it")
-            self.memory.load(self.connection)
+            self.state.load(self.connection)
             self._measure()
         except sqlite3.Error as exc:
             if _is_full(exc):
                 self.reserve.release()
-            self.distrust(exc)
+            self.mark_untrusted(exc)
             return False
         self.failing = None
         return True
@@ -169,7 +182,7 @@ class Writer:
                 self._checkpoint("TRUNCATE")
                 self._measure()
             except sqlite3.Error as exc:
-                self._suffer(exc)
+                self._handle_error(exc)
             if self._used + size > self.max_size:
                 self.too_large = (
                     f"the spool holds {self._used / (1 << 20):.1f} MiB, the limit is max_size = {Size(self.max_size)}; "
@@ -177,22 +190,35 @@ class Writer:
                 )
         return self.refusal is not None
 
-    def _store(self, appends: Sequence[Asked[Append]], operations: Sequence[Asked[Operation]]) -> None:
+    def _store(
+        self,
+        appends: Sequence[PendingRequest[Append]],
+        operations: Sequence[PendingRequest[Operation]],
+    ) -> None:
         """Commit everything, or refuse what could not be committed."""
         try:
             self._transact(appends, operations)
-        except (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError, sqlite3.DataError) as exc:
+        except (
+            sqlite3.IntegrityError,
+            sqlite3.ProgrammingError,
+            sqlite3.InterfaceError,
+            sqlite3.DataError,
+        ) as exc:
             self._roll_back()
             self._find_culprit(appends, operations, exc)
         except sqlite3.Error as exc:
             self._roll_back()
-            self._suffer(exc)
+            self._handle_error(exc)
             if self.disk_full is not None and self.failing is None and appends:
                 _refuse(appends, self.disk_full)
                 if operations:
                     self._store([], operations)
             else:
-                reason = self.failing or self.disk_full or f"{self.files.database} is held by another program: {exc}"
+                reason = (
+                    self.failing
+                    or self.disk_full
+                    or f"{self.files.database} is held by another program: {exc}"
+                )
                 _refuse(appends, reason)
                 _refuse(operations, reason)
         except Exception as exc:
@@ -200,9 +226,14 @@ class Writer:
             self._find_culprit(appends, operations, exc)
 
     def _find_culprit(
-        self, appends: Sequence[Asked[Append]], operations: Sequence[Asked[Operation]], exc: Exception
+        self,
+        appends: Sequence[PendingRequest[Append]],
+        operations: Sequence[PendingRequest[Operation]],
+        exc: Exception,
     ) -> None:
-        """One of the requests cannot be written, whatever the file does: it alone must fail."""
+        """One of the requests cannot be written, whatever the file does: it alone must
+        fail.
+        """
         if len(appends) + len(operations) > 1:
             for append in appends:
                 self._store([append], [])
@@ -211,12 +242,16 @@ class Writer:
         elif appends:
             appends[0].error = exc
             if isinstance(exc, sqlite3.IntegrityError):
-                self.distrust(exc)  # rows that we do not know of are where this one should go
+                self.mark_untrusted(exc)  # rows that we do not know of are where this one should go
         else:
             operations[0].error = exc
 
-    def _transact(self, appends: Sequence[Asked[Append]], operations: Sequence[Asked[Operation]]) -> None:
-        transaction = Transaction(self.connection, self.memory)
+    def _transact(
+        self,
+        appends: Sequence[PendingRequest[Append]],
+        operations: Sequence[PendingRequest[Operation]],
+    ) -> None:
+        transaction = Transaction(self.connection, self.state)
         transaction.execute("BEGIN IMMEDIATE")
         requests = [asked.request for asked in appends]
         if requests:
@@ -233,24 +268,30 @@ class Writer:
             remember()
         size = sum(request.size for request in requests)
         self._grown += size
-        # Each key lies on a page of its own once there are many; a cursor or a root page is written in any case.
-        self._pages += 2 + len(operations) + size // 4096 + sum(len(request.rows) for request in requests)
+        # Each key lies on a page of its own once there are many; a cursor or a root
+        # page is written in any case.
+        self._pages += (
+            2 + len(operations) + size // 4096 + sum(len(request.rows) for request in requests)
+        )
 
     def _roll_back(self) -> None:
         with suppress(sqlite3.Error):
             if self.connection.in_transaction:
                 self.connection.execute("ROLLBACK")
 
-    def _suffer(self, exc: sqlite3.Error) -> None:
+    def _handle_error(self, exc: sqlite3.Error) -> None:
         """Decide what an error means for what comes next."""
         if _is_full(exc):
             self.reserve.release()
             self.disk_full = self._no_room()
         elif not _is_busy(exc):
-            self.distrust(exc)
+            self.mark_untrusted(exc)
 
     def _no_room(self) -> str:
-        return f"no room left in {self.files.directory}; sources are refused until there is, sinks go on"
+        return (
+            f"no room left in {self.files.directory}; sources are refused until there is, sinks "
+            "go on"
+        )
 
     def _checkpoint(self, mode: str) -> bool:
         """Bring the log into the database; says whether nobody was in the way."""
@@ -264,9 +305,9 @@ class Writer:
         self._grown = 0
 
 
-def _refuse(waiting: Sequence[Asked[S]], reason: str | None) -> None:
+def _refuse(waiting: Sequence[PendingRequest[S]], reason: str | None) -> None:
     for asked in waiting:
-        asked.error = Refused(reason or "the spool cannot be written")
+        asked.error = SpoolUnavailable(reason or "the spool cannot be written")
 
 
 def _code(exc: sqlite3.Error) -> int:

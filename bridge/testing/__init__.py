@@ -1,4 +1,5 @@
-"""For authors of plugins and of engines: fakes that keep the contract, and suites that hold others to it.
+"""For authors of plugins and of engines: fakes that keep the contract, and suites that
+hold others to it.
 
 memory.py           a spool in memory, with knobs to make things go wrong
 spool_contract.py   what every engine of the spool must pass (needs pytest)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from bridge.api import Account, Arrival, Event, Reading, Spool, Stored, Subscription, encode
+from bridge.api import Arrival, Event, Reading, Stored, encode
+from bridge.api.spool import Account, Spool, Subscription
 
 TIME = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
-def arrival(key: str, device: str = "meter", *, source: str = "sensors", received: datetime = TIME) -> Arrival:
+def arrival(
+    key: str, device: str = "meter", *, source: str = "sensors", received: datetime = TIME
+) -> Arrival:
     """Make an event on its way into the spool, with the key as its reading."""
     event = Event(key, device, "temperature", TIME, (Reading("name", key, TIME),))
     return Arrival(source, key, device, encode(event), received)

@@ -1,4 +1,5 @@
-"""Small fakes for tests of sources and sinks: an outlet, durable state, contexts and a clock.
+"""Small fakes for tests of sources and sinks: an outlet, durable state, contexts and a
+clock.
 
 outlet = FakeOutlet()
 context = fake_source_context("sensors", outlet=outlet)
@@ -17,7 +18,16 @@ import orjson
 import trio
 from attrs import define, field
 
-from bridge.api import JSON, Event, Receive, Refused, Respond, SinkContext, SourceContext, encode
+from bridge.api import (
+    JSON,
+    CommandHandler,
+    Event,
+    Receive,
+    SinkContext,
+    SourceContext,
+    SpoolUnavailable,
+    encode,
+)
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -55,7 +65,7 @@ class FakeOutlet:
         for event in events:
             encode(event)
         if self.refuse is not None:
-            raise Refused(self.refuse)
+            raise SpoolUnavailable(self.refuse)
         self.events.extend(events)
         self.emits.append(events)
         self._arrived.set()
@@ -119,7 +129,9 @@ class FakeMount:
     methods: dict[str, tuple[str, ...]] = field(factory=dict)
 
     @contextmanager
-    def __call__(self, path: str, receive: Receive, *, methods: tuple[str, ...] = ("POST",)) -> Iterator[None]:
+    def __call__(
+        self, path: str, receive: Receive, *, methods: tuple[str, ...] = ("POST",)
+    ) -> Iterator[None]:
         """Mount a receive function while the block is entered."""
         if path in self.routes:
             raise ValueError(f"path {path!r} is mounted already")
@@ -132,21 +144,23 @@ class FakeMount:
 
 
 @define(eq=False)
-class FakeAnswering:
-    """Requests of commands without a socket: call ``await answering.responders["map"](arguments)`` yourself."""
+class FakeCommands:
+    """Requests of commands without a socket: call ``await
+    answering.responders["map"](arguments)`` yourself.
+    """
 
-    responders: dict[str, Respond] = field(factory=dict)
+    command_handlers: dict[str, CommandHandler] = field(factory=dict)
 
     @contextmanager
-    def __call__(self, request: str, respond: Respond) -> Iterator[None]:
+    def __call__(self, request: str, respond: CommandHandler) -> Iterator[None]:
         """Answer a request while the block is entered."""
-        if request in self.responders:
+        if request in self.command_handlers:
             raise ValueError(f"request {request!r} is answered already")
-        self.responders[request] = respond
+        self.command_handlers[request] = respond
         try:
             yield
         finally:
-            del self.responders[request]
+            del self.command_handlers[request]
 
 
 @define(eq=False)
@@ -170,7 +184,7 @@ def fake_source_context(
     report: FakeReport | None = None,
     clock: FixedClock | None = None,
     random: float = 0.5,
-    answer: FakeAnswering | None = None,
+    answer: FakeCommands | None = None,
     recover: FakeRecover | None = None,
 ) -> SourceContext:
     """Make a context for a source; hand in the parts that the test looks at."""
@@ -182,7 +196,7 @@ def fake_source_context(
         report=report or FakeReport(),
         now=clock or FixedClock(),
         random=lambda: random,
-        answer=answer or FakeAnswering(),
+        answer=answer or FakeCommands(),
         recover=recover or FakeRecover(),
     )
 
@@ -193,7 +207,7 @@ def fake_sink_context(
     state: FakeState | None = None,
     report: FakeReport | None = None,
     clock: FixedClock | None = None,
-    answer: FakeAnswering | None = None,
+    answer: FakeCommands | None = None,
 ) -> SinkContext:
     """Make a context for a sink; hand in the parts that the test looks at."""
     return SinkContext(
@@ -201,5 +215,5 @@ def fake_sink_context(
         state=state or FakeState(),
         report=report or FakeReport(),
         now=clock or FixedClock(),
-        answer=answer or FakeAnswering(),
+        answer=answer or FakeCommands(),
     )

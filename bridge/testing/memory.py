@@ -1,14 +1,17 @@
-"""A spool in memory: the twin of the engines on disk, for fast tests of everything that moves events.
+"""A spool in memory: the twin of the engines on disk, for fast tests of everything that
+moves events.
 
     async with open_memory_spool() as spool:
         await spool.append([...])
         assert spool.commits == [(...)]
         spool.refuse = "the disk is full"        # from now on append raises Refused
 
-It keeps the whole contract of ``bridge.api.spool`` except durability, and passes the same contract suite. It has no
-thread, so a clock that jumps may be used. What a :class:`MemoryStore` holds outlives the spool: open it again.
+It keeps the whole contract of ``bridge.api.spool`` except durability, and passes the
+same contract suite. It has no thread, so a clock that jumps may be used. What a
+:class:`MemoryStore` holds outlives the spool: open it again.
 
-It is one module and longer than most, because the classes of the contract only make sense side by side.
+It is one module and longer than most, because the classes of the contract only make
+sense side by side.
 """
 
 from __future__ import annotations
@@ -22,9 +25,12 @@ import orjson
 import trio
 from attrs import define, evolve, field, frozen
 
-from bridge.api import JSON, Account, Arrival, DeadLetter, Refused, Stale, Stored, decode, lane_of
+from bridge.api import JSON, Arrival, SpoolUnavailable, Stored, decode
+from bridge.api.spool import Account, DeadLetter, Stale, lane_of
 
-LANE = 1 << 48  # sequence = lane * LANE + position, so that it is unique and ascends within a device
+LANE = (
+    1 << 48
+)  # sequence = lane * LANE + position, so that it is unique and ascends within a device
 
 
 @frozen
@@ -101,7 +107,7 @@ class MemorySpool:
         """Store events."""
         await trio.lowlevel.checkpoint()
         if self.refuse is not None:
-            raise Refused(self.refuse)
+            raise SpoolUnavailable(self.refuse)
         fresh: dict[tuple[str, str], Arrival] = {}
         for arrival in arrivals:
             if (arrival.source, arrival.key) not in self.store.keys:
@@ -133,7 +139,9 @@ class MemorySpool:
         yield MemorySubscription(self, sink, batch, None if sources is None else frozenset(sources))
 
     def _begin(self, sink: str, start: Literal["now", "beginning"]) -> None:
-        positions = [self.store.head(lane) if start == "now" else 0 for lane in range(self.store.lanes)]
+        positions = [
+            self.store.head(lane) if start == "now" else 0 for lane in range(self.store.lanes)
+        ]
         self.store.cursors[sink] = [Cursor(position, position) for position in positions]
 
     def state(self, instance: str) -> MemoryState:
@@ -154,12 +162,16 @@ class MemorySpool:
         ]
         return Account(
             sink,
-            received=sum(self.store.head(lane) - cursor.start for lane, cursor in enumerate(cursors)),
+            received=sum(
+                self.store.head(lane) - cursor.start for lane, cursor in enumerate(cursors)
+            ),
             delivered=sum(cursor.delivered for cursor in cursors),
             filtered=sum(cursor.filtered for cursor in cursors),
             dead=sum(cursor.dead for cursor in cursors),
             expired=0,
-            pending=sum(self.store.head(lane) - cursor.position for lane, cursor in enumerate(cursors)),
+            pending=sum(
+                self.store.head(lane) - cursor.position for lane, cursor in enumerate(cursors)
+            ),
             oldest_pending=min(waiting, default=None),
             orphaned=orphaned,
         )
@@ -180,7 +192,10 @@ class MemorySpool:
         await self._changed.wait()
 
     def cursors(self, sink: str) -> list[Cursor]:
-        """Give the cursors of a subscribed sink. One that was purged meanwhile begins again, now."""
+        """Give the cursors of a subscribed sink.
+
+        One that was purged meanwhile begins again, now.
+        """
         if sink not in self.store.cursors:
             self._begin(sink, "now")
         return self.store.cursors[sink]
@@ -219,11 +234,15 @@ class MemorySubscription:
         return None
 
     def _look(self, lane: int) -> MemoryLease | None:
-        """Make a lease of the next events of a lane; a stretch that this sink does not want is passed over."""
+        """Make a lease of the next events of a lane; a stretch that this sink does not
+        want is passed over.
+        """
         cursor = self.spool.cursors(self.sink)[lane]
         events = self.spool.store.events.get(lane, [])
         wanted = [
-            stored for stored in events[cursor.position :] if self.sources is None or stored.source in self.sources
+            stored
+            for stored in events[cursor.position :]
+            if self.sources is None or stored.source in self.sources
         ]
         if len(wanted) > self.batch:
             wanted = wanted[: self.batch]
@@ -254,7 +273,9 @@ class MemoryLease:
     _position: int
     """Where the cursor is as long as nobody else moved it."""
     _end: int
-    """Where the cursor goes when everything is settled: events that were not wanted may follow the last one lent."""
+    """Where the cursor goes when everything is settled: events that were not wanted may
+    follow the last one lent.
+    """
     events: tuple[Stored, ...]
     _held: bool = True
 
@@ -266,21 +287,36 @@ class MemoryLease:
         indexes = {letter.index for letter in dead}
         if not 1 <= count <= len(self.events):
             raise ValueError(f"settle names {count} events of a lease of {len(self.events)}")
-        if len(indexes) < len(dead) or not indexes <= set(range(count)) or not 0 <= filtered <= count - len(dead):
-            raise ValueError(f"settle of {count} events has {filtered} filtered and dead letters {sorted(indexes)}")
+        if (
+            len(indexes) < len(dead)
+            or not indexes <= set(range(count))
+            or not 0 <= filtered <= count - len(dead)
+        ):
+            raise ValueError(
+                f"settle of {count} events has {filtered} filtered and dead letters "
+                f"{sorted(indexes)}"
+            )
         spool, sink = self._subscription.spool, self._subscription.sink
         if spool.refuse_writes is not None:
-            raise Refused(spool.refuse_writes)
+            raise SpoolUnavailable(spool.refuse_writes)
         cursors = spool.cursors(sink)
         cursor = cursors[self.lane]
         if not self._held or cursor.position != self._position:
-            raise Stale(f"lane {self.lane} of {sink} is at {cursor.position}, this lease began at {self._position}")
+            raise Stale(
+                f"lane {self.lane} of {sink} is at {cursor.position}, this lease began at "
+                f"{self._position}"
+            )
         end = self._end if count == len(self.events) else self.events[count - 1].sequence % LANE
         unwanted = end - self._position - count
         cursors[self.lane] = Cursor(
-            cursor.start, end, filtered=cursor.filtered + filtered + unwanted, dead=cursor.dead + len(dead)
+            cursor.start,
+            end,
+            filtered=cursor.filtered + filtered + unwanted,
+            dead=cursor.dead + len(dead),
         )
-        spool.dead_letters.extend(KeptLetter(sink, self.events[letter.index], letter) for letter in dead)
+        spool.dead_letters.extend(
+            KeptLetter(sink, self.events[letter.index], letter) for letter in dead
+        )
         self._position = end
         self.events = self.events[count:]
         if not self.events:
@@ -312,7 +348,7 @@ class MemoryState:
         """Store a value; None removes the key."""
         await trio.lowlevel.checkpoint()
         if self.spool.refuse_writes is not None:
-            raise Refused(self.spool.refuse_writes)
+            raise SpoolUnavailable(self.spool.refuse_writes)
         if value is None:
             self._values.pop(key, None)
         else:
@@ -320,7 +356,9 @@ class MemoryState:
 
 
 @asynccontextmanager
-async def open_memory_spool(store: MemoryStore | None = None, *, lanes: int = 16) -> AsyncIterator[MemorySpool]:
+async def open_memory_spool(
+    store: MemoryStore | None = None, *, lanes: int = 16
+) -> AsyncIterator[MemorySpool]:
     """Open a spool in memory, over a store that was open before if one is given."""
     await trio.lowlevel.checkpoint()
     yield MemorySpool(MemoryStore(lanes) if store is None else store)

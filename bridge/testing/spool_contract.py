@@ -7,11 +7,13 @@
         def open_engine(self, tmp_path):
             return lambda: open_acme(AcmeSettings(), context(tmp_path))
 
-``open_engine`` opens the same spool each time it is called; it is new for each test. The tests are async: they need
-pytest-trio with ``trio_mode = true``. They take an engine at its word that it is durable; that its word is good can
-only be shown with a power cut.
+``open_engine`` opens the same spool each time it is called; it is new for each test.
+The tests are async: they need pytest-trio with ``trio_mode = true``. They take an
+engine at its word that it is durable; that its word is good can only be shown with a
+power cut.
 
-One class, so that a stranger has one name to remember, and hence longer than a module of ours should be.
+One class, so that a stranger has one name to remember, and hence longer than a module
+of ours should be.
 """
 
 # ruff: noqa: D102, SIM117  # the name of a test is its sentence; what is nested is opened one after the other
@@ -27,7 +29,8 @@ import pytest
 import trio
 import trio.testing
 
-from bridge.api import Account, DeadLetter, Event, Lease, Reading, Spool, Stale, Subscription, lane_of
+from bridge.api import Event, Reading
+from bridge.api.spool import Account, DeadLetter, Lease, Spool, Stale, Subscription, lane_of
 from bridge.testing.arrivals import TIME, account_of, arrival, arrivals, keys_of, take_all
 
 OpenEngine: TypeAlias = Callable[[], AbstractAsyncContextManager[Spool]]
@@ -38,10 +41,14 @@ class SpoolContract:
 
     async def test_what_was_appended_comes_out_as_it_went_in(self, open_engine: OpenEngine) -> None:
         async with open_engine() as spool, spool.subscribe("out", batch=10) as subscription:
-            assert await spool.append([arrival("a", received=TIME + timedelta(microseconds=1))]) == 1
+            assert (
+                await spool.append([arrival("a", received=TIME + timedelta(microseconds=1))]) == 1
+            )
             (stored,) = (await subscription.take()).events
         assert (stored.source, stored.received) == ("sensors", TIME + timedelta(microseconds=1))
-        assert stored.event == Event("a", "meter", "temperature", TIME, (Reading("name", "a", TIME),))
+        assert stored.event == Event(
+            "a", "meter", "temperature", TIME, (Reading("name", "a", TIME),)
+        )
 
     async def test_a_known_key_is_not_stored_again(self, open_engine: OpenEngine) -> None:
         async with open_engine() as spool, spool.subscribe("out", batch=10) as subscription:
@@ -54,7 +61,9 @@ class SpoolContract:
             assert await spool.append(arrivals("a", "b", "a")) == 2
             assert keys_of(await take_all(subscription, 2)) == ["a", "b"]
 
-    async def test_a_key_twice_in_appends_at_one_time_is_stored_once(self, open_engine: OpenEngine) -> None:
+    async def test_a_key_twice_in_appends_at_one_time_is_stored_once(
+        self, open_engine: OpenEngine
+    ) -> None:
         counts = []
 
         async def append(spool: Spool) -> None:
@@ -90,12 +99,18 @@ class SpoolContract:
         for device in {event.device for event in sent}:
             mine = [stored for stored in taken if stored.event.device == device]
             assert keys_of(mine) == [event.key for event in sent if event.device == device]
-            assert [stored.sequence for stored in mine] == sorted(stored.sequence for stored in mine)
+            assert [stored.sequence for stored in mine] == sorted(
+                stored.sequence for stored in mine
+            )
         assert len({stored.sequence for stored in taken}) == len(sent)
 
-    async def test_a_lease_holds_one_lane_and_at_most_a_batch(self, open_engine: OpenEngine) -> None:
+    async def test_a_lease_holds_one_lane_and_at_most_a_batch(
+        self, open_engine: OpenEngine
+    ) -> None:
         async with open_engine() as spool, spool.subscribe("out", batch=3) as subscription:
-            await spool.append([arrival(f"{number}", f"device{number % 50}") for number in range(200)])
+            await spool.append(
+                [arrival(f"{number}", f"device{number % 50}") for number in range(200)]
+            )
             lane_of_device: dict[str, int] = {}
             for _ in range(20):
                 lease = await subscription.take()
@@ -106,11 +121,15 @@ class SpoolContract:
 
     async def test_a_lane_in_hand_is_not_lent_a_second_time(self, open_engine: OpenEngine) -> None:
         async with open_engine() as spool, spool.subscribe("out", batch=1) as subscription:
-            await spool.append([arrival(f"{number}", f"device{number % 60}") for number in range(180)])
+            await spool.append(
+                [arrival(f"{number}", f"device{number % 60}") for number in range(180)]
+            )
             held = [await subscription.take() for _ in range(3)]
             assert len({lease.lane for lease in held}) == 3
 
-    async def test_a_lane_is_lent_again_once_its_lease_is_settled(self, open_engine: OpenEngine) -> None:
+    async def test_a_lane_is_lent_again_once_its_lease_is_settled(
+        self, open_engine: OpenEngine
+    ) -> None:
         async with open_engine() as spool, spool.subscribe("out", batch=1) as subscription:
             await spool.append(arrivals("a", "b"))
             first = await subscription.take()
@@ -122,7 +141,9 @@ class SpoolContract:
 
             async with trio.open_nursery() as takers:
                 takers.start_soon(take_next)
-                await spool.append(arrivals("c"))  # wakes the taker: there is more, but its lane is in hand
+                await spool.append(
+                    arrivals("c")
+                )  # wakes the taker: there is more, but its lane is in hand
                 order.append("settled")
                 await first.settle(1)
             assert order == ["settled", "b"]
@@ -135,7 +156,9 @@ class SpoolContract:
             await (await subscription.take()).settle(1, rest=0.2)
             began = trio.current_time()
             await spool.append(arrivals("b", "c"))
-            other = next(name for name in map(str, range(99)) if lane_of(name, 16) != lane_of("meter", 16))
+            other = next(
+                name for name in map(str, range(99)) if lane_of(name, 16) != lane_of("meter", 16)
+            )
             await spool.append(arrivals("d", device=other))
             assert keys_of((await subscription.take()).events) == ["d"]
             assert keys_of((await subscription.take()).events) == ["b", "c"]
@@ -162,7 +185,9 @@ class SpoolContract:
             lease.give_back()
             assert keys_of(await take_all(subscription, 2)) == ["a", "b"]
 
-    async def test_what_was_not_settled_is_lent_again_after_reopening(self, open_engine: OpenEngine) -> None:
+    async def test_what_was_not_settled_is_lent_again_after_reopening(
+        self, open_engine: OpenEngine
+    ) -> None:
         async with open_engine() as spool, spool.subscribe("out", batch=2) as subscription:
             await spool.append(arrivals("a", "b", "c", "d"))
             await (await subscription.take()).settle(2)
@@ -181,11 +206,16 @@ class SpoolContract:
             assert keys_of((await subscription.take()).events) == ["c"]
             assert (await account_of(spool, "out")).delivered == 2
 
-    async def test_dead_letters_and_filtered_events_are_counted(self, open_engine: OpenEngine) -> None:
+    async def test_dead_letters_and_filtered_events_are_counted(
+        self, open_engine: OpenEngine
+    ) -> None:
         async with open_engine() as spool, spool.subscribe("out", batch=10) as subscription:
             await spool.append(arrivals("a", "b", "c", "d"))
             lease = await subscription.take()
-            letters = [DeadLetter(1, "no such device", 422, 3, TIME), DeadLetter(2, "too old", None, 1, TIME)]
+            letters = [
+                DeadLetter(1, "no such device", 422, 3, TIME),
+                DeadLetter(2, "too old", None, 1, TIME),
+            ]
             await lease.settle(4, filtered=1, dead=letters)
             account = await account_of(spool, "out")
         assert (account.received, account.delivered, account.filtered, account.dead) == (4, 1, 1, 2)
@@ -208,7 +238,9 @@ class SpoolContract:
             with pytest.raises(Stale):
                 await lease.settle(1)
 
-    async def test_one_stale_settle_does_no_harm_to_others_at_the_same_time(self, open_engine: OpenEngine) -> None:
+    async def test_one_stale_settle_does_no_harm_to_others_at_the_same_time(
+        self, open_engine: OpenEngine
+    ) -> None:
         async with open_engine() as spool, spool.subscribe("good", batch=10) as good:
             async with spool.subscribe("bad", batch=10) as bad:
                 await spool.append(arrivals("a"))
@@ -256,7 +288,9 @@ class SpoolContract:
                 assert (await account_of(spool, "two")).pending == 2
                 assert keys_of(await take_all(two, 2)) == ["a", "b"]
 
-    async def test_events_of_unwanted_sources_count_as_filtered(self, open_engine: OpenEngine) -> None:
+    async def test_events_of_unwanted_sources_count_as_filtered(
+        self, open_engine: OpenEngine
+    ) -> None:
         async with open_engine() as spool:
             async with spool.subscribe("out", batch=10, sources=["towers"]) as subscription:
                 await spool.append(
@@ -269,7 +303,12 @@ class SpoolContract:
                 await spool.append(arrivals("last", source="gate"))
                 assert keys_of(await take_all(subscription, 3)) == ["towers0", "towers1", "towers2"]
             account = await account_of(spool, "out")
-        assert (account.received, account.delivered, account.filtered, account.pending) == (7, 3, 4, 0)
+        assert (account.received, account.delivered, account.filtered, account.pending) == (
+            7,
+            3,
+            4,
+            0,
+        )
 
     async def test_a_stretch_of_only_unwanted_events_is_settled_without_being_lent(
         self, open_engine: OpenEngine
@@ -284,14 +323,25 @@ class SpoolContract:
 
     async def test_accounts_name_what_waits_and_since_when(self, open_engine: OpenEngine) -> None:
         async with open_engine() as spool, spool.subscribe("out", batch=1) as subscription:
-            await spool.append([arrival(f"{number}", received=TIME + timedelta(hours=number)) for number in range(3)])
+            await spool.append(
+                [
+                    arrival(f"{number}", received=TIME + timedelta(hours=number))
+                    for number in range(3)
+                ]
+            )
             await (await subscription.take()).settle(1)
             (account,) = await spool.accounts(["out"])
-        assert account == Account("out", 3, 1, 0, 0, 0, 2, TIME + timedelta(hours=1), orphaned=False)
+        assert account == Account(
+            "out", 3, 1, 0, 0, 0, 2, TIME + timedelta(hours=1), orphaned=False
+        )
 
-    async def test_a_sink_without_a_backlog_has_no_oldest_event(self, open_engine: OpenEngine) -> None:
+    async def test_a_sink_without_a_backlog_has_no_oldest_event(
+        self, open_engine: OpenEngine
+    ) -> None:
         async with open_engine() as spool, spool.subscribe("out", batch=1):
-            assert await spool.accounts([]) == [Account("out", 0, 0, 0, 0, 0, 0, None, orphaned=True)]
+            assert await spool.accounts([]) == [
+                Account("out", 0, 0, 0, 0, 0, 0, None, orphaned=True)
+            ]
 
     async def test_a_purged_sink_is_forgotten(self, open_engine: OpenEngine) -> None:
         async with open_engine() as spool:
@@ -301,7 +351,9 @@ class SpoolContract:
             assert await spool.accounts(["out"]) == []
             assert await spool.purge("out") == 0
 
-    async def test_a_sink_purged_while_subscribed_goes_on_with_what_comes_next(self, open_engine: OpenEngine) -> None:
+    async def test_a_sink_purged_while_subscribed_goes_on_with_what_comes_next(
+        self, open_engine: OpenEngine
+    ) -> None:
         async with open_engine() as spool, spool.subscribe("out", batch=10) as subscription:
             await spool.append(arrivals("a", "b"))
             taken: list[str] = []
@@ -339,14 +391,18 @@ class SpoolContract:
         async with open_engine() as spool:
             assert spool.state("sink:out").get("key") is None
 
-    async def test_a_value_changed_by_its_reader_stays_as_it_was_put(self, open_engine: OpenEngine) -> None:
+    async def test_a_value_changed_by_its_reader_stays_as_it_was_put(
+        self, open_engine: OpenEngine
+    ) -> None:
         async with open_engine() as spool:
             state = spool.state("sink:out")
             await state.put("key", ["a"])
             state.get("key").append("b")
             assert state.get("key") == ["a"]
 
-    async def test_a_cancelled_append_is_stored_once_when_it_is_sent_again(self, open_engine: OpenEngine) -> None:
+    async def test_a_cancelled_append_is_stored_once_when_it_is_sent_again(
+        self, open_engine: OpenEngine
+    ) -> None:
         async with open_engine() as spool, spool.subscribe("out", batch=10) as subscription:
             with trio.CancelScope() as scope:
                 async with trio.open_nursery() as senders:

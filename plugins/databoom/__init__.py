@@ -12,7 +12,8 @@ commands.py                ``bridged databoom map``
 emulator*.py               a stand-in for Databoom, written from its documentation and not from these modules
 README.rst                 the page for users
 
-``docs/facts/databoom.rst`` lists what is known of Databoom, each fact with the test that holds it.
+``docs/facts/databoom.rst`` lists what is known of Databoom, each fact with the test
+that holds it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from bridge.api import Command, EmulatorKind, Sink, SinkContext, SinkKind, hookimpl
+from bridge.api import Command, Sink, SinkContext, SinkKind, hookimpl
+
 from .commands import map_command
 from .settings import DataboomSettings
 
@@ -52,11 +54,3 @@ def bridge_sink_kinds() -> Sequence[SinkKind[Any]]:
 def bridge_commands() -> Sequence[Command]:
     """Give the commands."""
     return [map_command()]
-
-
-@hookimpl
-def bridge_emulators() -> Sequence[EmulatorKind]:
-    """Give the stand-in for Databoom."""
-    from .emulator.server import open_emulation  # the daemon never needs it
-
-    return [EmulatorKind("databoom", open_emulation)]

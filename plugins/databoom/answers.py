@@ -7,8 +7,9 @@
     408 425 429 5xx      retry, not before Retry-After
     any other            reject
 
-The vendor documents one success body and no status; error bodies like ``{"message": "..."}`` are known from other
-calls of its API. Whatever an answer says is shortened and freed of control characters before it is repeated.
+The vendor documents one success body and no status; error bodies like ``{"message":
+"..."}`` are known from other calls of its API. Whatever an answer says is shortened and
+freed of control characters before it is repeated.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from attrs import frozen
 from bridge.api import Pause, Reject, Retry
 
 SUCCESS = "ALL_INFO_PROCESSED"
-LONGEST_EXCERPT = 200
-LONGEST_RETRY_AFTER = 3600.0  # seconds; a mistake in a header must not stop deliveries for a day
+MAX_EXCERPT = 200
+MAX_RETRY_AFTER = 3600.0  # seconds; a mistake in a header must not stop deliveries for a day
 
 
 @frozen
@@ -69,7 +70,8 @@ def classify(
     """Say what an answer means.
 
     :param headers: by lower-case name.
-    :param now: to make seconds of a ``Retry-After`` that is a date, where the answer has no ``Date``.
+    :param now: to make seconds of a ``Retry-After`` that is a date, where the answer
+        has no ``Date``.
     :param credential: the setting that holds what was sent: ``token`` or ``apikey``.
     :param scopes: what it must have.
     """
@@ -83,7 +85,10 @@ def classify(
         return Pause(f"Databoom refuses the {credential} ({said}); it must exist and have {scopes}")
     if 300 <= status < 400:
         place = excerpt(headers.get("location", "").encode())
-        return Pause(f"the url redirects ({status}) to {place}, which is not followed; set url to the final address")
+        return Pause(
+            f"the url redirects ({status}) to {place}, which is not followed; set url to the "
+            "final address"
+        )
     if status in (404, 405):
         return NotFound(said, status)
     if status == 413:
@@ -106,33 +111,41 @@ def _remark(body: bytes) -> str | None:
 
 
 def excerpt(body: bytes) -> str:
-    """Give the message of an answer, or the beginning of its text, in one line fit for a log."""
+    """Give the message of an answer, or the beginning of its text, in one line fit for
+    a log.
+    """
     try:
         answer = orjson.loads(body)
     except ValueError:
         answer = None
     message = answer.get("message") if isinstance(answer, dict) else None
-    text = message if isinstance(message, str) else body[: 8 * LONGEST_EXCERPT].decode("utf-8", "replace")
+    text = (
+        message if isinstance(message, str) else body[: 8 * MAX_EXCERPT].decode("utf-8", "replace")
+    )
     line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
-    if len(line) > LONGEST_EXCERPT:
-        return f"{line[:LONGEST_EXCERPT]}..."
+    if len(line) > MAX_EXCERPT:
+        return f"{line[:MAX_EXCERPT]}..."
     return line or "no text"
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
-    """Give the seconds of ``Retry-After``, whether it is a number or a date; None without a usable one."""
+    """Give the seconds of ``Retry-After``, whether it is a number or a date; None
+    without a usable one.
+    """
     text = headers.get("retry-after", "").strip()
     if text.isascii() and text.isdigit():
-        return min(float(text), LONGEST_RETRY_AFTER)
+        return min(float(text), MAX_RETRY_AFTER)
     until = _http_date(text)
     if until is None:
         return None
     seconds = (until - (_http_date(headers.get("date", "")) or now)).total_seconds()
-    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER)
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER)
 
 
 def clock_skew(headers: Mapping[str, str], now: datetime) -> float | None:
-    """Give the seconds by which our clock is ahead of the answer's ``Date``; None without one."""
+    """Give the seconds by which our clock is ahead of the answer's ``Date``; None
+    without one.
+    """
     date = _http_date(headers.get("date", ""))
     return None if date is None else (now - date).total_seconds()
 

@@ -1,7 +1,9 @@
-"""``bridged databoom map``: what was seen, and how it is mapped, as lines to complete and paste.
+"""``bridged databoom map``: what was seen, and how it is mapped, as lines to complete
+and paste.
 
-As INI, the sections ``[sink:NAME:devices]`` and ``[sink:NAME:signals]``; with ``--csv`` a devices file. A line that
-stands for itself says what is in effect now; a line with ``#`` before it needs a person.
+As INI, the sections ``[sink:NAME:devices]`` and ``[sink:NAME:signals]``; with ``--csv``
+a devices file. A line that stands for itself says what is in effect now; a line with
+``#`` before it needs a person.
 """
 
 from __future__ import annotations
@@ -16,9 +18,14 @@ from attrs import frozen
 
 from bridge.api import JSON, Command, CommandContext, CommandError
 
-MOST_SIGNALS = 3  # of a device, in a remark
-LONGEST_REMARK = 300  # characters
-HOW = {"table": "in the table", "file": "in the devices file", "template": "by template", "none": "no token"}
+MAX_SIGNALS = 3  # of a device, in a remark
+MAX_REMARK = 300  # characters
+HOW = {
+    "table": "in the table",
+    "file": "in the devices file",
+    "template": "by template",
+    "none": "no token",
+}
 
 
 @frozen
@@ -42,7 +49,9 @@ class Row:
     def parse(cls, row: Mapping[str, JSON]) -> Row:
         """Read a row of the answer."""
         texts = {name: str(row.get(name) or "") for name in ("source", "device", "signal", "how")}
-        tokens = {name: str(row.get(name) or "") for name in ("device_token", "signal_token", "why")}
+        tokens = {
+            name: str(row.get(name) or "") for name in ("device_token", "signal_token", "why")
+        }
         return cls(**texts, **tokens, value=row.get("value"), time=row.get("time"))
 
 
@@ -59,8 +68,12 @@ def map_command() -> Command:
 
 
 def _arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("--csv", action="store_true", help="as a devices file, instead of INI lines")
-    parser.add_argument("--signals", action="store_true", help="with --csv: a row for each signal as well")
+    parser.add_argument(
+        "--csv", action="store_true", help="as a devices file, instead of INI lines"
+    )
+    parser.add_argument(
+        "--signals", action="store_true", help="with --csv: a row for each signal as well"
+    )
 
 
 async def show_map(context: CommandContext, arguments: Namespace) -> int:
@@ -84,7 +97,9 @@ async def ask_rows(context: CommandContext) -> list[Row]:
             return rows
         last = [part[-1].source, part[-1].device, part[-1].signal]
         if after is not None and last <= after:
-            raise CommandError("the bridge repeats itself; is it of another version than this command?")
+            raise CommandError(
+                "the bridge repeats itself; is it of another version than this command?"
+            )
         rows += part
         after = last
 
@@ -100,7 +115,9 @@ def ini_lines(name: str, rows: Sequence[Row]) -> Iterator[str]:
     yield ""
     yield f"[sink:{name}:signals]"
     for signal, seen in _by(rows, "signal"):
-        yield _ini_line(signal, {row.signal_token for row in seen if row.how != "none"} or {""}, seen)
+        yield _ini_line(
+            signal, {row.signal_token for row in seen if row.how != "none"} or {""}, seen
+        )
 
 
 def _by(rows: Sequence[Row], name: str) -> list[tuple[str, list[Row]]]:
@@ -126,29 +143,40 @@ def _ini_line(key: str, tokens: Collection[str], seen: Sequence[Row]) -> str:
 
 
 def _is_ini_key(text: str) -> bool:
-    return text.isprintable() and text == text.strip() and bool(text) and text[0] not in "#;[" and "=" not in text
+    return (
+        text.isprintable()
+        and text == text.strip()
+        and bool(text)
+        and text[0] not in "#;["
+        and "=" not in text
+    )
 
 
 def _remark(seen: Sequence[Row]) -> str:
     """Say where a device was seen, what it sent, and what names it."""
     sources = ", ".join(dict.fromkeys(row.source for row in seen))
-    signals = "; ".join(_shown(row) for row in seen[:MOST_SIGNALS])
-    more = f"; and {len(seen) - MOST_SIGNALS} other signals" if len(seen) > MOST_SIGNALS else ""
+    signals = "; ".join(_shown(row) for row in seen[:MAX_SIGNALS])
+    more = f"; and {len(seen) - MAX_SIGNALS} other signals" if len(seen) > MAX_SIGNALS else ""
     ways = ", ".join(sorted({HOW.get(row.how, row.how) for row in seen}))
     return _printable(f"{sources}: {signals}{more} ({ways})")
 
 
 def _shown(row: Row) -> str:
-    return f"{row.signal} = {row.value} at {row.time}" if row.time else f"{row.signal}, not since the last start"
+    return (
+        f"{row.signal} = {row.value} at {row.time}"
+        if row.time
+        else f"{row.signal}, not since the last start"
+    )
 
 
 def _printable(text: str) -> str:
     line = "".join(char if char.isprintable() else "?" for char in text)
-    return line if len(line) <= LONGEST_REMARK else f"{line[:LONGEST_REMARK]}..."
+    return line if len(line) <= MAX_REMARK else f"{line[:MAX_REMARK]}..."
 
 
 def write_csv(rows: Sequence[Row], out: TextIO, *, signals: bool) -> None:
-    """Write rows as a devices file. An empty token is to be filled in: as it is, the bridge refuses the line.
+    """Write rows as a devices file. An empty token is to be filled in: as it is, the
+    bridge refuses the line.
 
     A device of the INI table has no row, because it must not be in both.
     """
@@ -163,4 +191,6 @@ def write_csv(rows: Sequence[Row], out: TextIO, *, signals: bool) -> None:
         if signals:
             for signal, of_signal in _by(seen, "signal"):
                 newest = of_signal[-1]  # two sources with one device id share its rows
-                writer.writerow([device, newest.device_token, newest.source, signal, newest.signal_token])
+                writer.writerow(
+                    [device, newest.device_token, newest.source, signal, newest.signal_token]
+                )

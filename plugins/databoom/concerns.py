@@ -1,6 +1,8 @@
-"""What a person should look at while readings go through: several things, told in one report.
+"""What a person should look at while readings go through: several things, told in one
+report.
 
-What changed is told once. Counts are told at once when the first of them arises, and then at most once an hour.
+What changed is told once. Counts are told at once when the first of them arises, and
+then at most once an hour.
 """
 
 from __future__ import annotations
@@ -37,7 +39,9 @@ class Concerns:
             self.set(topic, text)
 
     def count(self, what: str, example: str, times: int = 1) -> None:
-        """Count what is not a concern, but must not be silent: ``what`` is a sentence that ends with the count."""
+        """Count what is not a concern, but must not be silent: ``what`` is a sentence
+        that ends with the count.
+        """
         self._counts[what] += times
         now = trio.current_time()
         if now - self._remarked.get(what, -REMARKS_AGAIN) >= REMARKS_AGAIN:

@@ -1,13 +1,15 @@
-"""The devices file: a CSV in which people say which Databoom device a vendor's device is.
+"""The devices file: a CSV in which people say which Databoom device a vendor's device
+is.
 
     device,token,name,signal,signal_token
     emuc17m6d7lq0bgk44smcqg,0f6hbfnqz6,Hall,,
     emuc17m6d7lq0bgk44smcqg,7rk2mhq0wd,Hall outside,temperature,outdoor
 
-A row without ``signal`` names the token of a device. A row with one names device token and signal token of that signal
-of that device, and goes before the other. Only ``device`` and ``token`` must be there; ``name`` is for people.
-UTF-8, with or without a byte order mark; comma or semicolon, as the first line has it. Spaces around a cell do not
-count.
+A row without ``signal`` names the token of a device. A row with one names device token
+and signal token of that signal of that device, and goes before the other. Only
+``device`` and ``token`` must be there; ``name`` is for people. UTF-8, with or without a
+byte order mark; comma or semicolon, as the first line has it. Spaces around a cell do
+not count.
 """
 
 from __future__ import annotations
@@ -21,8 +23,8 @@ from attrs import frozen
 from .tokens import Target, is_token
 
 COLUMNS = ("device", "token", "name", "signal", "signal_token")
-LARGEST = 64 << 20  # bytes; some hundred thousand devices
-MOST_MISTAKES = 5  # told at once
+MAX_SIZE = 64 << 20  # bytes; some hundred thousand devices
+MAX_MISTAKES = 5  # told at once
 
 Rows = Mapping[tuple[str, str], Target]
 """(vendor's device, vendor's signal or empty) to what it is in Databoom."""
@@ -39,16 +41,18 @@ class Row:
 def read_devices_file(path: Path, table: Mapping[str, str]) -> Rows:
     """Read a devices file.
 
-    :param table: the devices that the INI file maps, which must not be in the file as well.
-    :raises ValueError: completing "expected ...", with the file and the line of each mistake.
+    :param table: the devices that the INI file maps, which must not be in the file as
+        well.
+    :raises ValueError: completing "expected ...", with the file and the line of each
+        mistake.
     """
     try:
         with path.open("rb") as file:
-            content = file.read(LARGEST + 1)
+            content = file.read(MAX_SIZE + 1)
     except OSError as exc:
         raise ValueError(f"a file that can be read, got {path}: {exc.strerror}") from exc
-    if len(content) > LARGEST:
-        raise ValueError(f"at most {LARGEST >> 20} MiB, got more in {path}")
+    if len(content) > MAX_SIZE:
+        raise ValueError(f"at most {MAX_SIZE >> 20} MiB, got more in {path}")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as exc:
@@ -74,9 +78,11 @@ def parse_devices(text: str, file: str, table: Mapping[str, str]) -> Rows:
     except _Unreadable as exc:
         mistakes.append(f"{file}:{exc.line}: {exc}")
     if mistakes:
-        rest = len(mistakes) - MOST_MISTAKES
+        rest = len(mistakes) - MAX_MISTAKES
         more = f"; and {rest} other mistakes" if rest > 0 else ""
-        raise ValueError(f"a devices file without mistakes: {'; '.join(mistakes[:MOST_MISTAKES])}{more}")
+        raise ValueError(
+            f"a devices file without mistakes: {'; '.join(mistakes[:MAX_MISTAKES])}{more}"
+        )
     return rows
 
 
@@ -90,19 +96,26 @@ class _Unreadable(Exception):
 
 def _rows(text: str) -> Iterator[Row]:
     first = text.partition("\n")[0]
-    reader = csv.reader(text.splitlines(keepends=True), delimiter=";" if ";" in first else ",", strict=True)
+    reader = csv.reader(
+        text.splitlines(keepends=True), delimiter=";" if ";" in first else ",", strict=True
+    )
     header: list[str] | None = None
     previous = 0
     try:
         for cells in reader:
-            line, previous = previous + 1, reader.line_num  # a quoted cell may go over several lines
+            line, previous = (
+                previous + 1,
+                reader.line_num,
+            )  # a quoted cell may go over several lines
             stripped = [cell.strip() for cell in cells]
             if not any(stripped):
                 continue
             if header is None:
                 header = _header(stripped, line)
             elif len(stripped) != len(header):
-                raise _Unreadable(line, f"expected {len(header)} cells as in the first line, got {len(stripped)}")
+                raise _Unreadable(
+                    line, f"expected {len(header)} cells as in the first line, got {len(stripped)}"
+                )
             else:
                 yield Row(line, dict(zip(header, stripped, strict=True)))
     except csv.Error as exc:
@@ -113,7 +126,11 @@ def _rows(text: str) -> Iterator[Row]:
 
 def _header(cells: list[str], line: int) -> list[str]:
     known = len(set(cells)) == len(cells) and set(cells) <= set(COLUMNS)
-    if not known or not {"device", "token"} <= set(cells) or ("signal" in cells) != ("signal_token" in cells):
+    if (
+        not known
+        or not {"device", "token"} <= set(cells)
+        or ("signal" in cells) != ("signal_token" in cells)
+    ):
         raise _Unreadable(
             line,
             f"expected a first line with the columns device and token, and if wanted name, or signal with "
@@ -129,16 +146,27 @@ def _mistake(row: Row, first: int | None, in_table: bool) -> str | None:
     if not cells["device"]:
         return "device is empty"
     if not is_token(cells["token"]):
-        return f"expected a token of 1 to 64 letters, digits, _ and - in token, got {cells['token']!r}"
+        return (
+            f"expected a token of 1 to 64 letters, digits, _ and - in token, got {cells['token']!r}"
+        )
     if bool(signal) != bool(signal_token):
         return "signal and signal_token go together, but one of them is empty"
     if signal and not is_token(signal_token):
-        return f"expected a token of 1 to 64 letters, digits, _ and - in signal_token, got {signal_token!r}"
+        return (
+            "expected a token of 1 to 64 letters, digits, _ and - in signal_token, got "
+            f"{signal_token!r}"
+        )
     if first is not None:
-        what = f"signal {signal!r} of device {cells['device']!r}" if signal else f"device {cells['device']!r}"
+        what = (
+            f"signal {signal!r} of device {cells['device']!r}"
+            if signal
+            else f"device {cells['device']!r}"
+        )
         return f"{what} is in line {first} already; remove one"
     if in_table and not signal:
-        return f"device {cells['device']!r} is in the table of devices of the INI file too; remove one"
+        return (
+            f"device {cells['device']!r} is in the table of devices of the INI file too; remove one"
+        )
     return None
 
 

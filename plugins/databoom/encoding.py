@@ -1,20 +1,26 @@
-"""From events to pushes: the bodies of requests, a list for each batch. Pure, and the same for the same arguments.
+"""From events to pushes: the bodies of requests, a list for each batch. Pure, and the
+same for the same arguments.
 
 events ──▶ points of each device, by time ──▶ first of each new signal ──▶ array form, with ``meta``
                                           └─▶ the others ───────────────▶ array form if they share one time,
                                                                           else history form
 
-That is ``form = auto``. With ``array`` and ``template`` there is a push for each moment, with ``history`` none of one.
+That is ``form = auto``. With ``array`` and ``template`` there is a push for each
+moment, with ``history`` none of one.
 
 Rules, from vendor documentation where nothing else is said:
 
-* A push carries one device, in one form. Array form: values that share one date. History form: a date for each value.
-  Template form: like array form, and Databoom makes the device of a template if need be.
-* A signal that a push creates records nothing until a person validates it, unless that push describes it by ``meta``.
-  Whether the history form creates a usable signal is unknown, so the first value of a signal goes in array form.
-  In history form and in template form ``meta`` is not evidenced, and not sent.
-* Of two values of one signal in one millisecond the last is kept: whether Databoom would keep one or both is unknown.
-* No limit of size or number is exceeded. The limits are settings: the vendor publishes none.
+* A push carries one device, in one form. Array form: values that share one date.
+  History form: a date for each value. Template form: like array form, and Databoom
+  makes the device of a template if need be.
+* A signal that a push creates records nothing until a person validates it, unless that
+  push describes it by ``meta``. Whether the history form creates a usable signal is
+  unknown, so the first value of a signal goes in array form. In history form and in
+  template form ``meta`` is not evidenced, and not sent.
+* Of two values of one signal in one millisecond the last is kept: whether Databoom
+  would keep one or both is unknown.
+* No limit of size or number is exceeded. The limits are settings: the vendor publishes
+  none.
 """
 
 from __future__ import annotations
@@ -29,8 +35,9 @@ import orjson
 from attrs import evolve, field, frozen
 
 from bridge.api import JSON, Reading, Stored
-from .tokens import Names, Unfit, Unmapped
+
 from .settings import DataboomSettings
+from .tokens import Names, Unfit, Unmapped
 from .values import Number, is_exact, sent_date, sent_value
 
 Form = Literal["array", "history", "template"]
@@ -74,7 +81,10 @@ class Push:
     def _write(self) -> bytes:
         if self.form == "history":
             return orjson.dumps({"device": self.device, "signals": self._histories()})
-        moment = {"date": self.points[0].date, "signals": [_array_entry(point) for point in self.points]}
+        moment = {
+            "date": self.points[0].date,
+            "signals": [_array_entry(point) for point in self.points],
+        }
         if self.form == "template":
             return orjson.dumps({"type": "data", "message": [{"template": self.template} | moment]})
         return orjson.dumps({"device": self.device} | moment)
@@ -90,7 +100,9 @@ class Push:
 
     def url(self, url: str) -> str:
         """Give the address of this push, where ``url`` is that of pushes."""
-        return f"{url.rstrip('/')}/{quote(self.device, safe='')}" if self.form == "template" else url
+        return (
+            f"{url.rstrip('/')}/{quote(self.device, safe='')}" if self.form == "template" else url
+        )
 
     def listed_device(self) -> str:
         """Give the device token under which Databoom lists the signals of this push."""
@@ -116,9 +128,14 @@ class Plan:
     filtered: frozenset[int]
     """Positions of the events that hold nothing to send."""
     unfit: dict[int, str]
-    """Position to reason, of the events of which something cannot be sent. Their other points are in the pushes."""
+    """Position to reason, of the events of which something cannot be sent.
+
+    Their other points are in the pushes.
+    """
     left_out: Counter[str]
-    """Vendor's signal to number of values that are not sent, because Databoom cannot hold them."""
+    """Vendor's signal to number of values that are not sent, because Databoom cannot
+    hold them.
+    """
     inexact: Counter[str]
     """The same of whole numbers that are sent, but too large for JavaScript."""
 
@@ -133,14 +150,17 @@ def plan(
     """Decide what to send for a batch.
 
     :param known: (device token, signal token) of the signals that need no introduction.
-    :param fitting: size above which pushes of several values are split; None: ``most_bytes``.
+    :param fitting: size above which pushes of several values are split; None:
+        ``most_bytes``.
     """
     unfit: dict[int, str] = {}
     left_out: Counter[str] = Counter()
     inexact: Counter[str] = Counter()
     devices: dict[str, dict[tuple[str, str], Point]] = {}
     texts = settings.texts == "send"
-    taken: dict[tuple[str, str, str, str], tuple[str, str]] = {}  # a batch asks for few names, many times
+    taken: dict[
+        tuple[str, str, str, str], tuple[str, str]
+    ] = {}  # a batch asks for few names, many times
     by_label = names.by_label
     for index, stored in enumerate(events):
         for reading in stored.event.readings:
@@ -176,7 +196,8 @@ def plan(
 
 
 def _check_time(reading: Reading, stored: Stored, limit: float) -> None:
-    # Compared with the time of receipt, not with now: a replay must come to the same end.
+    # Compared with the time of receipt, not with now: a replay must come to the same
+    # end.
     if (reading.time - stored.received).total_seconds() > limit:
         raise Unfit(
             f"{reading.signal!r} is stamped {reading.time.isoformat(timespec='seconds')} and was received "
@@ -186,9 +207,14 @@ def _check_time(reading: Reading, stored: Stored, limit: float) -> None:
 
 
 def _pushes(
-    device: str, points: Sequence[Point], known: Container[tuple[str, str]], settings: DataboomSettings
+    device: str,
+    points: Sequence[Point],
+    known: Container[tuple[str, str]],
+    settings: DataboomSettings,
 ) -> Iterator[Push]:
-    """Share the points of a device, given by time, out to pushes within the limits of number."""
+    """Share the points of a device, given by time, out to pushes within the limits of
+    number.
+    """
     first: dict[str, Point] = {}
     for point in points:
         if (device, point.signal) not in known:
@@ -203,10 +229,15 @@ def _pushes(
             yield from _moments(device, "array", introductions.values(), settings)
             one_time = _of_one_time(others)
             yield from (
-                _moments(device, "array", others, settings) if one_time else _histories(device, others, settings)
+                _moments(device, "array", others, settings)
+                if one_time
+                else _histories(device, others, settings)
             )
         return
-    every = [introductions[point.signal] if first.get(point.signal) is point else point for point in points]
+    every = [
+        introductions[point.signal] if first.get(point.signal) is point else point
+        for point in points
+    ]
     if form == "history":
         yield from _histories(device, every, settings)
     else:
@@ -220,7 +251,9 @@ def introduced(point: Point, settings: DataboomSettings) -> Point:
     meta: dict[str, JSON] = {"description": point.name, "tags": list(settings.tags)}
     if point.unit:
         meta["unit"] = point.unit
-    if type_ := settings.types.get(point.name):  # only if named: the effect of one that is not listed is unknown
+    if type_ := settings.types.get(
+        point.name
+    ):  # only if named: the effect of one that is not listed is unknown
         meta["type"] = type_
     return evolve(point, first=True, meta=meta)
 
@@ -230,13 +263,18 @@ def _of_one_time(points: Sequence[Point]) -> bool:
 
 
 def _moments(
-    device: str, form: Literal["array", "template"], points: Iterable[Point], settings: DataboomSettings
+    device: str,
+    form: Literal["array", "template"],
+    points: Iterable[Point],
+    settings: DataboomSettings,
 ) -> Iterator[Push]:
     """Make pushes of one moment each."""
     for _, group in groupby(points, key=lambda point: point.date):
         moment = tuple(group)
         for start in range(0, len(moment), settings.most_signals):
-            yield Push(device, form, moment[start : start + settings.most_signals], settings.template)
+            yield Push(
+                device, form, moment[start : start + settings.most_signals], settings.template
+            )
 
 
 def _histories(device: str, points: Sequence[Point], settings: DataboomSettings) -> Iterator[Push]:
@@ -264,4 +302,6 @@ def _within(fitting: int, most: int, push: Push, unfit: dict[int, str]) -> Itera
             yield from _within(fitting, most, half, unfit)
     else:
         point = push.points[0]
-        unfit[point.event] = f"{point.name!r} alone makes a push of {size} bytes, more than most_bytes = {most}"
+        unfit[point.event] = (
+            f"{point.name!r} alone makes a push of {size} bytes, more than most_bytes = {most}"
+        )

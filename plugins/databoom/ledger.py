@@ -1,13 +1,15 @@
-"""What a sink remembers across restarts: signals that were introduced, what tokens stand for, what was seen.
+"""What a sink remembers across restarts: signals that were introduced, what tokens
+stand for, what was seen.
 
     add ──▶ entries, in memory ──▶ the newest page, every few seconds ──▶ state
 
-A ledger only grows, so only its newest page is ever written: some hundred entries, whatever the ledger holds. Pages
-take turns in a fixed number of places; a new one takes the place of the oldest. Each page says for which *edition* of
-the settings it was written: what was remembered under others is not believed.
+A ledger only grows, so only its newest page is ever written: some hundred entries,
+whatever the ledger holds. Pages take turns in a fixed number of places; a new one takes
+the place of the oldest. Each page says for which *edition* of the settings it was
+written: what was remembered under others is not believed.
 
-A kill loses the entries of the last seconds. Then a signal is described once more, which is harmless, and the first of
-two texts that want one token has to be found anew.
+A kill loses the entries of the last seconds. Then a signal is described once more,
+which is harmless, and the first of two texts that want one token has to be found anew.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from typing import Final
 
 import trio
 
-from bridge.api import JSON, KeyValue, Refused
+from bridge.api import JSON, KeyValue, SpoolUnavailable
 
 PAGE: Final = 500  # entries; a page is written whole each time that one is added
 PAUSE = 3.0  # seconds between two writes, so that a flood of new signals shares them
@@ -28,7 +30,9 @@ Key = tuple[str, ...]
 
 
 def edition(*parts: JSON) -> str:
-    """Make a short text that changes when one of these parts does, and does not tell what they are."""
+    """Make a short text that changes when one of these parts does, and does not tell
+    what they are.
+    """
     return sha256(repr(parts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
@@ -42,7 +46,9 @@ class Ledger:
         self._pages = pages
         self._most = pages * PAGE
         self._entries: dict[Key, JSON] = {}
-        self._unsaved: list[list[JSON]] = []  # a thread may append while the loop takes from the front
+        self._unsaved: list[
+            list[JSON]
+        ] = []  # a thread may append while the loop takes from the front
         self._page: list[list[JSON]] = []  # the newest page, as it is stored
         self._number = 0
         self._written = True  # whether the newest page is stored as it is
@@ -86,7 +92,10 @@ class Ledger:
         return bool(self._unsaved) or not self._written
 
     async def save(self) -> None:
-        """Store what was added. :raises Refused: when it cannot be stored now; save again later."""
+        """Store what was added.
+
+        :raises SpoolUnavailable: when it cannot be stored now; save again later.
+        """
         while self.grown:
             if len(self._page) >= PAGE and self._written:
                 self._number += 1
@@ -136,5 +145,5 @@ class Keeper:
         for ledger in self._ledgers:
             try:
                 await ledger.save()
-            except Refused:
+            except SpoolUnavailable:
                 return  # the spool reports why; the next round tries again

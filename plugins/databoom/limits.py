@@ -1,10 +1,13 @@
-"""What Databoom has shown of itself: how large a push may be, and which devices it does not know. Decides, waits never.
+"""What Databoom has shown of itself: how large a push may be, and which devices it does
+not know. Decides, waits never.
 
-Size: a push that is answered 413 is halved, and no larger one is made for an hour. Then the size is doubled, hour by
-hour, up to the setting: where the limit stays, that costs one refused push an hour.
+Size: a push that is answered 413 is halved, and no larger one is made for an hour. Then
+the size is doubled, hour by hour, up to the setting: where the limit stays, that costs
+one refused push an hour.
 
-Devices: 404 means one device only if others go through. Such a device is probed for long before its events become dead
-letters: its token may have been mistyped, in Databoom or here.
+Devices: 404 means one device only if others go through. Such a device is probed for
+long before its events become dead letters: its token may have been mistyped, in
+Databoom or here.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from attrs import define, field
 from bridge.api import Pause
 
 GROWS_AFTER = 3600.0  # seconds
-MOST_MISSING = 10_000  # devices not found that are remembered
+MAX_MISSING = 10_000  # devices not found that are remembered
 
 
 @define(eq=False)
@@ -77,18 +80,26 @@ class Devices:
             self._working.add(device)
 
     def not_found(self, device: str, why: str) -> str:
-        """Give the reason for dead letters. :raises Pause: when it is too early for that."""
+        """Give the reason for dead letters.
+
+        :raises Pause: when it is too early for that.
+        """
         if not self._working - {device}:
-            raise Pause(f"there is nothing at the url, or no device {device!r} ({why}); check url and device tokens")
+            raise Pause(
+                f"there is nothing at the url, or no device {device!r} ({why}); check url and "
+                "device tokens"
+            )
         now = self.now()
         missing = self._missing.setdefault(device, Missing(since=now))
-        while len(self._missing) > MOST_MISSING:
+        while len(self._missing) > MAX_MISSING:
             del self._missing[next(iter(self._missing))]
         missing.times += 1
         often = missing.times > self.attempts
         long = (now - missing.since).total_seconds() >= self.time
         others_go_on = self._last_success is not None and self._last_success > missing.since
-        reason = f"Databoom has no device {device!r} ({why}); create it, or name its token in devices"
+        reason = (
+            f"Databoom has no device {device!r} ({why}); create it, or name its token in devices"
+        )
         if often and long and others_go_on:
             return f"{reason}, and replay"
         raise Pause(reason, device_only=True)

@@ -19,7 +19,7 @@ from .ledger import Ledger
 from .settings import DataboomSettings
 from .validation import Validation
 
-MOST_SKEW = 60.0  # seconds between our clock and Databoom's
+MAX_SKEW = 60.0  # seconds between our clock and Databoom's
 
 
 class Pusher:
@@ -43,12 +43,15 @@ class Pusher:
         self._now = now
         self._under_way: dict[str, trio.Event] = {}  # device: set when its push is through
         self._credential = settings.credential[0]
-        self._scopes = "the scopes Publish and Create" if settings.form == "template" else "the scope Publish"
+        self._scopes = (
+            "the scopes Publish and Create" if settings.form == "template" else "the scope Publish"
+        )
 
     async def push(self, push: Push) -> Verdict:
         """Send a push.
 
-        :raises Retry: there was no answer, and whether the push was stored is not known.
+        :raises Retry: there was no answer, and whether the push was stored is not
+            known.
         :raises Pause: the server cannot be trusted.
         """
         received = await self._send_in_turn(push)
@@ -68,7 +71,9 @@ class Pusher:
         return verdict
 
     async def _send_in_turn(self, push: Push) -> Received:
-        """Send when no other push of this device is under way: two source devices may share a token."""
+        """Send when no other push of this device is under way: two source devices may
+        share a token.
+        """
         while (other := self._under_way.get(push.device)) is not None:
             await other.wait()
         self._under_way[push.device] = through = trio.Event()
@@ -86,13 +91,20 @@ class Pusher:
                 self._validation.watch((push.listed_device(), point.signal))
 
     def _look(self, strange_answer: str | None, skew: float | None) -> None:
-        if strange_answer:  # one is enough for a look, and is not taken back by the next ordinary answer
+        if (
+            strange_answer
+        ):  # one is enough for a look, and is not taken back by the next ordinary answer
             self._concerns.once(
-                "answer", f"Databoom accepts with an unusual answer ({strange_answer}); see that values arrive"
+                "answer",
+                (
+                    f"Databoom accepts with an unusual answer ({strange_answer}); see that values "
+                    "arrive"
+                ),
             )
         if skew is not None:
             side = "ahead of" if skew > 0 else "behind"
             wrong = (
-                f"this machine's clock is more than {MOST_SKEW:.0f} s {side} Databoom's; see that it is synchronised"
+                f"this machine's clock is more than {MAX_SKEW:.0f} s {side} Databoom's; see that it "
+                "is synchronised"
             )
-            self._concerns.set("clock", wrong if abs(skew) > MOST_SKEW else "")
+            self._concerns.set("clock", wrong if abs(skew) > MAX_SKEW else "")

@@ -8,7 +8,19 @@ from urllib.parse import urlsplit
 
 from attrs import frozen
 
-from bridge.api import Duration, Secret, SettingError, Size, Table, Url, at_least, between, setting, table
+from bridge.api import (
+    Duration,
+    Secret,
+    SettingError,
+    Size,
+    Table,
+    Url,
+    at_least,
+    between,
+    setting,
+    table,
+)
+
 from .devices_file import read_devices_file
 from .tokens import DEVICE_FIELDS, SIGNAL_FIELDS, Template, is_token
 
@@ -19,26 +31,41 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 class DataboomSettings:
     """``[sink:NAME]`` with ``plugin = databoom``.
 
-    The vendor publishes no limits: the defaults are those of an industrial client (20 signals) or assumed (the others).
+    The vendor publishes no limits: the defaults are those of an industrial client (20
+    signals) or assumed (the others).
     """
 
     token: Secret | None = setting(
-        None, help="OAuth token with the scope Publish; either this or apikey", example="${credential:databoom.token}"
+        None,
+        help="OAuth token with the scope Publish; either this or apikey",
+        example="${credential:databoom.token}",
     )
     apikey: Secret | None = setting(None, help="API key, the older alternative to token")
-    url: Url = setting(Url("https://api.databoom.com/v1/signals/push"), help="whole URL of the push")
-    ca_file: Path | None = setting(
-        None, help="CA certificates to trust instead of the system's, PEM", example="/etc/bridge/tls/ca.pem"
+    url: Url = setting(
+        Url("https://api.databoom.com/v1/signals/push"), help="whole URL of the push"
     )
-    plaintext: bool = setting(False, help="allow http:// to another host; everybody on the way can read the token")
+    ca_file: Path | None = setting(
+        None,
+        help="CA certificates to trust instead of the system's, PEM",
+        example="/etc/bridge/tls/ca.pem",
+    )
+    plaintext: bool = setting(
+        False, help="allow http:// to another host; everybody on the way can read the token"
+    )
     connect_timeout: Duration = setting(
-        Duration(10), help="longest wait for a connection; timeout bounds the whole attempt", validator=at_least(0.1)
+        Duration(10),
+        help="longest wait for a connection; timeout bounds the whole attempt",
+        validator=at_least(0.1),
     )
     request_timeout: Duration = setting(
         Duration(20), help="longest wait for the answer to one push", validator=at_least(5)
     )
-    device: str = setting("{device}", help="template of the device token: {device} {source} {kind} {label.KEY}")
-    signal: str = setting("{signal}", help="template of the signal token: {signal} and the fields of device")
+    device: str = setting(
+        "{device}", help="template of the device token: {device} {source} {kind} {label.KEY}"
+    )
+    signal: str = setting(
+        "{signal}", help="template of the signal token: {signal} and the fields of device"
+    )
     devices: Table = table(
         help="vendor's device id = Databoom device token, instead of the template; "
         "several ids may share a token: that is how a new sensor continues the signals of the one it replaces",
@@ -50,61 +77,86 @@ class DataboomSettings:
     )
     devices_file: Path | None = setting(
         None,
-        help="CSV with the columns device and token, and if wanted name, signal and signal_token: more devices",
+        help="CSV with the columns device and token, and if wanted name, signal and "
+        "signal_token: more devices",
         example="/etc/bridge/devices.csv",
     )
     unmapped: Literal["send", "dead", "skip"] = setting(
         "send",
-        help="devices in neither devices nor devices_file: send by the templates, make dead letters, or leave out",
+        help="devices in neither devices nor devices_file: send by the templates, make dead "
+        "letters, or leave out",
     )
     form: Literal["auto", "array", "history", "template"] = setting(
         "auto",
         help="form of a push; auto: array for one moment, else history; "
         "with history Databoom records a new signal only after a person validated it",
     )
-    template: str = setting("", help="template token, for form = template: Databoom makes devices TEMPLATE-DEVICE")
+    template: str = setting(
+        "", help="template token, for form = template: Databoom makes devices TEMPLATE-DEVICE"
+    )
     dates: Literal["+0000", "Z"] = setting("+0000", help="how a date says that it is UTC")
-    meta: bool = setting(True, help="describe each signal at its first push, so that Databoom records it at once")
+    meta: bool = setting(
+        True, help="describe each signal at its first push, so that Databoom records it at once"
+    )
     tags: tuple[str, ...] = setting(("bridge",), help="tags of a signal that is described")
     types: Table = table(
-        help="vendor's signal = type of the signal in Databoom, which must exist there", example="temperature = Temp"
+        help="vendor's signal = type of the signal in Databoom, which must exist there",
+        example="temperature = Temp",
     )
     read_token: Secret | None = setting(
         None,
         help="OAuth token with the scope Read, to check that each new signal is validated",
         example="${credential:databoom.read}",
     )
-    signals_url: Url | None = setting(None, help="URL of the list of signals; by default url without push at its end")
-    texts: Literal["drop", "send"] = setting("drop", help="what becomes of values that are neither number nor boolean")
+    signals_url: Url | None = setting(
+        None, help="URL of the list of signals; by default url without push at its end"
+    )
+    texts: Literal["drop", "send"] = setting(
+        "drop", help="what becomes of values that are neither number nor boolean"
+    )
     future_limit: Duration = setting(
         Duration(600),
         help="a reading stamped later than this after it was received becomes a dead letter",
         validator=at_least(0),
     )
-    most_signals: int = setting(20, help="most signals in a push of one moment", validator=at_least(1))
-    most_points: int = setting(500, help="most values in a push of several moments", validator=at_least(1))
+    most_signals: int = setting(
+        20, help="most signals in a push of one moment", validator=at_least(1)
+    )
+    most_points: int = setting(
+        500, help="most values in a push of several moments", validator=at_least(1)
+    )
     most_points_per_signal: int = setting(
         100, help="most values of one signal in a push of several moments", validator=at_least(1)
     )
-    most_bytes: Size = setting(Size(90 << 10), help="largest push", validator=between(1 << 10, 1 << 30))
+    most_bytes: Size = setting(
+        Size(90 << 10), help="largest push", validator=between(1 << 10, 1 << 30)
+    )
     min_interval: Duration = setting(
         Duration(0),
-        help="least time from one delivery of a device to its next; what comes meanwhile shares a push",
+        help="least time from one delivery of a device to its next; what comes meanwhile "
+        "shares a push",
         validator=between(0, 10),  # it is waited for within an attempt, which timeout (30 s) bounds
     )
     heartbeat: str = setting(
-        "", help="signal token that gets a 1 where a device is silent; Databoom flags a device silent for an hour"
+        "",
+        help="signal token that gets a 1 where a device is silent; Databoom flags a device "
+        "silent for an hour",
     )
     heartbeat_interval: Duration = setting(
         Duration(900), help="silence after which a device gets a heartbeat", validator=at_least(1)
     )
     heartbeat_for: Duration = setting(
-        Duration(86_400), help="a device that brought no reading for this long gets none", validator=at_least(1)
+        Duration(86_400),
+        help="a device that brought no reading for this long gets none",
+        validator=at_least(1),
     )
-    strict_body: bool = setting(False, help="try again when a push is accepted with an answer that is not documented")
+    strict_body: bool = setting(
+        False, help="try again when a push is accepted with an answer that is not documented"
+    )
     unknown_device_attempts: int = setting(
         10,
-        help="a device that Databoom answers with 404 more often than this, while others go through, gets dead letters",
+        help="a device that Databoom answers with 404 more often than this, while others go "
+        "through, gets dead letters",
         validator=at_least(1),
     )
     unknown_device_time: Duration = setting(
@@ -116,9 +168,15 @@ class DataboomSettings:
         for name in ("url", "signals_url"):
             url = urlsplit(getattr(self, name) or "")
             if url.scheme == "http" and url.hostname not in LOOPBACK and not self.plaintext:
-                raise SettingError(name, "expected https://, because a token is sent along (plaintext = yes allows it)")
+                raise SettingError(
+                    name,
+                    "expected https://, because a token is sent along (plaintext = yes allows it)",
+                )
         if self.read_token is not None and not self.list_url:
-            raise SettingError("signals_url", "expected the URL of the list of signals, because url ends without push")
+            raise SettingError(
+                "signals_url",
+                "expected the URL of the list of signals, because url ends without push",
+            )
         self._check_names()
 
     @property
@@ -144,7 +202,9 @@ class DataboomSettings:
         for name in ("token", "apikey", "read_token"):
             secret: Secret | None = getattr(self, name)
             if secret is not None and not all("!" <= char <= "~" for char in secret.reveal()):
-                raise SettingError(name, f"expected {name} in ASCII characters without spaces and line ends")
+                raise SettingError(
+                    name, f"expected {name} in ASCII characters without spaces and line ends"
+                )
 
     def _check_names(self) -> None:
         for name, fields in (("device", DEVICE_FIELDS), ("signal", SIGNAL_FIELDS)):
@@ -157,14 +217,21 @@ class DataboomSettings:
                 if not is_token(token):
                     raise SettingError(
                         name,
-                        f"expected a token of 1 to 64 letters, digits, _ and - for {vendors_name!r}, got {token!r}",
+                        (
+                            "expected a token of 1 to 64 letters, digits, _ and - for "
+                            f"{vendors_name!r}, got {token!r}"
+                        ),
                     )
         for name in ("heartbeat", "template"):
             text = getattr(self, name)
             if text and not is_token(text):
-                raise SettingError(name, f"expected a token of 1 to 64 letters, digits, _ and -, got {text!r}")
+                raise SettingError(
+                    name, f"expected a token of 1 to 64 letters, digits, _ and -, got {text!r}"
+                )
         if (self.form == "template") != bool(self.template):
-            raise SettingError("template", "expected a template token together with form = template, and only then")
+            raise SettingError(
+                "template", "expected a template token together with form = template, and only then"
+            )
         if self.devices_file is not None:
             try:
                 read_devices_file(self.devices_file, self.devices)

@@ -5,15 +5,20 @@ batch ──▶ plan ──▶ push, push, push: one request at a time, in order
 
 Rules:
 
-* A push that is tried again has the same body, byte for byte: whether a cut answer meant "stored" cannot be known.
-  So a batch is planned once, and its pushes are kept until the batch is through.
-* What was accepted of a batch that failed later is not sent again while the sink stays open. A batch of many pushes
-  gets on with each attempt, even where one attempt is too short for all of them.
-* A batch that is refused without a word on which event comes again as two halves, which are planned anew. What was
-  accepted of it then goes twice, with the same dates and values.
-* What the sink itself decides (``Outcome``) is kept apart from what Databoom refuses (``Reject``).
-* ``min_interval`` is waited for within the attempt. A ``Retry`` would stop the whole sink and call it failing, for one
-  device that is only early; and what waits in the spool meanwhile makes the next batch larger, which is its purpose.
+* A push that is tried again has the same body, byte for byte: whether a cut answer
+  meant "stored" cannot be known. So a batch is planned once, and its pushes are kept
+  until the batch is through.
+* What was accepted of a batch that failed later is not sent again while the sink stays
+  open. A batch of many pushes gets on with each attempt, even where one attempt is too
+  short for all of them.
+* A batch that is refused without a word on which event comes again as two halves, which
+  are planned anew. What was accepted of it then goes twice, with the same dates and
+  values.
+* What the sink itself decides (``Outcome``) is kept apart from what Databoom refuses
+  (``Reject``).
+* ``min_interval`` is waited for within the attempt. A ``Retry`` would stop the whole
+  sink and call it failing, for one device that is only early; and what waits in the
+  spool meanwhile makes the next batch larger, which is its purpose.
 """
 
 from __future__ import annotations
@@ -26,21 +31,22 @@ import trio
 from attrs import define, field
 
 from bridge.api import Batch, Outcome, Reject
+
 from .answers import Accepted, NotFound, TooLarge
 from .concerns import Concerns
 from .encoding import Plan, Push, plan
 from .heartbeat import Pulses
-from .limits import Devices, FittingSize
 from .ledger import Keeper, Ledger
-from .tokens import Names
+from .limits import Devices, FittingSize
 from .pusher import Pusher
-from .signals_seen import Seen
 from .settings import DataboomSettings
+from .signals_seen import Seen
+from .tokens import Names
 
-MOST_BATCHES = 256  # unfinished batches of which the pushes are kept
-MOST_PACED = 100_000  # devices of which the last delivery is remembered
-MOST_READINGS = 1000  # planned in the event loop: 10 ms; more of them go to a thread
-MOST_REASONS = 3  # told of one batch
+MAX_BATCHES = 256  # unfinished batches of which the pushes are kept
+MAX_PACED = 100_000  # devices of which the last delivery is remembered
+MAX_READINGS = 1000  # planned in the event loop: 10 ms; more of them go to a thread
+MAX_REASONS = 3  # told of one batch
 
 LEFT_OUT = "values left out because they are neither number nor boolean"
 INEXACT = "whole numbers above 2^53, which JavaScript may not hold exactly"
@@ -64,12 +70,19 @@ class Work:
         self.statuses.add(status)
 
     def outcome(self) -> Outcome | None:
-        """Give what became of the events. :raises Reject: when Databoom refused some of them."""
-        dead = {index: reason for index, reason in self.plan.unfit.items() if index not in self.refused}
+        """Give what became of the events.
+
+        :raises Reject: when Databoom refused some of them.
+        """
+        dead = {
+            index: reason for index, reason in self.plan.unfit.items() if index not in self.refused
+        }
         outcome = Outcome(self.plan.filtered, dead)
         if self.refused:
             status = next(iter(self.statuses)) if len(self.statuses) == 1 else None
-            raise Reject(sum_up(self.refused.values()), indexes=self.refused, status=status, others=outcome)
+            raise Reject(
+                sum_up(self.refused.values()), indexes=self.refused, status=status, others=outcome
+            )
         return outcome if outcome.filtered or outcome.dead else None
 
 
@@ -102,7 +115,9 @@ class DataboomSink:
         self._keeper = keeper
         self._planning = trio.Lock()
         self._unfinished: dict[tuple[int, ...], Work] = {}
-        self._began: dict[str, float] = {}  # when the last delivery of a device began; only for min_interval
+        self._began: dict[
+            str, float
+        ] = {}  # when the last delivery of a device began; only for min_interval
 
     async def deliver(self, batch: Batch) -> Outcome | None:
         """Push a batch. See ``bridge.api.Sink``."""
@@ -113,7 +128,7 @@ class DataboomSink:
             self._seen.notice(batch.events)
             planned = await self._plan(batch)
             work = self._unfinished[events] = Work(planned, deque(planned.pushes))
-            forget_oldest(self._unfinished, MOST_BATCHES)
+            forget_oldest(self._unfinished, MAX_BATCHES)
         try:
             while work.pushes:
                 await self._push(work)
@@ -131,18 +146,21 @@ class DataboomSink:
             if device in self._began:
                 await trio.sleep_until(self._began.pop(device) + self._settings.min_interval)
             self._began[device] = trio.current_time()
-            forget_oldest(self._began, MOST_PACED)
+            forget_oldest(self._began, MAX_PACED)
 
     async def _plan(self, batch: Batch) -> Plan:
         arguments = batch.events, self._names, self._introduced, self._settings, self._fitting.bytes
-        short = sum(len(stored.event.readings) for stored in batch.events) <= MOST_READINGS
+        short = sum(len(stored.event.readings) for stored in batch.events) <= MAX_READINGS
         if short and not self._planning.locked():
             return plan(*arguments)
         async with self._planning:  # names are not for two threads at once
             return await trio.to_thread.run_sync(plan, *arguments)
 
     async def _push(self, work: Work) -> None:
-        """Send the next push of a batch. :raises Retry, Pause, Reject: it waits, or is refused without saying why."""
+        """Send the next push of a batch.
+
+        :raises Retry, Pause, Reject: it waits, or is refused without saying why.
+        """
         push = work.pushes[0]
         verdict = await self._pusher.push(push)
         match verdict:
@@ -166,15 +184,17 @@ class DataboomSink:
         """Count what was sent otherwise than it came, or not at all."""
         for what, signals in ((LEFT_OUT, planned.left_out), (INEXACT, planned.inexact)):
             if signals:
-                example = f"signal {next(reversed(signals))!r} of device {batch.events[0].event.device!r}"
+                example = (
+                    f"signal {next(reversed(signals))!r} of device {batch.events[0].event.device!r}"
+                )
                 self._concerns.count(what, example, signals.total())
 
 
 def sum_up(reasons: Iterable[str]) -> str:
     """Say several reasons in one text."""
     different = list(dict.fromkeys(reasons))
-    rest = len(different) - MOST_REASONS
-    return "; ".join(different[:MOST_REASONS]) + (f"; and {rest} other reasons" if rest > 0 else "")
+    rest = len(different) - MAX_REASONS
+    return "; ".join(different[:MAX_REASONS]) + (f"; and {rest} other reasons" if rest > 0 else "")
 
 
 def forget_oldest(memory: dict[Any, Any], most: int) -> None:

@@ -5,11 +5,13 @@ table ``devices``, or row of the devices file ──▶ device token, as written
 table ``signals`` ──▶ signal token, as written
 else template ──▶ text ──▶ token, with what a token cannot hold replaced
 
-A token holds letters, digits, ``_`` and ``-`` and at most 64 of them (assumed; the vendor publishes neither). Any other
-character becomes ``_``, a longer text is cut and ends with a checksum of the whole. So two texts can give one token.
-The second of them is refused: values of two things must not mix in one signal. Texts that are equal are no collision,
-that is what the templates ask for; nor are two entries of a table that name one token. What a token stands for is
-remembered across restarts, until a template or a map is changed.
+A token holds letters, digits, ``_`` and ``-`` and at most 64 of them (assumed; the
+vendor publishes neither). Any other character becomes ``_``, a longer text is cut and
+ends with a checksum of the whole. So two texts can give one token. The second of them
+is refused: values of two things must not mix in one signal. Texts that are equal are no
+collision, that is what the templates ask for; nor are two entries of a table that name
+one token. What a token stands for is remembered across restarts, until a template or a
+map is changed.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ DEVICE_FIELDS = frozenset({"device", "source", "kind"})
 SIGNAL_FIELDS = DEVICE_FIELDS | {"signal"}
 LABEL = "label."
 
-LONGEST_TOKEN = 64
+MAX_TOKEN = 64
 
 _NO_TOKEN_CHARACTER = re.compile(r"[^A-Za-z0-9_-]")
 
@@ -45,7 +47,8 @@ class Template:
     """A text with fields such as ``{device}``."""
 
     literals: tuple[str, ...]
-    """What stands before, between and after the fields: one more than there are fields."""
+    """What stands before, between and after the fields: one more than there are fields.
+    """
     fields: tuple[str, ...]
 
     @classmethod
@@ -94,16 +97,16 @@ def _value(field: str, source: str, event: Event, reading: Reading | None) -> st
 
 def is_token(text: str) -> bool:
     """Tell whether a text can be a token as it is."""
-    return 0 < len(text) <= LONGEST_TOKEN and not _NO_TOKEN_CHARACTER.search(text)
+    return 0 < len(text) <= MAX_TOKEN and not _NO_TOKEN_CHARACTER.search(text)
 
 
 def token_of(text: str) -> str:
     """Make a token of a text; the same text always gives the same token."""
     token = _NO_TOKEN_CHARACTER.sub("_", text)
-    if len(token) <= LONGEST_TOKEN:
+    if len(token) <= MAX_TOKEN:
         return token
     checksum = sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    return f"{token[: LONGEST_TOKEN - 9]}-{checksum}"
+    return f"{token[: MAX_TOKEN - 9]}-{checksum}"
 
 
 @frozen
@@ -134,7 +137,9 @@ class Claims(Protocol):
     """Remembers what each token stands for."""
 
     def get(self, key: tuple[str, ...]) -> JSON:
-        """Give the text of (device token,) or (device token, signal token); None if nobody has claimed it."""
+        """Give the text of (device token,) or (device token, signal token); None if
+        nobody has claimed it.
+        """
         ...
 
     def add(self, key: tuple[str, ...], value: JSON) -> None:
@@ -160,7 +165,9 @@ class Names:
 
     @property
     def by_label(self) -> bool:
-        """Whether a template asks for a label, so that two events of a device may have different tokens."""
+        """Whether a template asks for a label, so that two events of a device may have
+        different tokens.
+        """
         return any(name.startswith(LABEL) for name in (*self.device.fields, *self.signal.fields))
 
     def take(self, source: str, event: Event, reading: Reading) -> tuple[str, str]:

@@ -1,13 +1,17 @@
-"""The check that signals are validated: of what was pushed, what does Databoom not record?
+"""The check that signals are validated: of what was pushed, what does Databoom not
+record?
 
 first push of a signal ──▶ watched ──▶ list of signals, read in the background ──▶ ACTIVE | told as a problem
 
-A push is answered with success although the values of a signal that is not validated are thrown away (vendor
-documentation). Only the list of signals tells, and it needs a token with the scope Read. It is read some seconds after
-a signal was first pushed, again while one is not validated, and once an hour: a signal that is renamed or deleted in
-Databoom is made anew by the next push. A signal that is not in the list is introduced again, once.
+A push is answered with success although the values of a signal that is not validated
+are thrown away (vendor documentation). Only the list of signals tells, and it needs a
+token with the scope Read. It is read some seconds after a signal was first pushed,
+again while one is not validated, and once an hour: a signal that is renamed or deleted
+in Databoom is made anew by the next push. A signal that is not in the list is
+introduced again, once.
 
-Not to be seen from here: whether *Enable log* of a signal is off, or a filter of Databoom leaves values out.
+Not to be seen from here: whether *Enable log* of a signal is off, or a filter of
+Databoom leaves values out.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ import trio
 from attrs import frozen
 
 from bridge.api import JSON, Pause, Retry
+
 from .answers import excerpt
 from .client import Client
 
@@ -26,9 +31,9 @@ SETTLES = 10.0  # seconds from a push until the list is read; several new signal
 AGAIN = 300.0  # seconds between two readings while a signal is not validated, or the list cannot be read
 RARELY = 3600.0  # seconds between two readings while all is well
 PER_PAGE = 100
-MOST_PAGES = 1000  # of a list that never ends
-MOST_WATCHED = 100_000  # signals
-MOST_NAMED = 3  # signals in the report
+MAX_PAGES = 1000  # of a list that never ends
+MAX_WATCHED = 100_000  # signals
+MAX_NAMED = 3  # signals in the report
 
 Key = tuple[str, str]
 """Device token and signal token."""
@@ -52,9 +57,12 @@ class Judgement:
         lost = (*self.inactive, *self.absent)
         if not lost:
             return ""
-        named = ", ".join("/".join(key) for key in lost[:MOST_NAMED])
-        rest = f" and {len(lost) - MOST_NAMED} others" if len(lost) > MOST_NAMED else ""
-        return f"not validated: values are being lost: {named}{rest}; open Databoom and validate these signals"
+        named = ", ".join("/".join(key) for key in lost[:MAX_NAMED])
+        rest = f" and {len(lost) - MAX_NAMED} others" if len(lost) > MAX_NAMED else ""
+        return (
+            f"not validated: values are being lost: {named}{rest}; open Databoom and validate "
+            "these signals"
+        )
 
 
 def judge(watched: Collection[Key], listed: Mapping[Key, str]) -> Judgement:
@@ -67,7 +75,9 @@ def judge(watched: Collection[Key], listed: Mapping[Key, str]) -> Judgement:
 class Validation:
     """Watches signals in a task of its own."""
 
-    def __init__(self, client: Client, tell: Callable[[str], None], forget: Callable[[Key], None]) -> None:
+    def __init__(
+        self, client: Client, tell: Callable[[str], None], forget: Callable[[Key], None]
+    ) -> None:
         self._client = client
         self._tell = tell
         self._forget = forget
@@ -77,7 +87,7 @@ class Validation:
 
     def watch(self, key: Key) -> None:
         """Databoom has taken a value of this signal."""
-        if key not in self._watched and len(self._watched) < MOST_WATCHED:
+        if key not in self._watched and len(self._watched) < MAX_WATCHED:
             self._watched[key] = None
             self._news.set()
 
@@ -107,10 +117,12 @@ class Validation:
 
 
 async def read_list(client: Client) -> dict[Key, str]:
-    """Read every page of the list: signal to status. :raises Unreadable: if one cannot be read."""
+    """Read every page of the list: signal to status. :raises Unreadable: if one cannot
+    be read.
+    """
     listed: dict[Key, str] = {}
     page = 1  # assumed: the first page
-    while page <= MOST_PAGES:
+    while page <= MAX_PAGES:
         try:
             answer = await client.signals(page, PER_PAGE)
         except (Retry, Pause) as exc:
@@ -122,7 +134,8 @@ async def read_list(client: Client) -> dict[Key, str]:
             )
         if answer.status != 200:
             raise Unreadable(
-                f"the list of signals is answered {answer.status}: {excerpt(answer.body)}; see signals_url"
+                f"the list of signals is answered {answer.status}: {excerpt(answer.body)}; "
+                "see signals_url"
             )
         entries, pages = parse_page(answer.body)
         listed.update(entries)
@@ -133,7 +146,8 @@ async def read_list(client: Client) -> dict[Key, str]:
 
 
 def parse_page(body: bytes) -> tuple[dict[Key, str], int]:
-    """Read a page of the list: signal to status, and the number of pages. :raises Unreadable: if it is none.
+    """Read a page of the list: signal to status, and the number of pages. :raises
+    Unreadable: if it is none.
 
     An entry that lacks a token or the status is left out, which counts as not listed.
     """
@@ -156,4 +170,6 @@ def parse_page(body: bytes) -> tuple[dict[Key, str], int]:
 
 def _device(item: dict[str, JSON]) -> JSON:
     device = item.get("device")
-    return item.get("device_token") or (device.get("device_token") if isinstance(device, dict) else None)
+    return item.get("device_token") or (
+        device.get("device_token") if isinstance(device, dict) else None
+    )

@@ -1,4 +1,5 @@
-"""Source: sensors of Disruptive Technologies (DT), pushed to us by an HTTP Data Connector.
+"""Source: sensors of Disruptive Technologies (DT), pushed to us by an HTTP Data
+Connector.
 
     DT ── POST, one event each ──▶ webhook.py ─▶ schemes.py ─▶ events.py ─▶ Event
     DT ◀── REST ── cloud.py (login.py, transport.py, answers.py)
@@ -7,11 +8,13 @@
                      └── commands.py      bridged disruptive connectors
                                           connectors.py: as it should be, as it is, what differs
 
-Every request is answered 200 once its event is durable, and otherwise sent again by DT for 12 hours (vendor
-documentation). The bridge asks DT for nothing unless it has credentials of a service account, or verifies with DT's
-public keys. What needs an HTTP client is imported when it is called.
+Every request is answered 200 once its event is durable, and otherwise sent again by DT
+for 12 hours (vendor documentation). The bridge asks DT for nothing unless it has
+credentials of a service account, or verifies with DT's public keys. What needs an HTTP
+client is imported when it is called.
 
-``docs/facts/disruptive.rst`` lists what is known of the vendor, each fact with the test that holds it.
+``docs/facts/disruptive.rst`` lists what is known of the vendor, each fact with the test
+that holds it.
 """
 
 from __future__ import annotations
@@ -20,7 +23,16 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from bridge.api import Command, CommandContext, EmulatorKind, History, Recovery, SourceContext, SourceKind, hookimpl
+from bridge.api import (
+    Command,
+    CommandContext,
+    History,
+    Recovery,
+    SourceContext,
+    SourceKind,
+    hookimpl,
+)
+
 from .settings import Settings
 from .webhook import run
 
@@ -85,18 +97,31 @@ async def _run_connectors(context: CommandContext, arguments: Namespace) -> int:
 
 
 def _add_connector_arguments(parser: ArgumentParser) -> None:
-    actions = ("list", "show", "create", "update", "apply", "enable", "disable", "sync", "metrics", "delete")
-    parser.add_argument("action", choices=actions, help="apply creates or corrects, update only corrects")
-    parser.add_argument("id", nargs="?", metavar="ID", help="default: the connector of the settings")
+    actions = (
+        "list",
+        "show",
+        "create",
+        "update",
+        "apply",
+        "enable",
+        "disable",
+        "sync",
+        "metrics",
+        "delete",
+    )
+    parser.add_argument(
+        "action", choices=actions, help="apply creates or corrects, update only corrects"
+    )
+    parser.add_argument(
+        "id", nargs="?", metavar="ID", help="default: the connector of the settings"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON, without secrets")
-    parser.add_argument("--dry-run", action="store_true", help="apply: only show what differs from the settings")
-    parser.add_argument("--enable", action="store_true", help="apply: also enable the connector if it is disabled")
-    parser.add_argument("--yes", action="store_true", help="disable, delete: yes, lose what is not pushed meanwhile")
-
-
-@hookimpl
-def bridge_emulators() -> Sequence[EmulatorKind]:
-    """Give the stand-in for DT's cloud."""
-    from .emulator.demo import open_devices  # only the demo and the tests need it
-
-    return [EmulatorKind("disruptive", open_devices)]
+    parser.add_argument(
+        "--dry-run", action="store_true", help="apply: only show what differs from the settings"
+    )
+    parser.add_argument(
+        "--enable", action="store_true", help="apply: also enable the connector if it is disabled"
+    )
+    parser.add_argument(
+        "--yes", action="store_true", help="disable, delete: yes, lose what is not pushed meanwhile"
+    )

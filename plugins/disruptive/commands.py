@@ -1,11 +1,12 @@
-"""``bridged disruptive connectors``: the project's Data Connectors, looked at and changed through DT's REST API.
+"""``bridged disruptive connectors``: the project's Data Connectors, looked at and
+changed through DT's REST API.
 
 bridged disruptive connectors list            all of the project
 bridged disruptive connectors apply --dry-run what would be changed; without --dry-run, change it
 bridged disruptive connectors disable ID --yes
 
-Without an ID it is the connector of the settings: ``connector``, else the one that pushes to ``public_url``. Nothing
-that is printed holds a secret.
+Without an ID it is the connector of the settings: ``connector``, else the one that
+pushes to ``public_url``. Nothing that is printed holds a secret.
 """
 
 from __future__ import annotations
@@ -20,8 +21,7 @@ import orjson
 from attrs import frozen
 
 from bridge.api import JSON, CommandContext, CommandError, Reject
-from .rest.answers import redact
-from .rest.client import Cloud, open_cloud
+
 from .connector.documents import (
     ACTIVE,
     USER_DISABLED,
@@ -43,14 +43,19 @@ from .connector.provisioning import (
     patch_connector,
     sync_connector,
 )
+from .rest.answers import redact
+from .rest.client import Cloud, open_cloud
 from .settings import Settings
 
 LOSS = (
     "while a connector is disabled DT throws away its queue and everything that happens, and pushes none of it later; "
     "for maintenance leave it enabled: DT tries each event for 12 hours"
 )
-LONGEST_LINE = 2000  # characters: a connector may name all event types, and many labels
-READ_BACK = "what happened while it was disabled is not pushed later; read it back: bridged disruptive backfill"
+MAX_LINE = 2000  # characters: a connector may name all event types, and many labels
+READ_BACK = (
+    "what happened while it was disabled is not pushed later; read it back: bridged "
+    "disruptive backfill"
+)
 
 
 @frozen
@@ -65,11 +70,15 @@ class _Desk:
 
 
 async def run_connectors(
-    context: CommandContext, arguments: Namespace, *, network: httpx.AsyncBaseTransport | None = None
+    context: CommandContext,
+    arguments: Namespace,
+    *,
+    network: httpx.AsyncBaseTransport | None = None,
 ) -> int:
     """Do what the arguments say, and print it.
 
-    :param arguments: ``action``, ``id`` (or None), ``json``, ``dry_run``, ``enable``, ``yes``.
+    :param arguments: ``action``, ``id`` (or None), ``json``, ``dry_run``, ``enable``,
+        ``yes``.
     :param network: what carries the requests, instead of the real one.
     :raises CommandError: if it cannot be done.
     """
@@ -80,8 +89,12 @@ async def run_connectors(
         raise CommandError(f"[source:{context.name}] lacks {missing}; DT's REST API needs them")
     say = _silent if arguments.json else print
     try:
-        async with open_cloud(settings, now=context.now, random=random.random, network=network) as cloud:
-            document = await _ACTIONS[arguments.action](_Desk(cloud, settings, context.name, arguments, say))
+        async with open_cloud(
+            settings, now=context.now, random=random.random, network=network
+        ) as cloud:
+            document = await _ACTIONS[arguments.action](
+                _Desk(cloud, settings, context.name, arguments, say)
+            )
     except Reject as refused:
         raise CommandError(str(refused)) from refused
     if arguments.json:
@@ -100,7 +113,9 @@ def _check(arguments: Namespace) -> None:
         ("--yes", arguments.yes, ("disable", "delete")),
     ):
         if given and action not in actions:
-            raise CommandError(f"connectors {action} knows no {option}; it is for {' and '.join(actions)}")
+            raise CommandError(
+                f"connectors {action} knows no {option}; it is for {' and '.join(actions)}"
+            )
 
 
 def _silent(_line: str) -> None:
@@ -143,14 +158,20 @@ async def _update(desk: _Desk) -> JSON:
 async def _apply(desk: _Desk) -> JSON:
     wanted = _wanted(desk)
     named = desk.arguments.id or desk.settings.connector
-    plan = make_plan(await desk.cloud.patiently(lambda: list_connectors(desk.cloud)), wanted, named=named)
+    plan = make_plan(
+        await desk.cloud.patiently(lambda: list_connectors(desk.cloud)), wanted, named=named
+    )
     _say_plan(desk, plan)
     disabled = plan.found is not None and plan.found.status != ACTIVE
     if disabled and not desk.arguments.enable:
         desk.say("it is left disabled; --enable enables it")
     if desk.arguments.dry_run:
         said = [difference.text for difference in plan.differences]
-        return {"create": plan.found is None, "differences": said, "enable": bool(disabled and desk.arguments.enable)}
+        return {
+            "create": plan.found is None,
+            "differences": said,
+            "enable": bool(disabled and desk.arguments.enable),
+        }
     document = await _made_so(desk, wanted, plan)
     if plan.found is not None and disabled and desk.arguments.enable:
         return await _set_status(desk, plan.found, ACTIVE)
@@ -220,7 +241,9 @@ _ACTIONS: Mapping[str, Callable[[_Desk], Awaitable[JSON]]] = {
 
 def _wanted(desk: _Desk) -> Wanted:
     if desk.settings.public_url is None:
-        raise CommandError(f"[source:{desk.name}] lacks public_url, the https URL of its path as DT reaches it")
+        raise CommandError(
+            f"[source:{desk.name}] lacks public_url, the https URL of its path as DT reaches it"
+        )
     return wanted_connector(desk.settings, desk.name)
 
 
@@ -231,10 +254,15 @@ async def _chosen(desk: _Desk) -> Connector:
     if named is not None:
         return await cloud.patiently(lambda: get_connector(cloud, named))
     if url is None:
-        raise CommandError("which connector? Give its ID, or set public_url; see: bridged disruptive connectors list")
+        raise CommandError(
+            "which connector? Give its ID, or set public_url; see: bridged disruptive "
+            "connectors list"
+        )
     found = pushing_to(await cloud.patiently(lambda: list_connectors(cloud)), url)
     if not found:
-        raise CommandError(f"no connector pushes to {shown_url(url)}; see: bridged disruptive connectors list")
+        raise CommandError(
+            f"no connector pushes to {shown_url(url)}; see: bridged disruptive connectors list"
+        )
     if len(found) > 1:
         ids = ", ".join(each.id for each in found)
         raise CommandError(f"connectors {ids} push to {shown_url(url)}; give the ID of one")
@@ -245,11 +273,17 @@ def _say_plan(desk: _Desk, plan: Plan) -> None:
     if plan.found is None:
         desk.say("there is no connector for public_url: one is to be created")
     else:
-        desk.say(f"connector {plan.found.id}, {plan.found.status}" + ("" if plan.differences else ", is as wanted"))
+        desk.say(
+            f"connector {plan.found.id}, {plan.found.status}"
+            + ("" if plan.differences else ", is as wanted")
+        )
     for difference in plan.differences:
         _say(desk, f"  {difference.text}")
     for other in plan.others:
-        desk.say(f"warning: connector {other} pushes to the same URL, so every event arrives more than once")
+        desk.say(
+            f"warning: connector {other} pushes to the same URL, so every event arrives more "
+            "than once"
+        )
 
 
 async def _made_so(desk: _Desk, wanted: Wanted, plan: Plan) -> JSON:
@@ -264,7 +298,9 @@ async def _made_so(desk: _Desk, wanted: Wanted, plan: Plan) -> JSON:
 
 
 async def _set_status(desk: _Desk, chosen: Connector, status: str) -> JSON:
-    changed = await desk.cloud.patiently(lambda: patch_connector(desk.cloud, chosen.id, {"status": status}))
+    changed = await desk.cloud.patiently(
+        lambda: patch_connector(desk.cloud, chosen.id, {"status": status})
+    )
     desk.say(f"connector {changed.id} was {chosen.status} and is {changed.status}")
     if chosen.status != ACTIVE and status == ACTIVE:
         desk.say(READ_BACK)
@@ -291,7 +327,7 @@ def _lines(document: Mapping[str, Any], indent: str = "") -> Iterable[str]:
 def _say(desk: _Desk, text: str) -> None:
     """Print a line in which there is text of DT's."""
     indent = text[: len(text) - len(text.lstrip())]
-    desk.say(indent + redact(text, (), longest=LONGEST_LINE))
+    desk.say(indent + redact(text, (), longest=MAX_LINE))
 
 
 def _number(count: int | None) -> str:

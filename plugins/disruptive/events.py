@@ -1,13 +1,16 @@
-"""From DT's JSON to an event. Pure: nothing here waits, reads a clock or raises for what DT may send tomorrow.
+"""From DT's JSON to an event. Pure: nothing here waits, reads a clock or raises for
+what DT may send tomorrow.
 
     {"event": {"eventId", "targetName", "eventType", "data": {TYPE: {...}}, "timestamp"},     a push; and
      "labels": {...}, "metadata": {...}}                                                      what history has:
               {"eventId", "targetName", "eventType", "data": {TYPE: {...}}, "timestamp"}      the event alone
 
-Field names and states are known from vendor documentation and recorded traffic. Every inner field is optional: bodies
-grew over the years. What is missing, of another type or unknown gives no reading, and stays in ``data``.
+Field names and states are known from vendor documentation and recorded traffic. Every
+inner field is optional: bodies grew over the years. What is missing, of another type or
+unknown gives no reading, and stays in ``data``.
 
-Signals carry the vendor's words: the type's where it has one quantity, the field's where it has several.
+Signals carry the vendor's words: the type's where it has one quantity, the field's
+where it has several.
 
 =================== ==================== ==== =====================================================
 eventType           signal               unit value
@@ -36,9 +39,10 @@ connectionStatus    connectionStatus          0 OFFLINE, 1 SDS, ETHERNET or CELL
 labelsChanged       none
 =================== ==================== ==== =====================================================
 
-A reading has the time of its sample, else ``updateTime``, else the time of the event. Labels that people gave come
-first; ``metadata.deviceType``, ``metadata.projectId``, ``metadata.productNumber`` and, for values that a sensor stored
-while it was offline, ``event.isBackfilled`` are added under these names unless people have used them.
+A reading has the time of its sample, else ``updateTime``, else the time of the event.
+Labels that people gave come first; ``metadata.deviceType``, ``metadata.projectId``,
+``metadata.productNumber`` and, for values that a sensor stored while it was offline,
+``event.isBackfilled`` are added under these names unless people have used them.
 """
 
 from __future__ import annotations
@@ -79,13 +83,19 @@ class _State:
 
 _NUMBERS: Mapping[str, tuple[_Number, ...]] = {
     "temperature": (_Number("value", "temperature", "°C"),),
-    "humidity": (_Number("relativeHumidity", "relativeHumidity", "%"), _Number("temperature", "temperature", "°C")),
+    "humidity": (
+        _Number("relativeHumidity", "relativeHumidity", "%"),
+        _Number("temperature", "temperature", "°C"),
+    ),
     "objectPresentCount": (_Number("total", "objectPresentCount"),),
     "touchCount": (_Number("total", "touchCount"),),
     "co2": (_Number("ppm", "co2", "ppm"),),
     "pressure": (_Number("pascal", "pressure", "Pa"),),
     "batteryStatus": (_Number("percentage", "batteryStatus", "%"),),
-    "networkStatus": (_Number("signalStrength", "signalStrength", "%"), _Number("rssi", "rssi", "dBm")),
+    "networkStatus": (
+        _Number("signalStrength", "signalStrength", "%"),
+        _Number("rssi", "rssi", "dBm"),
+    ),
     "cellularStatus": (_Number("signalStrength", "signalStrength", "%"),),
 }
 
@@ -105,7 +115,9 @@ _STATES: Mapping[str, _State] = {
             "INVALID_COEFFICIENT_CONFIGURATION": 0,
         },
     ),
-    "connectionStatus": _State("connection", {"SDS": 1, "ETHERNET": 1, "CELLULAR": 1, "OFFLINE": 0}),
+    "connectionStatus": _State(
+        "connection", {"SDS": 1, "ETHERNET": 1, "CELLULAR": 1, "OFFLINE": 0}
+    ),
 }
 
 _WITH_ERRORS = ("ethernetStatus", "cellularStatus")
@@ -115,7 +127,8 @@ def decode_event(document: JSON, *, received: datetime) -> Event:
     """Decode a push request, or an event alone.
 
     :param received: time of an event that carries none.
-    :raises ValueError: if there is no event with an ``eventId`` and an ``eventType``: it could not be known once.
+    :raises ValueError: if there is no event with an ``eventId`` and an ``eventType``:
+        it could not be known once.
     """
     request = _object(document)
     event = _object(request.get("event", document))
@@ -130,7 +143,8 @@ def decode_event(document: JSON, *, received: datetime) -> Event:
     updated = _time(data.get("updateTime"))
     time = _time(event.get("timestamp")) or updated or received
     return Event(
-        # One eventId was seen with several types in public samples, so it is no key by itself.
+        # One eventId was seen with several types in public samples, so it is no key by
+        # itself.
         key=orjson.dumps([event_id, event_type, target]).decode(),
         device=_device(target, metadata),
         kind=event_type,
@@ -157,7 +171,9 @@ def _time(value: JSON) -> datetime | None:
 
 
 def _device(target: str, metadata: Mapping[str, Any]) -> str:
-    """Give the segment after ``devices`` of ``projects/PROJECT/devices/DEVICE``, never a fixed number of characters."""
+    """Give the segment after ``devices`` of ``projects/PROJECT/devices/DEVICE``, never
+    a fixed number of characters.
+    """
     parts = target.split("/")
     if len(parts) > 1 and parts[-2] == "devices" and (device := parts[-1].strip()):
         return device
@@ -194,7 +210,9 @@ def _readings(event_type: str, data: Mapping[str, Any], time: datetime) -> Itera
 
 
 def _samples(numbers: tuple[_Number, ...], data: Mapping[str, Any]) -> list[Reading]:
-    """Give all measurements of a heartbeat, oldest first; the newest of them is also the outer value."""
+    """Give all measurements of a heartbeat, oldest first; the newest of them is also
+    the outer value.
+    """
     samples = data.get("samples")
     if not isinstance(samples, list):
         return []
@@ -206,7 +224,9 @@ def _samples(numbers: tuple[_Number, ...], data: Mapping[str, Any]) -> list[Read
     return readings
 
 
-def _numbers(numbers: tuple[_Number, ...], data: Mapping[str, Any], time: datetime) -> list[Reading]:
+def _numbers(
+    numbers: tuple[_Number, ...], data: Mapping[str, Any], time: datetime
+) -> list[Reading]:
     return [
         Reading(number.signal, data[number.field], time, number.unit)
         for number in numbers

@@ -2,13 +2,14 @@
 
     devices of the project ─▶ parts       events of a device ─▶ page, sorted ─▶ as a push would bring them ─▶ Event
 
-History holds the event alone; labels and metadata, which a push has beside it, are taken from the device as it is now.
-So events are decoded as pushes are and get their keys: what was pushed already is known once. The key holds
-``targetName``, which names the project: should DT tell the past of a device that was moved to another project under
+History holds the event alone; labels and metadata, which a push has beside it, are
+taken from the device as it is now. So events are decoded as pushes are and get their
+keys: what was pushed already is known once. The key holds ``targetName``, which names
+the project: should DT tell the past of a device that was moved to another project under
 the new name (unknown), what was pushed under the old one comes in once more.
 
-DT keeps 31 days (an older article says 30), shows an event after at most 10 seconds, and does not say in which order
-(vendor documentation).
+DT keeps 31 days (an older article says 30), shows an event after at most 10 seconds,
+and does not say in which order (vendor documentation).
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ import orjson
 from attrs import define, field, frozen
 
 from bridge.api import JSON, Event, Page, Pause, Reject, SourceContext
-from .rest.client import Cloud, open_cloud
+
 from .events import UNREADABLE, decode_event
+from .rest.client import Cloud, open_cloud
 from .settings import Settings
 
 
@@ -53,8 +55,12 @@ class DeviceHistory:
         try:
             answers = await self._cloud.listing(f"{self._cloud.project}/devices", "devices", query)
         except Reject as refused:
-            raise Pause(f"the devices cannot be listed: {refused}; check project ({self._settings.project})") from None
-        self._devices = dict(read_device(answer, self._settings) for answer in answers if _name(answer))
+            raise Pause(
+                f"the devices cannot be listed: {refused}; check project ({self._settings.project})"
+            ) from None
+        self._devices = dict(
+            read_device(answer, self._settings) for answer in answers if _name(answer)
+        )
         return list(self._devices)
 
     async def page(self, part: str, start: datetime, end: datetime, cursor: str | None) -> Page:
@@ -72,7 +78,10 @@ class DeviceHistory:
         ]
         listed = await self._cloud.page(f"{path}/events", "events", query, cursor)
         received = self._context.now()
-        events = [recovered_event(item, part, device.labels, device.metadata, received) for item in listed.items]
+        events = [
+            recovered_event(item, part, device.labels, device.metadata, received)
+            for item in listed.items
+        ]
         return Page(tuple(sorted(events, key=attrgetter("time"))), listed.token)
 
 
@@ -80,13 +89,16 @@ class DeviceHistory:
 async def open_history(
     settings: Settings, context: SourceContext, *, network: httpx.AsyncBaseTransport | None = None
 ) -> AsyncIterator[DeviceHistory]:
-    """Open the history. :param network: what carries the requests, instead of the real one.
+    """Open the history. :param network: what carries the requests, instead of the real
+    one.
 
     :raises Pause: settings are missing, or ``ca_file`` cannot be used.
     """
     if settings.missing_for_rest:
         raise Pause(f"the history needs the settings {', '.join(settings.missing_for_rest)}")
-    async with open_cloud(settings, now=context.now, random=context.random, network=network) as cloud:
+    async with open_cloud(
+        settings, now=context.now, random=context.random, network=network
+    ) as cloud:
         yield DeviceHistory(cloud, settings, context)
 
 
@@ -113,11 +125,20 @@ def read_device(answer: Mapping[str, JSON], settings: Settings) -> tuple[str, _D
 
 
 def recovered_event(
-    item: JSON, part: str, labels: Mapping[str, str], metadata: Mapping[str, str], received: datetime
+    item: JSON,
+    part: str,
+    labels: Mapping[str, str],
+    metadata: Mapping[str, str],
+    received: datetime,
 ) -> Event:
-    """Decode an event of the history as the push that would have brought it. What cannot be read is kept raw."""
+    """Decode an event of the history as the push that would have brought it.
+
+    What cannot be read is kept raw.
+    """
     try:
-        return decode_event({"event": item, "labels": dict(labels), "metadata": dict(metadata)}, received=received)
+        return decode_event(
+            {"event": item, "labels": dict(labels), "metadata": dict(metadata)}, received=received
+        )
     except ValueError:
         return Event(
             key=hashlib.sha256(orjson.dumps(item, option=orjson.OPT_SORT_KEYS)).hexdigest(),

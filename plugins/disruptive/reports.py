@@ -1,7 +1,8 @@
-"""One report out of several: what receives, what fetches and what manages each say how they are.
+"""One report out of several: what receives, what fetches and what manages each say how
+they are.
 
-The core shows one sentence for an instance. While anything is a problem it is made of the problems alone; a part that
-is well again takes only its own words back.
+The core shows one sentence for an instance. While anything is a problem it is made of
+the problems alone; a part that is well again takes only its own words back.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ class Reports:
     _states: dict[str, _State] = field(factory=dict, init=False)
 
     def about(self, topic: str) -> Report:
-        """Give the function by which one part reports. An empty text: there is nothing to say of it any more."""
+        """Give the function by which one part reports.
+
+        An empty text: there is nothing to say of it any more.
+        """
 
         def report(text: str, *, problem: bool = False) -> None:
             if text:

@@ -3,9 +3,10 @@
     Request ─ static header ─ signature(s) ───▶ authentic ─ decode ─▶ Accepted, one event
                  └── Refusal 401, 503 ─┘            └─ unreadable ─▶ Accepted, one event with the raw bytes
 
-401 says that a request is not authentic, 503 that this cannot be told yet: DT's key is still to be fetched.
-What is authentic is never refused: DT would send it again for 12 hours and then drop it (vendor documentation). So a
-body that cannot be read is kept as an event of kind ``unreadable``. The core answers 200 when the event is durable.
+401 says that a request is not authentic, 503 that this cannot be told yet: DT's key is
+still to be fetched. What is authentic is never refused: DT would send it again for 12
+hours and then drop it (vendor documentation). So a body that cannot be read is kept as
+an event of kind ``unreadable``. The core answers 200 when the event is durable.
 """
 
 from __future__ import annotations
@@ -21,19 +22,20 @@ import trio
 from bridge.api import (
     Accepted,
     Event,
+    HttpRejection,
     Receive,
-    Refusal,
     Report,
     Request,
     SourceContext,
     parse_json,
     raw_data,
 )
+
 from .events import UNKNOWN_DEVICE, UNREADABLE, decode_event
-from .verify.rejections import Cause, RefusalWatch, Unauthentic
 from .reports import Reports
-from .verify.schemes import make_verify
 from .settings import Settings
+from .verify.rejections import Cause, RefusalWatch, Unauthentic
+from .verify.schemes import make_verify
 
 if TYPE_CHECKING:
     from .verify.keys import KeyRing
@@ -41,12 +43,16 @@ if TYPE_CHECKING:
 _SHORT = 32  # bytes; RFC 7518 wants a key of HS256 to have as many as its hash
 
 
-async def run(settings: Settings, context: SourceContext, *, task_status: trio.TaskStatus[None]) -> None:
+async def run(
+    settings: Settings, context: SourceContext, *, task_status: trio.TaskStatus[None]
+) -> None:
     """Receive on ``settings.path`` until cancelled."""
     reports = Reports(context.report)
     keys = _open_keys(settings, context)
     receive = _watched(make_receive(settings, context.now, keys), reports)
-    async with trio.open_nursery() as background:  # what goes on beside receiving: each with a topic of the reports
+    async with (
+        trio.open_nursery() as background
+    ):  # what goes on beside receiving: each with a topic of the reports
         if keys is not None:
             from .verify.key_fetching import keep_keys
 
@@ -62,7 +68,9 @@ async def run(settings: Settings, context: SourceContext, *, task_status: trio.T
 
 
 def _open_keys(settings: Settings, context: SourceContext) -> KeyRing | None:
-    """Give the public keys that are remembered; None if this scheme needs none, and so no cryptography."""
+    """Give the public keys that are remembered; None if this scheme needs none, and so
+    no cryptography.
+    """
     if not settings.verifies_asymmetric:
         return None
     from .verify.key_fetching import recall
@@ -87,7 +95,10 @@ def _watched(receive: Receive, reports: Reports) -> Receive:
         watch.authentic()
         if accepted.events[0].kind == UNREADABLE:
             report_unreadable(
-                f"an authentic request could not be read; its bytes are kept as an event of kind {UNREADABLE}",
+                (
+                    "an authentic request could not be read; its bytes are kept as an event of "
+                    f"kind {UNREADABLE}"
+                ),
                 problem=True,
             )
         return accepted
@@ -104,12 +115,17 @@ def _report_start(settings: Settings, report: Report) -> None:
             problem=True,
         )
     elif settings.secret is not None and len(settings.secret.reveal().encode()) < _SHORT:
-        report(f"receives at {settings.path}; the secret is shorter than {_SHORT} bytes, a longer one is safer")
+        report(
+            f"receives at {settings.path}; the secret is shorter than {_SHORT} bytes, a "
+            "longer one is safer"
+        )
     else:
         report(f"receives at {settings.path}")
 
 
-def make_receive(settings: Settings, now: Callable[[], datetime], keys: KeyRing | None = None) -> Receive:
+def make_receive(
+    settings: Settings, now: Callable[[], datetime], keys: KeyRing | None = None
+) -> Receive:
     """Make the receive function of one instance: verify, then decode.
 
     :param now: the wall clock, with a time zone.
@@ -138,9 +154,13 @@ def _make_check_header(settings: Settings) -> Callable[[Request], None] | None:
     def check_header(request: Request) -> None:
         values = request.headers.get(key, ())
         if len(values) != 1:
-            raise Unauthentic(Cause.OTHER_HEADER, f"the header {name} has {len(values)} values, expected one")
+            raise Unauthentic(
+                Cause.OTHER_HEADER, f"the header {name} has {len(values)} values, expected one"
+            )
         if not hmac.compare_digest(values[0].encode("latin-1"), expected):
-            raise Unauthentic(Cause.OTHER_HEADER, f"the header {name} has another value than header_value")
+            raise Unauthentic(
+                Cause.OTHER_HEADER, f"the header {name} has another value than header_value"
+            )
 
     return check_header
 
@@ -149,7 +169,7 @@ def _decode(request: Request, now: Callable[[], datetime]) -> Event:
     received = now()
     try:
         return decode_event(parse_json(request.content()), received=received)
-    except (ValueError, Refusal):
+    except (ValueError, HttpRejection):
         return Event(
             key=hashlib.sha256(request.body).hexdigest(),
             device=UNKNOWN_DEVICE,

@@ -1,11 +1,14 @@
-"""Digi Remote Manager, earlier called iDigi and Device Cloud: a source, its history, and a stand-in for the service.
+"""Digi Remote Manager, earlier called iDigi and Device Cloud: a source, its history,
+and a stand-in for the service.
 
 push port ── protocol.py ── session.py ── documents.py ──▶ events      source.py keeps the session up
 REST ── rest.py, answers.py ── monitors.py (which monitor) · history.py (what was missed) · commands.py
 
-What needs an HTTP client is imported when it is called: a bridge without a section of this kind starts without it.
+What needs an HTTP client is imported when it is called: a bridge without a section of
+this kind starts without it.
 
-``docs/facts/idigi.rst`` lists what is known of the vendor, each fact with the test that holds it.
+``docs/facts/idigi.rst`` lists what is known of the vendor, each fact with the test that
+holds it.
 """
 
 from __future__ import annotations
@@ -20,27 +23,29 @@ import trio
 from bridge.api import (
     Command,
     CommandContext,
-    Emulation,
-    EmulatorContext,
-    EmulatorKind,
     History,
     Recovery,
     SourceContext,
     SourceKind,
     hookimpl,
 )
+
 from .settings import Settings
 
 HOUR = 3600.0
 
 
-async def _run(settings: Settings, context: SourceContext, *, task_status: trio.TaskStatus[None]) -> None:
+async def _run(
+    settings: Settings, context: SourceContext, *, task_status: trio.TaskStatus[None]
+) -> None:
     from .source import run
 
     await run(settings, context, task_status=task_status)
 
 
-def _open_history(settings: Settings, context: SourceContext) -> AbstractAsyncContextManager[History]:
+def _open_history(
+    settings: Settings, context: SourceContext
+) -> AbstractAsyncContextManager[History]:
     from .history import open_history
 
     return open_history(settings, context)
@@ -54,25 +59,37 @@ async def _run_monitors(context: CommandContext, arguments: Namespace) -> int:
 
 def _add_monitor_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("action", choices=("list", "show", "delete"), help="what to do")
-    parser.add_argument("id", nargs="?", type=int, help="number of the monitor, for show and delete")
-    parser.add_argument("--force", action="store_true", help="delete a monitor that is not ours, or is in use")
+    parser.add_argument(
+        "id", nargs="?", type=int, help="number of the monitor, for show and delete"
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="delete a monitor that is not ours, or is in use"
+    )
 
 
 def lacks_for_history(settings: Settings) -> str | None:
     """Say what these settings lack for reading back what was missed; None: nothing."""
     if settings.replay or settings.streams:
         return None
-    return "replay is off and no streams are named, so the service saves nothing that could be read back"
+    return (
+        "replay is off and no streams are named, so the service saves nothing that could be "
+        "read back"
+    )
 
 
 @hookimpl
 def bridge_source_kinds() -> Sequence[SourceKind[Any]]:
-    """Give the source. Its server replays what was missed; the history is for what the replay has lost."""
+    """Give the source.
+
+    Its server replays what was missed; the history is for what the replay has lost.
+    """
     recovery = Recovery(
         _open_history,
         lacks_for_history,
         meanwhile=lambda settings: (
-            "its monitor records what happens and sends it first" if settings.replay else "nothing recorded it"
+            "its monitor records what happens and sends it first"
+            if settings.replay
+            else "nothing recorded it"
         ),
         parts="monitors and streams",
         automatic=False,
@@ -88,15 +105,3 @@ def bridge_commands() -> Sequence[Command]:
     """Give the command for the account's monitors."""
     help_ = "list, show and delete the monitors of the account"
     return [Command("idigi", "monitors", _run_monitors, help_, _add_monitor_arguments)]
-
-
-@hookimpl
-def bridge_emulators() -> Sequence[EmulatorKind]:
-    """Give the stand-in. It is imported when it is opened: a bridge that runs does not need it."""
-
-    def open_emulation(context: EmulatorContext) -> AbstractAsyncContextManager[Emulation]:
-        from .emulator.server import open_emulation as open_it
-
-        return open_it(context)
-
-    return [EmulatorKind("idigi", open_emulation)]

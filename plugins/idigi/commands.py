@@ -1,4 +1,5 @@
-"""``bridged idigi monitors``: which monitors the account has, and deleting those that nobody needs.
+"""``bridged idigi monitors``: which monitors the account has, and deleting those that
+nobody needs.
 
 bridged idigi monitors list          all of transport TCP; ours is the one with the description of the section
 bridged idigi monitors show 178008   every element of one
@@ -11,15 +12,17 @@ from argparse import Namespace
 from collections.abc import Iterable, Mapping
 
 from bridge.api import CommandContext, CommandError
+
 from .rest.answers import shortened
-from .rest.monitors import is_live, tag
 from .rest.monitor_api import MonitorApi, open_api
+from .rest.monitors import is_live, tag
 
 LIST_HEAD = ("ID", "OURS", "STATUS", "LAST CONNECT", "TOPICS", "DESCRIPTION")
 
 
 async def run_monitors(context: CommandContext, arguments: Namespace) -> int:
-    """Do what the arguments say, and print it: ``action``, ``id`` (None for ``list``) and ``force``.
+    """Do what the arguments say, and print it: ``action``, ``id`` (None for ``list``)
+    and ``force``.
 
     :raises CommandError: if it cannot be done.
     """
@@ -47,7 +50,10 @@ def table(monitors: Iterable[Mapping[str, str]], ours: str) -> list[str]:
         names = ("monStatus", "monLastConnect", "monTopic", "monDescription")
         rows.append((_cell(monitor, "monId"), mine, *(_cell(monitor, name) for name in names)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
 
 
 def _cell(monitor: Mapping[str, str], name: str) -> str:
@@ -57,7 +63,9 @@ def _cell(monitor: Mapping[str, str], name: str) -> str:
 async def _existing(api: MonitorApi, monitor_id: int) -> Mapping[str, str]:
     found = await api.read(monitor_id)
     if found is None:
-        raise CommandError(f"the account has no monitor {monitor_id}; see: bridged idigi monitors list")
+        raise CommandError(
+            f"the account has no monitor {monitor_id}; see: bridged idigi monitors list"
+        )
     return found
 
 
@@ -70,7 +78,9 @@ async def _delete(api: MonitorApi, monitor_id: int, ours: str, *, force: bool) -
         described = shortened(found.get("monDescription", ""))
         objections.append(f"its description is {described!r}, ours is {ours!r}")
     if objections and not force:
-        raise CommandError(f"monitor {monitor_id} is not deleted: {' and '.join(objections)}; --force deletes it")
+        raise CommandError(
+            f"monitor {monitor_id} is not deleted: {' and '.join(objections)}; --force deletes it"
+        )
     if not await api.delete(monitor_id):
         raise CommandError(f"monitor {monitor_id} was deleted by somebody else meanwhile")
     print(f"monitor {monitor_id} is deleted, and what it had recorded is gone")

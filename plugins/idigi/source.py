@@ -4,10 +4,11 @@
           ▲                 │
           └── 400: gone? ◀──┘
 
-What a new session says of itself is made in standing.py. It is retried until it is stopped. After a failure that may
-pass: pauses that grow, with full jitter, from ``retry_base`` to ``retry_cap``, and begin anew after a session that
-stayed up. After a refusal that only a person can lift: ``pause_probe``, because hammering may lock the account
-(assumed).
+What a new session says of itself is made in standing.py. It is retried until it is
+stopped. After a failure that may pass: pauses that grow, with full jitter, from
+``retry_base`` to ``retry_cap``, and begin anew after a session that stayed up. After a
+refusal that only a person can lift: ``pause_probe``, because hammering may lock the
+account (assumed).
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ import logging
 import trio
 from attrs import define
 
-from bridge.api import Pause, Refused, Retry, SourceContext
-from .rest.monitors import delete_own, differences, ensure_monitor, is_live, wanted_monitor
-from .rest.monitor_api import MonitorApi, open_api
+from bridge.api import Pause, Retry, SourceContext, SpoolUnavailable
+
 from .push.session import UnknownMonitor, attend
-from .settings import Settings
 from .push.session_status import Standing
+from .rest.monitor_api import MonitorApi, open_api
+from .rest.monitors import delete_own, differences, ensure_monitor, is_live, wanted_monitor
+from .settings import Settings
 
 STABLE = 60.0  # seconds after which a session has been a good one
 LOOK_TIMEOUT = 5.0  # seconds that a look at the monitor may hold up a new session
@@ -38,7 +40,9 @@ class _Progress:
     loss: str | None = None
     """What was lost with a monitor, until a session has said so to its end."""
     altered: str = ""
-    """How somebody has changed the monitor since it was ensured; empty: as far as we know it is as wanted."""
+    """How somebody has changed the monitor since it was ensured; empty: as far as we
+    know it is as wanted.
+    """
     failures: int = 0
     """Attempts since the last good session."""
     attached_at: float | None = None
@@ -48,7 +52,9 @@ class _Progress:
     started: bool = False
 
 
-async def run(settings: Settings, context: SourceContext, *, task_status: trio.TaskStatus[None]) -> None:
+async def run(
+    settings: Settings, context: SourceContext, *, task_status: trio.TaskStatus[None]
+) -> None:
     """Bring events in until cancelled.
 
     :raises Pause: if ``ca_file`` cannot be used.
@@ -75,17 +81,25 @@ async def _keep_attached(
             await _attempt(api, settings, context, progress, task_status)
         except (Retry, Pause) as exc:
             failure: Retry | Pause = exc
-        except Refused as exc:
-            failure = Retry(f"the monitor's id cannot be remembered: {exc.reason}", after=exc.retry_after)
-        stable = progress.attached_at is not None and trio.current_time() - progress.attached_at >= STABLE
+        except SpoolUnavailable as exc:
+            failure = Retry(
+                f"the monitor's id cannot be remembered: {exc.reason}", after=exc.retry_after
+            )
+        stable = (
+            progress.attached_at is not None
+            and trio.current_time() - progress.attached_at >= STABLE
+        )
         if stable:
             progress.failures = 0
         if progress.attached_at is not None:
             progress.attached_at, progress.ended_at, progress.loss = None, trio.current_time(), None
         if isinstance(failure, Pause):
-            context.report(f"{failure.why}; trying again every {settings.pause_probe}", problem=True)
+            context.report(
+                f"{failure.why}; trying again every {settings.pause_probe}", problem=True
+            )
         else:
-            # A connection that ends after a good session is the service's daily life, not a problem.
+            # A connection that ends after a good session is the service's daily life,
+            # not a problem.
             context.report(f"{failure.why}; trying again until it succeeds", problem=not stable)
         pause = pause_after(failure, progress.failures, settings, context.random())
         progress.failures += 1
@@ -125,13 +139,20 @@ async def _attempt(
             raise Retry(f"monitor {monitor} is gone, and with it what was recorded for it") from exc
         if found.get("monStatus", "").upper() == "ACTIVE":
             raise Retry(
-                f"{exc.why}, because a session is attached; if it is not an earlier one of ours, stop it"
+                f"{exc.why}, because a session is attached; if it is not an earlier one of "
+                "ours, stop it"
             ) from exc
-        raise Pause(f"{exc.why}, although the account has it; look at it in the vendor's account") from exc
+        raise Pause(
+            f"{exc.why}, although the account has it; look at it in the vendor's account"
+        ) from exc
 
 
-async def _monitor_to_use(api: MonitorApi, settings: Settings, context: SourceContext, progress: _Progress) -> int:
-    """Give the id of the monitor: the one that was used before, if nobody has changed it since."""
+async def _monitor_to_use(
+    api: MonitorApi, settings: Settings, context: SourceContext, progress: _Progress
+) -> int:
+    """Give the id of the monitor: the one that was used before, if nobody has changed
+    it since.
+    """
     if progress.monitor is not None and progress.ended_at is not None:
         progress.altered = await _altered(api, settings, context, progress)
         if progress.altered and settings.on_difference != "stop":
@@ -143,17 +164,28 @@ async def _monitor_to_use(api: MonitorApi, settings: Settings, context: SourceCo
     return progress.monitor
 
 
-async def _altered(api: MonitorApi, settings: Settings, context: SourceContext, progress: _Progress) -> str:
-    """Look at what became of the monitor. An API that does not answer soon says nothing new."""
+async def _altered(
+    api: MonitorApi, settings: Settings, context: SourceContext, progress: _Progress
+) -> str:
+    """Look at what became of the monitor.
+
+    An API that does not answer soon says nothing new.
+    """
     assert progress.monitor is not None
     with trio.move_on_after(LOOK_TIMEOUT):
         try:
             found = await api.read(progress.monitor)
         except (Retry, Pause) as exc:
-            log.info("%s: REST cannot be asked whether the monitor has changed: %s", context.name, exc)
+            log.info(
+                "%s: REST cannot be asked whether the monitor has changed: %s", context.name, exc
+            )
         else:
             # One that is gone shows when we log in.
-            return "" if found is None else "; ".join(differences(wanted_monitor(settings, context.name), found))
+            return (
+                ""
+                if found is None
+                else "; ".join(differences(wanted_monitor(settings, context.name), found))
+            )
     return progress.altered
 
 
@@ -167,14 +199,18 @@ async def _still_attached(api: MonitorApi, monitor: int, context: SourceContext)
     return found is not None and is_live(found)
 
 
-async def _delete_at_stop(api: MonitorApi, settings: Settings, context: SourceContext, monitor: int) -> None:
+async def _delete_at_stop(
+    api: MonitorApi, settings: Settings, context: SourceContext, monitor: int
+) -> None:
     with trio.move_on_after(settings.stop_timeout, shield=True) as deadline:
         try:
             await delete_own(api, settings, context, monitor)
-        except (Retry, Pause, Refused) as exc:
+        except (Retry, Pause, SpoolUnavailable) as exc:
             log.warning("%s: monitor %d is not deleted: %s", context.name, monitor, exc)
     if deadline.cancelled_caught:
-        log.warning("%s: monitor %d is not deleted within %s", context.name, monitor, settings.stop_timeout)
+        log.warning(
+            "%s: monitor %d is not deleted within %s", context.name, monitor, settings.stop_timeout
+        )
 
 
 def pause_after(failure: Retry | Pause, failures: int, settings: Settings, jitter: float) -> float:

@@ -1,14 +1,17 @@
-"""Source: Wattsense towers and boxes, whose cloud calls us (the "datastream" of type webhook).
+"""Source: Wattsense towers and boxes, whose cloud calls us (the "datastream" of type
+webhook).
 
 request ─▶ credentials.py ─▶ signature.py ─┬▶ events.py (numbers.py)     values        ┐
                              token.py      └▶ opaque.py (mapping.py)     events, alarms ┴▶ spool ─▶ answer
              put together in webhook.py; settings.py says how; presets.py knows the conventions of signing
 history.py ─▶ rest.py (rest_signature.py, rest_answers.py) ─▶ events.py ─▶ spool         what the webhook did not bring
 
-Wattsense publishes the fields of a value and little else: method, framing, signature, retries and the bodies of events
-and alarms are unknown. So everything about them is a setting, and whatever arrives is kept.
+Wattsense publishes the fields of a value and little else: method, framing, signature,
+retries and the bodies of events and alarms are unknown. So everything about them is a
+setting, and whatever arrives is kept.
 
-``docs/facts/wattsense.rst`` lists what is known of the vendor, each fact with the test that holds it.
+``docs/facts/wattsense.rst`` lists what is known of the vendor, each fact with the test
+that holds it.
 """
 
 from __future__ import annotations
@@ -16,7 +19,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from bridge.api import EmulatorKind, History, Recovery, SourceContext, SourceKind, hookimpl
+from bridge.api import History, Recovery, SourceContext, SourceKind, hookimpl
+
 from .settings import Settings
 from .webhook import paths, run
 
@@ -32,7 +36,8 @@ def bridge_source_kinds() -> Sequence[SourceKind[Settings]]:
             Settings,
             run,
             paths,
-            # Retries of the webhook are not published: none are assumed, so every gap is read back.
+            # Retries of the webhook are not published: none are assumed, so every gap
+            # is read back.
             recovery=Recovery(open_history, lacks, automatic=True, after=0.0, overlap=OVERLAP),
             help="Wattsense datastream webhooks: values, events, alarms; and their history",
         )
@@ -56,11 +61,3 @@ async def open_history(settings: Settings, context: SourceContext) -> AsyncItera
 
     async with history.open_history(settings, context) as opened:
         yield opened
-
-
-@hookimpl
-def bridge_emulators() -> Sequence[EmulatorKind]:
-    """Give the stand-in for the Wattsense cloud."""
-    from .emulator.demo import open_emulation  # httpx is slow to import, and only a demo needs it
-
-    return [EmulatorKind("wattsense", open_emulation)]

@@ -3,9 +3,10 @@
 part (a device, or one property of it)
   └─ windows of at most a day ─▶ pages, by their links ─▶ items ─▶ events.py, as for the webhook
 
-An item of the history has the names of a value of the webhook (vendor documentation), and may lack ``deviceId`` and
-``property``: they are filled from the request. Decoder and keys are those of the webhook, so what was received already
-is known once. Events and alarms are not in the history. How far back it reaches is not published.
+An item of the history has the names of a value of the webhook (vendor documentation),
+and may lack ``deviceId`` and ``property``: they are filled from the request. Decoder
+and keys are those of the webhook, so what was received already is known once. Events
+and alarms are not in the history. How far back it reaches is not published.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import orjson
 from attrs import evolve, frozen
 
 from bridge.api import JSON, Event, History, Page, Pause, Reject, SourceContext
+
 from .messages.events import value_event
 from .messages.values import EPOCH, MILLISECOND
 from .rest.client import RestClient, open_rest
@@ -27,12 +29,14 @@ from .rest.signature import query_of
 from .settings import Settings
 
 DAY = 86_400_000  # milliseconds, the longest time asked for in one request
-MOST_PAGES = 1000  # of one window, or of a list: more is a service that never ends
+MAX_PAGES = 1000  # of one window, or of a list: more is a service that never ends
 
 
 @frozen
 class Place:
-    """How far the reading of a part has come: a window, in milliseconds since the epoch, and a page in it."""
+    """How far the reading of a part has come: a window, in milliseconds since the
+    epoch, and a page in it.
+    """
 
     since: int
     until: int
@@ -46,18 +50,28 @@ class Place:
         return orjson.dumps([self.since, self.until, self.target, *self.seen]).decode()
 
     def check(self) -> None:
-        """Check that the list comes to an end. :raises Reject: if the page was read already, or is one of too many."""
+        """Check that the list comes to an end.
+
+        :raises Reject: if the page was read already, or is one of too many.
+        """
         _check_end(self.seen[:-1], *self.seen[-1:])
 
 
 def place_of(cursor: str | None, start: int, end: int) -> Place:
-    """Read a cursor. None, or one that is not ours, begins at the start: reading twice does no harm."""
+    """Read a cursor.
+
+    None, or one that is not ours, begins at the start: reading twice does no harm.
+    """
     first = Place(start, min(start + DAY, end))
     try:
         since, until, target, *seen = orjson.loads(cursor or "")
     except (ValueError, TypeError):
         return first
-    usable = isinstance(since, int) and isinstance(until, int) and all(isinstance(text, str) for text in seen)
+    usable = (
+        isinstance(since, int)
+        and isinstance(until, int)
+        and all(isinstance(text, str) for text in seen)
+    )
     usable = usable and (target is None or isinstance(target, str))
     return Place(since, until, target, tuple(seen)) if usable else first
 
@@ -75,15 +89,22 @@ def next_place(place: Place, target: str, following: str | None, end: int) -> Pl
 
 
 def _digest(target: str) -> str:
-    """Shorten a target, so that a cursor with many is small; 64 bits tell a few hundred apart."""
+    """Shorten a target, so that a cursor with many is small; 64 bits tell a few hundred
+    apart.
+    """
     return blake2b(target.encode(), digest_size=8).hexdigest()
 
 
 def _check_end(seen: Sequence[str], following: str | None = None) -> None:
     if following in seen:
-        raise Reject("the REST API names as next page one that was read already; the rest of the list is not read")
-    if len(seen) >= MOST_PAGES:
-        raise Reject(f"the REST API names more than {MOST_PAGES} pages; the rest of the list is not read")
+        raise Reject(
+            "the REST API names as next page one that was read already; the rest of the list "
+            "is not read"
+        )
+    if len(seen) >= MAX_PAGES:
+        raise Reject(
+            f"the REST API names more than {MAX_PAGES} pages; the rest of the list is not read"
+        )
 
 
 @frozen
@@ -96,8 +117,12 @@ class PropertyHistory:
     now: Callable[[], datetime]
 
     async def parts(self) -> Sequence[str]:
-        """Name the devices, percent-encoded; with ``rest_parts = points`` each with a property after a slash."""
-        devices = self.settings.rest_devices or await self._names("/v1/devices", "deviceId", configuration=True)
+        """Name the devices, percent-encoded; with ``rest_parts = points`` each with a
+        property after a slash.
+        """
+        devices = self.settings.rest_devices or await self._names(
+            "/v1/devices", "deviceId", configuration=True
+        )
         if self.settings.rest_parts == "devices":
             return [_quoted(device) for device in dict.fromkeys(devices)]
         parts: list[str] = []

@@ -1,10 +1,14 @@
-"""What the receiver says of itself: who may send, who is refused, and what was not forwarded.
+"""What the receiver says of itself: who may send, who is refused, and what was not
+forwarded.
 
-Reports are logged once for each change of text, so counts in them go up in powers of ten: 1, 10, 100 ...
+Reports are logged once for each change of text, so counts in them go up in powers of
+ten: 1, 10, 100 ...
 
-Anybody can send garbage to a public address: while requests are taken, those that are refused are counted and no more.
-While none is taken, refusals are a problem, until one is taken again. What only another setting can help against
-(a text without a number, a request with too many values) stays a problem until the bridge is started with that setting.
+Anybody can send garbage to a public address: while requests are taken, those that are
+refused are counted and no more. While none is taken, refusals are a problem, until one
+is taken again. What only another setting can help against (a text without a number, a
+request with too many values) stays a problem until the bridge is started with that
+setting.
 """
 
 from __future__ import annotations
@@ -16,14 +20,19 @@ from datetime import datetime
 from attrs import Factory, define
 
 from bridge.api import Event, Report
+
 from .settings import Settings
 
-MOST_PROBLEMS = 20  # different ones remembered; texts come from outside, and memory is ours
+MAX_PROBLEMS = 20  # different ones remembered; texts come from outside, and memory is ours
 QUIET = 60.0  # seconds after a request was taken for which refusals are no problem
 
-TOO_LARGE = "requests are refused because they hold too much; raise most_items, or content_limit of the listener"
+TOO_LARGE = (
+    "requests are refused because they hold too much; raise most_items, or content_limit "
+    "of the listener"
+)
 REMEDIES = {
-    400: "their bodies are not JSON; see what the datastream sends, or keep them as they are by unreadable = keep",
+    400: "their bodies are not JSON; see what the datastream sends, or keep them as they are "
+    "by unreadable = keep",
     401: "signature or credentials are missing or others; compare the datastream with signature, secret and the "
     "settings of the caller, and see the log",
     415: "their Content-Encoding is not gzip; does a proxy compress them?",
@@ -72,7 +81,9 @@ class Standing:
         self.taken = self.now()
         self.refusing.clear()
         for event in events:
-            reasons = event.labels.get("dropped", "unreadable" if event.kind == "unreadable" else "")
+            reasons = event.labels.get(
+                "dropped", "unreadable" if event.kind == "unreadable" else ""
+            )
             self.dropped.update(reason for reason in reasons.split(",") if reason)
         for problem in problems:
             self._count(problem)
@@ -80,23 +91,37 @@ class Standing:
             self._say()
 
     def _count(self, problem: str) -> None:
-        if problem in self.problems or len(self.problems) < MOST_PROBLEMS:
+        if problem in self.problems or len(self.problems) < MAX_PROBLEMS:
             self.problems[problem] += 1
 
     def _shown(self) -> tuple[object, ...]:
-        return _shown(self.dropped), _shown(self.refused), _shown(self.problems), frozenset(self.refusing)
+        return (
+            _shown(self.dropped),
+            _shown(self.refused),
+            _shown(self.problems),
+            frozenset(self.refusing),
+        )
 
     def _say(self) -> None:
         sentence, is_problem = standing(self.settings, self.address)
-        parts = [f"requests are refused ({status}): {REMEDIES[status]}" for status in sorted(self.refusing)]
+        parts = [
+            f"requests are refused ({status}): {REMEDIES[status]}"
+            for status in sorted(self.refusing)
+        ]
         parts.append(sentence)
         if self.settings.discovery:
-            parts.append("discovery is on, for set-up only: set discovery = 0 when the signature is known")
+            parts.append(
+                "discovery is on, for set-up only: set discovery = 0 when the signature is known"
+            )
         parts += [f"{problem} ({times} times)" for problem, times in _shown(self.problems).items()]
-        for what, counts in (("kept and not forwarded", self.dropped), ("refused requests", self.refused)):
+        for what, counts in (
+            ("kept and not forwarded", self.dropped),
+            ("refused requests", self.refused),
+        ):
             if counts:
                 parts.append(
-                    f"{what}: {', '.join(f'{name} {times}' for name, times in sorted(_shown(counts).items()))}"
+                    f"{what}: "
+                    f"{', '.join(f'{name} {times}' for name, times in sorted(_shown(counts).items()))}"
                 )
         wrong = bool(self.settings.discovery or self.problems or self.refusing)
         self.report("; ".join(parts), problem=is_problem or wrong)

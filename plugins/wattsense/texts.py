@@ -9,15 +9,17 @@ from bridge.api import JSON
 UNKNOWN_DEVICE = "unknown"
 """Stands for the device where a body names none."""
 
-LONGEST_SHOWN = 120  # characters of foreign text in one sentence
+MAX_SHOWN = 120  # characters of foreign text in one sentence
 
 
 def canonical(document: JSON) -> bytes:
-    """Write a document so that the same contents are the same bytes, whatever the order of its members."""
+    """Write a document so that the same contents are the same bytes, whatever the order
+    of its members.
+    """
     return orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
 
 
 def shortened(text: str) -> str:
     """Make foreign text fit for a log: one line, no control characters, not long."""
     line = "".join(char if char.isprintable() else " " for char in text).strip()
-    return line if len(line) <= LONGEST_SHOWN else line[: LONGEST_SHOWN - 1] + "…"
+    return line if len(line) <= MAX_SHOWN else line[: MAX_SHOWN - 1] + "…"

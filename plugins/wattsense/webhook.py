@@ -1,13 +1,16 @@
-"""Source: three routes on a listener, one for each kind of message that Wattsense sends.
+"""Source: three routes on a listener, one for each kind of message that Wattsense
+sends.
 
 PATH/values ┐                                                                  ┌ stored: 200 {"accepted":3,"dropped":0}
 PATH/events ┼▶ credentials ─▶ signature ─▶ Content-Encoding ─▶ JSON ─▶ events ─┼ 400, 401, 413, 415: not taken
 PATH/alarms ┘                                                                  └ not stored (the core): 503
 
-What it looks like is noted first (discovery.py), what was not forwarded last (standing.py).
+What it looks like is noted first (discovery.py), what was not forwarded last
+(standing.py).
 
-A value that is merely not wanted is success towards Wattsense: a sender that hears 4xx may repeat it for ever, or
-switch itself off. What it does is not published, and neither is its method: POST and PUT are accepted.
+A value that is merely not wanted is success towards Wattsense: a sender that hears 4xx
+may repeat it for ever, or switch itself off. What it does is not published, and neither
+is its method: POST and PUT are accepted.
 """
 
 from __future__ import annotations
@@ -20,30 +23,49 @@ from typing import Literal, TypeAlias
 import trio
 from attrs import frozen
 
-from bridge.api import Accepted, Answer, Event, Receive, Refusal, Request, SourceContext, parse_json
+from bridge.api import (
+    Accepted,
+    Event,
+    HttpRejection,
+    Receive,
+    Request,
+    Response,
+    SourceContext,
+    parse_json,
+)
+
+from .auth.body_token import TakeToken, make_take_token
 from .auth.credentials import make_authenticate
 from .auth.discovery import Discovery
-from .messages.events import items_of, unreadable_event, value_event
-from .messages.mapping import MessageMapping
-from .messages.mapped_messages import Understood, opaque_events
-from .settings import Settings
 from .auth.signature import make_verify
+from .messages.events import items_of, unreadable_event, value_event
+from .messages.mapped_messages import Understood, opaque_events
+from .messages.mapping import MessageMapping
 from .receiver_status import Standing
-from .auth.body_token import TakeToken, make_take_token
+from .settings import Settings
 
 Route: TypeAlias = Literal["values", "events", "alarms"]
 ROUTES: tuple[Route, ...] = ("values", "events", "alarms")
 
 
-async def run(settings: Settings, context: SourceContext, *, task_status: trio.TaskStatus[None]) -> None:
+async def run(
+    settings: Settings, context: SourceContext, *, task_status: trio.TaskStatus[None]
+) -> None:
     """Receive until cancelled."""
     methods = ("POST", "PUT", "GET") if settings.probe else ("POST", "PUT")
     discovery = Discovery(context.name, settings.discovery)
-    standing = Standing(settings, f"{_base(settings)}/{'|'.join(ROUTES)}", context.report, context.now)
+    standing = Standing(
+        settings, f"{_base(settings)}/{'|'.join(ROUTES)}", context.report, context.now
+    )
     with ExitStack() as mounted:
         for route, path in zip(ROUTES, paths(settings), strict=True):
             receive = make_receive(
-                settings, route, context.now, look=discovery.look, took=standing.took, refused=standing.refuse
+                settings,
+                route,
+                context.now,
+                look=discovery.look,
+                took=standing.took,
+                refused=standing.refuse,
             )
             mounted.enter_context(context.mount(path, receive, methods=methods))
         standing.begin()
@@ -52,10 +74,11 @@ async def run(settings: Settings, context: SourceContext, *, task_status: trio.T
 
 
 def paths(settings: Settings) -> Sequence[str]:
-    """Give the paths that an instance with these settings mounts, in the order of ``ROUTES``.
+    """Give the paths that an instance with these settings mounts, in the order of
+    ``ROUTES``.
 
-    The customer joins base URL and route by hand (vendor documentation), so slashes come doubled and trailing. Here
-    they are single; the listener overlooks the others.
+    The customer joins base URL and route by hand (vendor documentation), so slashes
+    come doubled and trailing. Here they are single; the listener overlooks the others.
     """
     return [f"{_base(settings)}/{route}" for route in ROUTES]
 
@@ -73,10 +96,12 @@ def make_receive(
     took: Callable[[Sequence[Event], Sequence[str]], None] = lambda events, problems: None,
     refused: Callable[[int], None] = lambda status: None,
 ) -> Receive:
-    """Make the receive function of a route; it is pure but for the clock and what it tells.
+    """Make the receive function of a route; it is pure but for the clock and what it
+    tells.
 
     :param look: told of every request, before anything is decided.
-    :param took: told of the events of a request that is accepted, and of what a person should look at.
+    :param took: told of the events of a request that is accepted, and of what a person
+        should look at.
     :param refused: told of the status of one that is not.
     """
     scheme, secrets = settings.scheme(), settings.secrets()
@@ -87,13 +112,13 @@ def make_receive(
     def receive(request: Request) -> Accepted:
         look(route, request)
         if request.method in ("GET", "HEAD"):
-            return Accepted(answer=Answer(200))  # mounted only with probe = yes
+            return Accepted(answer=Response(200))  # mounted only with probe = yes
         moment = now()
         try:
             authenticate(request)
             verify(request, moment)
             understood = decode(request, moment)
-        except Refusal as refusal:
+        except HttpRejection as refusal:
             refused(refusal.status)
             raise
         took(understood.events, understood.problems)
@@ -130,31 +155,39 @@ class _Decoder:
                 self._check_number(sum(len(event.readings) for event in understood.events))
                 return understood
             items = items_of(document)
-        except (ValueError, Refusal) as exc:
+        except (ValueError, HttpRejection) as exc:
             return self._unreadable(body, exc, now)
         self._check_number(len(items))
         return Understood(tuple(value_event(item, self.settings, now) for item in items))
 
-    def _unreadable(self, body: bytes, exc: ValueError | Refusal, now: datetime) -> Understood:
+    def _unreadable(
+        self, body: bytes, exc: ValueError | HttpRejection, now: datetime
+    ) -> Understood:
         """Refuse what is not one of the framings, or keep it, as the settings say."""
-        if isinstance(exc, Refusal) and exc.status != 400:
+        if isinstance(exc, HttpRejection) and exc.status != 400:
             raise exc
-        reason = exc.reason if isinstance(exc, Refusal) else f"the body is not what was expected: {exc}"
+        reason = (
+            exc.reason
+            if isinstance(exc, HttpRejection)
+            else f"the body is not what was expected: {exc}"
+        )
         if self.take_token is not None:
-            raise Refusal(401, f"no token was found, because {reason}") from exc
+            raise HttpRejection(401, f"no token was found, because {reason}") from exc
         if self.settings.unreadable == "keep":
             return Understood((unreadable_event(body, now),))
-        raise Refusal(400, reason) from exc
+        raise HttpRejection(400, reason) from exc
 
     def _check_number(self, number: int) -> None:
         most = self.settings.most_items
         if number > most:
-            raise Refusal(413, f"{number} values in one request, at most {most} are taken (most_items)")
+            raise HttpRejection(
+                413, f"{number} values in one request, at most {most} are taken (most_items)"
+            )
 
 
-def _answer(settings: Settings, events: Sequence[Event]) -> Answer:
+def _answer(settings: Settings, events: Sequence[Event]) -> Response:
     if settings.reply == "204":
-        return Answer(204)
+        return Response(204)
     dropped = sum("dropped" in event.labels or event.kind == "unreadable" for event in events)
     body = b'{"accepted":%d,"dropped":%d}' % (len(events) - dropped, dropped)
-    return Answer(200, body, (("Content-Type", "application/json"),))
+    return Response(200, body, (("Content-Type", "application/json"),))

@@ -1,4 +1,6 @@
-"""An admin address over the real HTTP server, and behind it a bridge in memory that a test can put into any state."""
+"""An admin address over the real HTTP server, and behind it a bridge in memory that a
+test can put into any state.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +16,12 @@ from attrs import define, field
 
 from bridge.admin.health import answer
 from bridge.admin.status import Observer
-from bridge.api import Account, Arrival, Event, NetworkAddress, Reading, Refused, encode
-from bridge.config.schema import ListenerSettings
+from bridge.api import Arrival, Event, NetworkAddress, Reading, SpoolUnavailable, encode
+from bridge.api.spool import Account
 from bridge.flow.ingest import Intake
 from bridge.flow.instances.board import Board
 from bridge.http.server import serve
+from bridge.http.settings import ListenerSettings
 from bridge.testing.fakes import START, FixedClock
 from bridge.testing.memory import MemorySpool, MemoryStore
 
@@ -47,9 +50,12 @@ class Bridge:
     async def store(self, count: int, *, device: str = "d1") -> None:
         received = self.clock()
         events = [
-            Event(f"{device}-{number}", device, "t", received, (Reading("t", 1, received),)) for number in range(count)
+            Event(f"{device}-{number}", device, "t", received, (Reading("t", 1, received),))
+            for number in range(count)
         ]
-        await self.spool.append([Arrival("s", event.key, device, encode(event), received) for event in events])
+        await self.spool.append(
+            [Arrival("s", event.key, device, encode(event), received) for event in events]
+        )
 
     @asynccontextmanager
     async def browser(self) -> AsyncIterator[httpx.AsyncClient]:
@@ -70,7 +76,9 @@ class Bridge:
         port = listeners[0].socket.getsockname()[1]
         async with trio.open_nursery() as nursery:
             handle = partial(answer, observer=observer)
-            await nursery.start(partial(serve, listeners, handle, settings, grace=0.0, name="admin"))
+            await nursery.start(
+                partial(serve, listeners, handle, settings, grace=0.0, name="admin")
+            )
             with trio.fail_after(10):
                 async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
                     yield client
@@ -87,7 +95,7 @@ class Unreadable(MemorySpool):
 
     async def accounts(self, configured: Collection[str]) -> list[Account]:
         await trio.lowlevel.checkpoint()
-        raise Refused("the spool is being opened again")
+        raise SpoolUnavailable("the spool is being opened again")
 
 
 @pytest.fixture

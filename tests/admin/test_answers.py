@@ -26,11 +26,16 @@ async def test_readyz_is_200_while_events_can_be_stored(bridge):
     assert (answer.status_code, answer.json()) == (200, {"ready": True, "reasons": []})
 
 
-async def test_readyz_is_503_with_the_reason_while_the_spool_refuses_and_200_again_afterwards(bridge):
+async def test_readyz_is_503_with_the_reason_while_the_spool_refuses_and_200_again_afterwards(
+    bridge,
+):
     async with bridge.browser() as client:
         bridge.spool.refuse = "no room left"
         answer = await client.get("/readyz")
-        assert (answer.status_code, answer.json()) == (503, {"ready": False, "reasons": ["spool: no room left"]})
+        assert (answer.status_code, answer.json()) == (
+            503,
+            {"ready": False, "reasons": ["spool: no room left"]},
+        )
         bridge.spool.refuse = None
         assert (await client.get("/readyz")).status_code == 200
 
@@ -39,7 +44,9 @@ async def test_a_dead_sink_does_not_fail_readyz(bridge):
     bridge.sinks = {"databoom": "databoom"}
     await bridge.begin("databoom")
     await bridge.store(1000)
-    bridge.board.report("sink:databoom")("fails: connection refused; trying again, its events wait", problem=True)
+    bridge.board.report("sink:databoom")(
+        "fails: connection refused; trying again, its events wait", problem=True
+    )
     async with bridge.browser() as client:
         assert (await client.get("/readyz")).status_code == 200
 
@@ -90,10 +97,18 @@ async def test_status_json_holds_what_the_page_shows(bridge):
             {"name": "towers", "plugin": "wattsense", **source},
         ],
         "sinks": [
-            {"name": "databoom", **sink, "plugin": "databoom", "state": "paused: 401", "orphaned": False},
+            {
+                "name": "databoom",
+                **sink,
+                "plugin": "databoom",
+                "state": "paused: 401",
+                "orphaned": False,
+            },
             {"name": "former", **sink, "orphaned": True},
         ],
-        "problems": {"sink:databoom": {"text": "paused: 401", "since": "2026-01-05T03:04:05+00:00"}},
+        "problems": {
+            "sink:databoom": {"text": "paused: 401", "since": "2026-01-05T03:04:05+00:00"}
+        },
     }
 
 
@@ -108,7 +123,9 @@ async def test_a_sink_of_which_nothing_is_known_has_null_for_its_numbers(bridge,
     assert answer.json()["spool"] == {"refusal": "the spool is being opened again"}
 
 
-@pytest.mark.parametrize("path", ["/status", "/livez/", "/metrics", "/../etc/passwd", "/status.json/x"])
+@pytest.mark.parametrize(
+    "path", ["/status", "/livez/", "/metrics", "/../etc/passwd", "/status.json/x"]
+)
 async def test_another_path_is_not_found(bridge, path: str):
     async with bridge.browser() as client:
         assert (await client.get(path)).status_code == 404

@@ -14,7 +14,9 @@ from bridge.testing.memory import Cursor
 
 
 class Look(HTMLParser):
-    """What is on a page: the cells of each row, the items of lists, and the names of all elements."""
+    """What is on a page: the cells of each row, the items of lists, and the names of
+    all elements.
+    """
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -67,11 +69,19 @@ async def test_a_bridge_without_trouble_says_so(bridge):
 
 async def test_every_source_is_a_row_with_what_it_brought(bridge):
     bridge.sources = {"sensors": "disruptive", "towers": "wattsense"}
-    bridge.intakes["sensors"] = Intake(events=12345, refused=7, last=bridge.clock() - timedelta(seconds=90))
+    bridge.intakes["sensors"] = Intake(
+        events=12345, refused=7, last=bridge.clock() - timedelta(seconds=90)
+    )
     bridge.board.report("source:sensors")("receives on /disruptive")
     async with bridge.browser() as client:
         page = await look(client)
-    assert page.row("sensors") == ["disruptive", "receives on /disruptive", "12,345", "7", "90 s ago"]
+    assert page.row("sensors") == [
+        "disruptive",
+        "receives on /disruptive",
+        "12,345",
+        "7",
+        "90 s ago",
+    ]
     assert page.row("towers") == ["wattsense", "-", "0", "0", "-"]
 
 
@@ -84,10 +94,14 @@ async def test_a_gap_and_silent_devices_stand_below_the_state_of_their_source(br
         page = await look(client)
     told = "receives; gap 2 h 13 min, backfilling 41 devices; 1 of 41 device is silent"
     assert page.row("sensors")[1] == told
-    assert [item.split(" (")[0] for item in page.items] == ["devices:sensors: 1 of 41 device is silent"]
+    assert [item.split(" (")[0] for item in page.items] == [
+        "devices:sensors: 1 of 41 device is silent"
+    ]
 
 
-async def test_a_concern_of_a_plugin_stands_below_the_state_of_its_sink_whatever_is_delivered(bridge):
+async def test_a_concern_of_a_plugin_stands_below_the_state_of_its_sink_whatever_is_delivered(
+    bridge,
+):
     bridge.sinks = {"databoom": "databoom"}
     bridge.board.report("remark:databoom")("; this machine's clock is wrong", problem=True)
     bridge.board.report("sink:databoom")("delivers again")
@@ -108,7 +122,16 @@ async def test_every_sink_is_a_row_with_its_balance(bridge):
     bridge.board.report("sink:databoom")("ready")
     async with bridge.browser() as client:
         page = await look(client)
-    assert page.row("databoom") == ["databoom", "ready", "1,500", "1,099", "200", "1", "200", "5 h ago"]
+    assert page.row("databoom") == [
+        "databoom",
+        "ready",
+        "1,500",
+        "1,099",
+        "200",
+        "1",
+        "200",
+        "5 h ago",
+    ]
 
 
 async def test_a_problem_stands_at_the_top_with_the_day_since_when(bridge):
@@ -117,7 +140,9 @@ async def test_a_problem_stands_at_the_top_with_the_day_since_when(bridge):
     bridge.clock.move(timedelta(days=30))
     async with bridge.browser() as client:
         page = await look(client)
-    assert page.items == ["sink:databoom: paused: 401: the token is refused (since 2026-01-05 03:04:05)"]
+    assert page.items == [
+        "sink:databoom: paused: 401: the token is refused (since 2026-01-05 03:04:05)"
+    ]
     assert "No problems" not in page.text
 
 
@@ -165,13 +190,17 @@ async def test_a_spool_that_cannot_be_read_is_shown_instead_of_an_error(bridge, 
     assert page.row("databoom") == ["databoom", "ready", "-", "-", "-", "-", "-", "-"]
 
 
-@pytest.mark.parametrize("place", ["source", "sink", "plugin", "state", "problem", "refusal", "instance"])
+@pytest.mark.parametrize(
+    "place", ["source", "sink", "plugin", "state", "problem", "refusal", "instance"]
+)
 async def test_foreign_text_never_becomes_an_element_of_the_page(bridge, place: str):
     text = "<script>alert('1')</script><img src=x onerror=\"alert(2)\">&amp;"
     name = text if place in ("source", "sink") else "name"
     bridge.sources = {name: text if place == "plugin" else "kind"}
     await bridge.begin(name)
-    bridge.board.report(f"source:{name}")(text if place == "state" else "fine", problem=place == "problem")
+    bridge.board.report(f"source:{name}")(
+        text if place == "state" else "fine", problem=place == "problem"
+    )
     if place == "problem":
         bridge.board.report(f"sink:{name}")(text, problem=True)
     if place == "refusal":
@@ -185,7 +214,9 @@ async def test_foreign_text_never_becomes_an_element_of_the_page(bridge, place: 
 
 
 async def test_the_page_is_only_to_be_looked_at(bridge):
-    """No scripts, no forms, no links, nothing fetched; it cannot be put into another page, or be kept."""
+    """No scripts, no forms, no links, nothing fetched; it cannot be put into another
+    page, or be kept.
+    """
     async with bridge.browser() as client:
         answer = await client.get("/")
     policy = answer.headers["content-security-policy"]
@@ -194,7 +225,9 @@ async def test_the_page_is_only_to_be_looked_at(bridge):
     assert "script-src" not in policy
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["cache-control"] == "no-store"
-    assert not {"script", "form", "button", "a", "img", "link", "iframe"} & set(Look(answer.text).elements)
+    assert not {"script", "form", "button", "a", "img", "link", "iframe"} & set(
+        Look(answer.text).elements
+    )
 
 
 async def test_the_page_comes_again_by_itself(bridge):

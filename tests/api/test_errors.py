@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from bridge.api import Pause, Refusal, Refused, Reject, Retry, SettingError
+from bridge.api import HttpRejection, Pause, Reject, Retry, SettingError, SpoolUnavailable
 
 
 @pytest.mark.parametrize(
     ("error", "text"),
     [
-        (SettingError("key", "missing; certificate and key belong together"), "key: missing; certificate"),
-        (Refused("the disk is full"), "the disk is full"),
-        (Refusal(401, "the signature does not match the body"), "401: the signature does not match the body"),
+        (
+            SettingError("key", "missing; certificate and key belong together"),
+            "key: missing; certificate",
+        ),
+        (SpoolUnavailable("the disk is full"), "the disk is full"),
+        (
+            HttpRejection(401, "the signature does not match the body"),
+            "401: the signature does not match the body",
+        ),
         (Retry("no answer within 30 s"), "no answer within 30 s"),
         (Reject("value out of range", indexes=[3], status=422), "value out of range"),
         (Pause("401: the token is refused"), "401: the token is refused"),
@@ -23,13 +29,13 @@ def test_what_is_logged_is_the_reason(error: Exception, text: str):
 
 
 def test_a_sender_that_the_spool_refuses_may_come_back_after_a_while():
-    assert Refused("full").retry_after > 0
-    assert Refused("full", retry_after=60).retry_after == 60
+    assert SpoolUnavailable("full").retry_after > 0
+    assert SpoolUnavailable("full", retry_after=60).retry_after == 60
 
 
 def test_a_webhook_is_told_to_come_back_only_where_the_source_said_so():
-    assert Refusal(400, "no JSON").retry_after is None
-    assert Refusal(429, "too many", retry_after=5).retry_after == 5
+    assert HttpRejection(400, "no JSON").retry_after is None
+    assert HttpRejection(429, "too many", retry_after=5).retry_after == 5
 
 
 def test_a_destination_that_names_no_time_is_asked_again_when_the_core_decides():

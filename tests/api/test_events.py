@@ -14,14 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.api import Event, Reading, decode, encode, parse_json, raw_data
-from bridge.api.events import MOST_NESTED
+from bridge.api.events import MAX_NESTED
 
 TIME = datetime(2026, 5, 4, 10, 0, tzinfo=UTC)
 NAIVE = TIME.replace(tzinfo=None)
 
 numbers = st.integers(-(1 << 63), (1 << 64) - 1) | st.floats(allow_nan=False, allow_infinity=False)
 texts = st.text(st.characters(exclude_categories=["Cs"]))
-zones = st.timezones() | st.integers(-1439, 1439).map(lambda minutes: timezone(timedelta(minutes=minutes)))
+zones = st.timezones() | st.integers(-1439, 1439).map(
+    lambda minutes: timezone(timedelta(minutes=minutes))
+)
 times = st.datetimes(NAIVE.replace(year=2), NAIVE.replace(year=9998), timezones=zones)
 readings = st.builds(Reading, texts, numbers | st.booleans() | texts, times, st.none() | texts)
 documents = st.recursive(
@@ -52,8 +54,12 @@ def nested(levels: int) -> bytes:
 
 
 def in_utc(given: Event) -> Event:
-    """A time that its zone has twice or never equals none of another zone, so they are compared in one."""
-    readings = tuple(attrs.evolve(reading, time=reading.time.astimezone(UTC)) for reading in given.readings)
+    """A time that its zone has twice or never equals none of another zone, so they are
+    compared in one.
+    """
+    readings = tuple(
+        attrs.evolve(reading, time=reading.time.astimezone(UTC)) for reading in given.readings
+    )
     return attrs.evolve(given, time=given.time.astimezone(UTC), readings=readings)
 
 
@@ -80,7 +86,11 @@ def test_a_time_of_any_zone_is_stored_in_utc():
 
 
 def test_a_stored_event_can_be_read_by_a_person():
-    stored = encode(event(readings=(Reading("t", 21.5, TIME, "°C"),), labels={"room": "hall"}, data={"raw": [1]}))
+    stored = encode(
+        event(
+            readings=(Reading("t", 21.5, TIME, "°C"),), labels={"room": "hall"}, data={"raw": [1]}
+        )
+    )
     assert stored.decode() == (
         '{"key":"k1","device":"d1","kind":"temperature","time":"2026-05-04T10:00:00+00:00",'
         '"readings":[{"signal":"t","value":21.5,"time":"2026-05-04T10:00:00+00:00","unit":"°C"}],'
@@ -93,8 +103,14 @@ def test_a_stored_event_can_be_read_by_a_person():
     [
         ({"time": NAIVE}, "time 2026-05-04T10:00:00 has no time zone"),
         ({"readings": (Reading("t", 1, NAIVE),)}, "has no time zone"),
-        ({"readings": (Reading("t", math.nan, TIME),)}, "signal 't' is nan, expected a finite number"),
-        ({"readings": (Reading("t", -math.inf, TIME),)}, "signal 't' is -inf, expected a finite number"),
+        (
+            {"readings": (Reading("t", math.nan, TIME),)},
+            "signal 't' is nan, expected a finite number",
+        ),
+        (
+            {"readings": (Reading("t", -math.inf, TIME),)},
+            "signal 't' is -inf, expected a finite number",
+        ),
         ({"readings": (Reading("t", 1 << 64, TIME),)}, "64-bit"),
         ({"readings": (Reading("t", -(1 << 63) - 1, TIME),)}, "64-bit"),
         ({"readings": (Reading("t", "\ud800", TIME),)}, "surrogates"),
@@ -112,8 +128,12 @@ def test_a_stored_event_can_be_read_by_a_person():
         ({"time": datetime.max.replace(tzinfo=timezone(timedelta(hours=-1)))}, "out of range"),
     ],
 )
-def test_what_could_not_be_read_back_is_refused_with_the_event_and_the_reason(fields: dict[str, Any], reason: str):
-    with pytest.raises(ValueError, match=r"event 'k1' of device 'd1' cannot be stored: ") as refused:
+def test_what_could_not_be_read_back_is_refused_with_the_event_and_the_reason(
+    fields: dict[str, Any], reason: str
+):
+    with pytest.raises(
+        ValueError, match=r"event 'k1' of device 'd1' cannot be stored: "
+    ) as refused:
         encode(event(**fields))
     assert reason in str(refused.value)
 
@@ -135,26 +155,26 @@ def test_null_is_stored_as_null():
     assert decode(encode(event(data=[None, {"a": None}]))).data == [None, {"a": None}]
 
 
-@pytest.mark.parametrize("levels", [MOST_NESTED - 1, MOST_NESTED])
+@pytest.mark.parametrize("levels", [MAX_NESTED - 1, MAX_NESTED])
 def test_a_document_as_deep_as_allowed_is_read_and_can_be_stored(levels: int):
     document = parse_json(nested(levels))
     assert decode(encode(event(data=document))).data == document
 
 
 def test_a_document_as_deep_as_allowed_may_have_more_brackets_than_levels():
-    document = parse_json(b"[" + nested(MOST_NESTED - 1) + b",[],{}]")
+    document = parse_json(b"[" + nested(MAX_NESTED - 1) + b",[],{}]")
     assert decode(encode(event(data=document))).data == document
 
 
-@pytest.mark.parametrize("levels", [MOST_NESTED + 1, 5000])
+@pytest.mark.parametrize("levels", [MAX_NESTED + 1, 5000])
 def test_a_deeper_document_is_refused(levels: int):
     with pytest.raises(ValueError):
         parse_json(nested(levels))
 
 
 def test_the_refusal_of_a_deep_document_names_the_limit():
-    with pytest.raises(ValueError, match=f"nested deeper than {MOST_NESTED} levels"):
-        parse_json(nested(MOST_NESTED + 1))
+    with pytest.raises(ValueError, match=f"nested deeper than {MAX_NESTED} levels"):
+        parse_json(nested(MAX_NESTED + 1))
 
 
 @pytest.mark.parametrize(
@@ -173,7 +193,7 @@ def test_brackets_that_do_not_nest_are_not_counted(text: bytes):
 
 def test_brackets_inside_texts_do_not_hide_that_others_nest():
     inside = b'"\\\\"'
-    text = b"[" * MOST_NESTED + b"[" + inside + b"]" * MOST_NESTED + b"]"
+    text = b"[" * MAX_NESTED + b"[" + inside + b"]" * MAX_NESTED + b"]"
     with pytest.raises(ValueError, match="nested deeper"):
         parse_json(text)
 
@@ -207,7 +227,11 @@ def test_what_was_read_can_be_stored(document: Any):
     assert decode(encode(event(data=read))).data == document
 
 
-@given(st.binary() | documents.map(orjson.dumps) | st.from_regex(rb'[\[\]{}",:0-9a-z.eE+-]*', fullmatch=True))
+@given(
+    st.binary()
+    | documents.map(orjson.dumps)
+    | st.from_regex(rb'[\[\]{}",:0-9a-z.eE+-]*', fullmatch=True)
+)
 def test_any_bytes_are_read_and_storable_or_refused(text: bytes):
     try:
         document = parse_json(text)
@@ -216,7 +240,11 @@ def test_any_bytes_are_read_and_storable_or_refused(text: bytes):
     assert decode(encode(event(data=document))).data == document
 
 
-@given(st.binary() | documents.map(orjson.dumps) | documents.map(lambda data: orjson.dumps({"readings": data})))
+@given(
+    st.binary()
+    | documents.map(orjson.dumps)
+    | documents.map(lambda data: orjson.dumps({"readings": data}))
+)
 def test_a_body_that_is_no_event_is_refused_in_one_way_only(body: bytes):
     with pytest.raises(ValueError):
         decode(body)

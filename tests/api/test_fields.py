@@ -39,7 +39,11 @@ def test_a_duration_is_shown_as_it_could_be_written(milliseconds: int):
     assert again == pytest.approx(duration, abs=1e-9, rel=1e-12)
 
 
-@given(st.lists(st.tuples(st.integers(0, 999_999), st.sampled_from(list(UNITS))), min_size=1, max_size=6))
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 999_999), st.sampled_from(list(UNITS))), min_size=1, max_size=6
+    )
+)
 def test_the_parts_of_a_duration_add_up(parts: list[tuple[int, str]]):
     duration = Duration.parse("".join(f"{number}{unit}" for number, unit in parts))
     assert duration == pytest.approx(sum(number * UNITS[unit] for number, unit in parts))
@@ -47,7 +51,23 @@ def test_the_parts_of_a_duration_add_up(parts: list[tuple[int, str]]):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "30", "s", "30 s", "-1s", "+1s", "1S", "30s ", "1.s", ".5s", "1e3s", "1h 30m", "10min", "٣s", "9999999999s"],
+    [
+        "",
+        "30",
+        "s",
+        "30 s",
+        "-1s",
+        "+1s",
+        "1S",
+        "30s ",
+        "1.s",
+        ".5s",
+        "1e3s",
+        "1h 30m",
+        "10min",
+        "٣s",
+        "9999999999s",
+    ],
 )
 def test_what_is_no_duration_is_refused_with_examples(text: str):
     with pytest.raises(ValueError, match="a duration with a unit, such as 500ms, 30s, 5m, 1h30m"):
@@ -70,12 +90,15 @@ def test_a_size_is_shown_as_it_could_be_written(number: int, unit: str):
         ("10GiB", 10 << 30, "10GiB"),
     ],
 )
-def test_a_size_is_in_bytes_and_shown_in_the_largest_unit_that_fits(text: str, size: int, shown: str):
+def test_a_size_is_in_bytes_and_shown_in_the_largest_unit_that_fits(
+    text: str, size: int, shown: str
+):
     assert (Size.parse(text), str(Size.parse(text))) == (size, shown)
 
 
 @pytest.mark.parametrize(
-    "text", ["", "10", "10MB", "10 GB", "1.5GiB", "-1B", "10gib", "1B ", "1  B", "٣B", "1" * 16 + "B"]
+    "text",
+    ["", "10", "10MB", "10 GB", "1.5GiB", "-1B", "10gib", "1B ", "1  B", "٣B", "1" * 16 + "B"],
 )
 def test_what_is_no_size_is_refused_with_examples(text: str):
     with pytest.raises(ValueError, match="a size with a unit, such as 512B, 16KiB, 10MiB, 2GiB"):
@@ -84,7 +107,12 @@ def test_what_is_no_size_is_refused_with_examples(text: str):
 
 @pytest.mark.parametrize(
     "text",
-    ["https://example.com", "http://127.0.0.1:8080/a/b?c=d", "https://[::1]:8443/", "https://example.com:65535"],
+    [
+        "https://example.com",
+        "http://127.0.0.1:8080/a/b?c=d",
+        "https://[::1]:8443/",
+        "https://example.com:65535",
+    ],
 )
 def test_a_url_is_kept_as_it_was_written(text: str):
     assert Url.parse(text) == str(Url.parse(text)) == text
@@ -173,7 +201,9 @@ def test_an_activated_socket_is_shown_as_it_could_be_written(name: str):
     ],
 )
 def test_what_is_no_address_is_refused_with_examples(text: str):
-    with pytest.raises(ValueError, match=r"an address such as 127\.0\.0\.1:8443, \[::\]:8443 or systemd:webhook"):
+    with pytest.raises(
+        ValueError, match=r"an address such as 127\.0\.0\.1:8443, \[::\]:8443 or systemd:webhook"
+    ):
         NetworkAddress.parse(text)
 
 
@@ -202,7 +232,9 @@ def test_both_ends_of_a_range_are_allowed(batch: int):
     ("batch", "pause", "expected"),
     [(0, 1, "a number from 1 to 100"), (101, 1, "a number from 1 to 100"), (1, 0.4, "0.5 or more")],
 )
-def test_a_value_out_of_range_is_refused_with_what_was_expected(batch: int, pause: float, expected: str):
+def test_a_value_out_of_range_is_refused_with_what_was_expected(
+    batch: int, pause: float, expected: str
+):
     with pytest.raises(ValueError, match=expected):
         Settings(Url("https://x"), batch, Duration(pause))
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.api import lane_of
+from bridge.api.spool import lane_of
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,9 @@ def test_no_way_of_showing_it_shows_the_text(secret: Secret, show: Callable[[Sec
         lambda secret: Settings(secret).token.missing,
     ],
 )
-def test_what_would_need_the_text_fails_without_telling_it(secret: Secret, use: Callable[[Any], object]):
+def test_what_would_need_the_text_fails_without_telling_it(
+    secret: Secret, use: Callable[[Any], object]
+):
     with pytest.raises((TypeError, AttributeError)) as refused:
         use(secret)
     assert "hunter2" not in str(refused.value)
@@ -96,7 +98,9 @@ def test_a_traceback_with_the_values_of_variables_does_not_show_it(secret: Secre
 
     with pytest.raises(ConnectionError) as refused:
         connect(secret, Settings(secret))
-    shown = "".join(traceback.TracebackException.from_exception(refused.value, capture_locals=True).format())
+    shown = "".join(
+        traceback.TracebackException.from_exception(refused.value, capture_locals=True).format()
+    )
     assert "********" in shown
     # the test's own constant is a global, so that only the arguments could show it
     assert "hunter2" not in shown

@@ -11,7 +11,9 @@ import trustme
 from bridge.api import Pause, certificate_failure, client_tls
 
 
-def test_the_host_name_is_checked_and_a_private_ca_is_trusted_besides_those_of_the_system(tmp_path: Path):
+def test_the_host_name_is_checked_and_a_private_ca_is_trusted_besides_those_of_the_system(
+    tmp_path: Path,
+):
     trustme.CA().cert_pem.write_to_path(tmp_path / "ca.pem")
     context = client_tls(tmp_path / "ca.pem")
     assert context.check_hostname
@@ -23,7 +25,9 @@ def test_the_host_name_is_checked_and_a_private_ca_is_trusted_besides_those_of_t
 def test_a_file_that_cannot_be_used_waits_for_a_person(tmp_path: Path, text: str | None):
     if text is not None:
         (tmp_path / "ca.pem").write_text(text)
-    with pytest.raises(Pause, match=r"ca_file: .*ca\.pem cannot be used: .*; expected CA certificates as PEM"):
+    with pytest.raises(
+        Pause, match=r"ca_file: .*ca\.pem cannot be used: .*; expected CA certificates as PEM"
+    ):
         client_tls(tmp_path / "ca.pem")
 
 

@@ -1,4 +1,6 @@
-"""The content of a webhook request: whatever the sender compressed it with, and never more than is allowed."""
+"""The content of a webhook request: whatever the sender compressed it with, and never
+more than is allowed.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +12,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.api import Accepted, Answer, Refusal, Request
+from bridge.api import Accepted, HttpRejection, Request, Response
 
 LIMIT = 1000
 
 
 def request(body: bytes, *encodings: str, limit: int = LIMIT) -> Request:
     headers = {"content-encoding": encodings} if encodings else {}
-    return Request("POST", "/hook", "", headers, body, most_content=limit)
+    return Request("POST", "/hook", "", headers, body, max_content=limit)
 
 
-def refusal(body: bytes, *encodings: str, limit: int = LIMIT) -> Refusal:
-    with pytest.raises(Refusal) as refused:
+def refusal(body: bytes, *encodings: str, limit: int = LIMIT) -> HttpRejection:
+    with pytest.raises(HttpRejection) as refused:
         request(body, *encodings, limit=limit).content()
     return refused.value
 
@@ -92,17 +94,22 @@ def test_a_body_with_a_wrong_checksum_is_refused():
 def test_any_bytes_are_decompressed_or_refused(body: bytes, encoding: str):
     try:
         content = request(body, encoding).content()
-    except Refusal as refused:
+    except HttpRejection as refused:
         assert refused.status in (400, 413)  # noqa: PT017  # both outcomes are good
     else:
         assert len(content) <= LIMIT
 
 
-@pytest.mark.parametrize("encodings", [("br",), ("zstd",), ("gzip, deflate",), ("gzip", "gzip"), ("gzip;q=1",)])
+@pytest.mark.parametrize(
+    "encodings", [("br",), ("zstd",), ("gzip, deflate",), ("gzip", "gzip"), ("gzip;q=1",)]
+)
 def test_an_encoding_that_is_not_understood_is_refused_as_such(encodings: tuple[str, ...]):
     refused = refusal(gzip.compress(b"{}"), *encodings)
-    assert (refused.status, refused.reason) == (415, "a Content-Encoding that is neither gzip nor deflate")
+    assert (refused.status, refused.reason) == (
+        415,
+        "a Content-Encoding that is neither gzip nor deflate",
+    )
 
 
 def test_what_is_accepted_is_answered_200_unless_the_source_says_otherwise():
-    assert Accepted().answer == Answer(200, b"", ())
+    assert Accepted().answer == Response(200, b"", ())

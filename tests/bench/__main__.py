@@ -1,7 +1,7 @@
 """Benchmarks: ``python -m tests.bench [NAME ...]`` from the root of the repository.
 
-Trust ratios, not figures: load, destination and daemon share the machine, so that what is compared comes from one run,
-taken in turns, and is the median of its rounds.
+Trust ratios, not figures: load, destination and daemon share the machine, so that what
+is compared comes from one run, taken in turns, and is the median of its rounds.
 """
 
 from __future__ import annotations
@@ -16,8 +16,12 @@ import trio
 
 from tests.bench import delivery, memory, report, spool, webhooks
 
-BENCHMARKS = {module.__name__.rpartition(".")[2]: module for module in (webhooks, spool, delivery, memory)}
-WORK = Path(__file__).with_name(".work")  # beside the code and not in /tmp, which may be memory: an fsync must be one
+BENCHMARKS = {
+    module.__name__.rpartition(".")[2]: module for module in (webhooks, spool, delivery, memory)
+}
+WORK = Path(__file__).with_name(
+    ".work"
+)  # beside the code and not in /tmp, which may be memory: an fsync must be one
 
 
 def main() -> None:

@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bridge.api import Arrival, Event, Reading, Spool, SpoolContext, encode
+from bridge.api import Arrival, Event, Reading, encode
+from bridge.api.spool import Spool, SpoolContext
 from bridge.plugins.discovery import load_plugins
 from tests.bench.webhook import device_of, time_of
 
@@ -17,7 +18,9 @@ PROJECT = "ccol8iuk9smqiha4e8l0"
 
 
 def event_of(number: int) -> Event:
-    """Make an event of some 550 bytes when stored, known by its value as the webhooks are."""
+    """Make an event of some 550 bytes when stored, known by its value as the webhooks
+    are.
+    """
     device, time = device_of(number), time_of(number)
     return Event(
         key=f"bench{number:015d}",
@@ -25,7 +28,12 @@ def event_of(number: int) -> Event:
         kind="temperature",
         time=time,
         readings=(Reading("temperature", number, time, "°C"),),
-        labels={"name": "bench", "deviceType": "temperature", "projectId": PROJECT, "productNumber": "102058"},
+        labels={
+            "name": "bench",
+            "deviceType": "temperature",
+            "projectId": PROJECT,
+            "productNumber": "102058",
+        },
         data={
             "targetName": f"projects/{PROJECT}/devices/{device}",
             "temperature": {"value": number, "updateTime": time, "isBackfilled": False},
@@ -53,8 +61,13 @@ async def fill(state: Path, count: int, first: int = 0) -> int:
     size = 0
     async with open_spool(state) as spool:
         for start in range(first, first + count, TOGETHER):
-            events = [event_of(number) for number in range(start, min(start + TOGETHER, first + count))]
-            arrivals = [Arrival(SOURCE, event.key, event.device, encode(event), received) for event in events]
+            events = [
+                event_of(number) for number in range(start, min(start + TOGETHER, first + count))
+            ]
+            arrivals = [
+                Arrival(SOURCE, event.key, event.device, encode(event), received)
+                for event in events
+            ]
             await spool.append(arrivals)
             size += sum(len(arrival.body) for arrival in arrivals)
     return size // max(count, 1)

@@ -54,10 +54,16 @@ async def latencies(work: Path) -> dict[int, list[dict[str, float]]]:
                 for index, rate in enumerate(RATES):
                     first = (number * len(RATES) + index) * 1_000_000
                     before = processor_time(site.process.pid)
-                    result = await load(site.port, connections=CONNECTIONS, seconds=SECONDS, rate=rate, first=first)
+                    result = await load(
+                        site.port, connections=CONNECTIONS, seconds=SECONDS, rate=rate, first=first
+                    )
                     accepted += result["answered"]
                     await destination.holds(accepted)
-                    used = (processor_time(site.process.pid) - before) / (result["end"] - result["begin"]) * 1e9
+                    used = (
+                        (processor_time(site.process.pid) - before)
+                        / (result["end"] - result["begin"])
+                        * 1e9
+                    )
                     due = result["due"]
                     begin = first + result["answered"] - len(due)  # behind those of the warming up
                     arrived = await destination.child.ask("arrivals", begin, begin + len(due) - 1)

@@ -1,6 +1,8 @@
-"""Memory: what the real process holds at rest, under load, and with a million events that wait for a dead destination.
+"""Memory: what the real process holds at rest, under load, and with a million events
+that wait for a dead destination.
 
-Resident memory of the process (VmRSS), the largest of samples; ready is counted from the start of the process.
+Resident memory of the process (VmRSS), the largest of samples; ready is counted from
+the start of the process.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ BACKLOG = 1_000_000
 LOAD_SECONDS = 6.0
 DRAIN_SECONDS = 15.0
 REST_SECONDS = 2.0
-MOST_RATE = 12_000
+MAX_RATE = 12_000
 SAMPLE = 0.1  # seconds
 
 
@@ -79,7 +81,9 @@ async def run(work: Path) -> None:
     with open_site(work / "large") as site:
         await fill(site.state, BACKLOG)
         port = free_port()
-        site.sections["sink:databoom"] = sink_section(site, f"https://127.0.0.1:{port}/v1/signals/push") | {
+        site.sections["sink:databoom"] = sink_section(
+            site, f"https://127.0.0.1:{port}/v1/signals/push"
+        ) | {
             "from": "beginning",
             "retry_cap": "1s",
         }
@@ -104,5 +108,5 @@ async def run(work: Path) -> None:
 
 async def press(site: Site, first: int) -> None:
     """Load it for a while, as heavily as it lets itself be."""
-    most = int((LOAD_SECONDS + 1) * MOST_RATE)
+    most = int((LOAD_SECONDS + 1) * MAX_RATE)
     await load(site.port, connections=32, seconds=LOAD_SECONDS, first=first, most=most)

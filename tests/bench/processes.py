@@ -1,7 +1,8 @@
-"""The processes of a benchmark: the daemon, its rivals, the destination and the load, each by itself.
+"""The processes of a benchmark: the daemon, its rivals, the destination and the load,
+each by itself.
 
-A child is a module of ``tests.bench.children``. It is given its arguments as JSON, says one line of JSON when it is
-ready, and answers each line of JSON with one.
+A child is a module of ``tests.bench.children``. It is given its arguments as JSON, says
+one line of JSON when it is ready, and answers each line of JSON with one.
 """
 
 from __future__ import annotations
@@ -42,10 +43,16 @@ class Child:
         return await self.hear()
 
     async def hear(self) -> Any:
-        """Give the next line. :raises RuntimeError: when the child has ended; it has said why on standard error."""
+        """Give the next line.
+
+        :raises RuntimeError: when the child has ended; it has said why on standard
+            error.
+        """
         assert self._process.stdout is not None
         with trio.fail_after(PATIENCE):
-            line = await trio.to_thread.run_sync(self._process.stdout.readline, abandon_on_cancel=True)
+            line = await trio.to_thread.run_sync(
+                self._process.stdout.readline, abandon_on_cancel=True
+            )
         if not line:
             raise RuntimeError(f"{self._process.args} has ended; what it said stands above")
         return json.loads(line)
@@ -53,9 +60,13 @@ class Child:
 
 @asynccontextmanager
 async def open_child(name: str, **arguments: Any) -> AsyncIterator[tuple[Child, Any]]:
-    """Run a child while the block is entered; gives it and what it said when it was ready."""
+    """Run a child while the block is entered; gives it and what it said when it was
+    ready.
+    """
     command = [sys.executable, "-m", f"tests.bench.children.{name}", json.dumps(arguments)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, text=True) as process:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, text=True
+    ) as process:
         try:
             child = Child(process)
             yield child, await child.hear()
@@ -85,7 +96,9 @@ class Destination:
 @asynccontextmanager
 async def open_destination(site: Site, port: int = 0) -> AsyncIterator[Destination]:
     """Run the emulator of Databoom with a certificate of the site."""
-    async with open_child("databoom", pair=str(site.folder / "pair.pem"), token=TOKEN, port=port) as (child, url):
+    async with open_child(
+        "databoom", pair=str(site.folder / "pair.pem"), token=TOKEN, port=port
+    ) as (child, url):
         yield Destination(child, sink_section(site, url))
 
 
@@ -114,7 +127,14 @@ def start_committing_each(site: Site) -> None:
     """Start the daemon with a commit for every event."""
     with (site.folder / "log").open("ab") as log:
         site.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.bench.children.commit_each", "run", "--config", str(site.write())],
+            [
+                sys.executable,
+                "-m",
+                "tests.bench.children.commit_each",
+                "run",
+                "--config",
+                str(site.write()),
+            ],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

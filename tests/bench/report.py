@@ -26,10 +26,14 @@ def middle(figures: Sequence[dict[str, float]], name: str) -> float:
 
 
 def print_table(heads: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
-    """Print rows under heads; columns with numbers to the right, with as many digits as are worth reading."""
+    """Print rows under heads; columns with numbers to the right, with as many digits as
+    are worth reading.
+    """
     texts = [[_text(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(heads, *texts, strict=True)]
-    numeric = [any(isinstance(cell, int | float) for cell in column) for column in zip(*rows, strict=True)]
+    numeric = [
+        any(isinstance(cell, int | float) for cell in column) for column in zip(*rows, strict=True)
+    ]
     print()
     for line in (list(heads), ["-" * width for width in widths], *texts):
         cells = [
@@ -42,10 +46,18 @@ def print_table(heads: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
 def _text(cell: Cell) -> str:
     if cell is None or isinstance(cell, str):
         return cell or ""
-    return f"{cell:,.0f}" if cell >= 100 or isinstance(cell, int) else f"{cell:.1f}" if cell >= 10 else f"{cell:.2f}"
+    return (
+        f"{cell:,.0f}"
+        if cell >= 100 or isinstance(cell, int)
+        else f"{cell:.1f}"
+        if cell >= 10
+        else f"{cell:.2f}"
+    )
 
 
-def print_goal(text: str, figure: float, *, least: float | None = None, below: float | None = None) -> None:
+def print_goal(
+    text: str, figure: float, *, least: float | None = None, below: float | None = None
+) -> None:
     """Print a goal beside the figure that it is about."""
     if least is not None:
         met, wanted = figure >= least, f"at least {least:,g}"
@@ -59,7 +71,9 @@ def machine(work: Path) -> str:
     """Describe what the figures were measured on, and what was measured."""
     commit = _git("rev-parse", "--short", "HEAD")
     changed = " with changes" if _git("status", "--porcelain", "--untracked-files=no") else ""
-    packages = ", ".join(f"{name} {version(name)}" for name in ("trio", "httptools", "PyJWT", "httpx", "hypercorn"))
+    packages = ", ".join(
+        f"{name} {version(name)}" for name in ("trio", "httptools", "PyJWT", "httpx", "hypercorn")
+    )
     return (
         f"commit {commit}{changed}; Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {packages}\n"
         f"{os.cpu_count()} cores ({_processor()}), load {os.getloadavg()[0]:.1f}, Linux {platform.release()}, "

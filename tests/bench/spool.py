@@ -1,4 +1,5 @@
-"""The spool by itself: events stored and taken out a second, with nothing and with a million events in it.
+"""The spool by itself: events stored and taken out a second, with nothing and with a
+million events in it.
 
     append    so many tasks emit through the way in that all sources share, one event at a time
     drain     four tasks take and settle batches of 500, and do nothing with them
@@ -19,7 +20,8 @@ from statistics import median
 import trio
 from attrs import frozen
 
-from bridge.api import Outlet, Spool, Subscription
+from bridge.api import Outlet
+from bridge.api.spool import Spool, Subscription
 from bridge.cli.commands import SWITCH_INTERVAL
 from bridge.flow.ingest import open_ingest
 from tests.bench.backlog import event_of, fill, open_spool, utc_now
@@ -27,7 +29,7 @@ from tests.bench.report import Cell, middle, percentile, print_table
 
 ROUNDS = 3
 SECONDS = 1.5
-MOST_RATE = 40_000  # events a second that are prepared before the clock starts
+MAX_RATE = 40_000  # events a second that are prepared before the clock starts
 BACKLOGS = (0, 1_000_000)
 WAITERS = (1, 32, 256)
 BATCH = 500
@@ -47,7 +49,9 @@ class Bench:
 
     async def append(self, waiters: int) -> dict[str, float]:
         took: list[int] = []
-        events = [event_of(number) for number in itertools.islice(self.numbers, round(SECONDS * MOST_RATE))]
+        events = [
+            event_of(number) for number in itertools.islice(self.numbers, round(SECONDS * MAX_RATE))
+        ]
         begin = time.monotonic_ns()
         until = begin + int(SECONDS * 1e9)
 
@@ -97,7 +101,9 @@ class Bench:
 async def open_bench(stack: AsyncExitStack, state: Path, backlog: int) -> Bench:
     spool = await stack.enter_async_context(open_spool(state))
     ingest = await stack.enter_async_context(open_ingest(spool, utc_now))
-    subscribed = await stack.enter_async_context(spool.subscribe("null", batch=BATCH, start="beginning"))
+    subscribed = await stack.enter_async_context(
+        spool.subscribe("null", batch=BATCH, start="beginning")
+    )
     return Bench(backlog, spool, ingest.outlet("sensors"), subscribed, itertools.count(backlog))
 
 
@@ -119,7 +125,10 @@ async def run(work: Path) -> None:
         size = await fill(state, backlog)
         if backlog:
             rate = backlog / (time.monotonic() - begin)
-            print(f"\nfilled with {backlog:,} events of {size} bytes: {rate:,.0f} a second, in large appends")
+            print(
+                f"\nfilled with {backlog:,} events of {size} bytes: {rate:,.0f} a second, in "
+                "large appends"
+            )
     openings = await time_openings(states)
     appended: dict[tuple[int, int], list[dict[str, float]]] = {}
     drained: dict[int, list[float]] = {}
@@ -133,13 +142,19 @@ async def run(work: Path) -> None:
                     appended.setdefault((waiters, bench.backlog), []).append(figures)
                     counts[bench.backlog] += round(figures["count"])
             for bench in benches:
-                drained.setdefault(bench.backlog, []).append(await bench.drain(counts[bench.backlog]))
+                drained.setdefault(bench.backlog, []).append(
+                    await bench.drain(counts[bench.backlog])
+                )
     rows: list[list[Cell]] = []
     for waiters in WAITERS:
         for backlog in BACKLOGS:
-            rate, *waits = (middle(appended[waiters, backlog], name) for name in ("rate", "p50", "p99"))
+            rate, *waits = (
+                middle(appended[waiters, backlog], name) for name in ("rate", "p50", "p99")
+            )
             of_empty = rate / middle(appended[waiters, 0], "rate")
-            rows.append([f"append, {waiters} waiting", f"{backlog:,}", round(rate), *waits, of_empty])
+            rows.append(
+                [f"append, {waiters} waiting", f"{backlog:,}", round(rate), *waits, of_empty]
+            )
     for backlog in BACKLOGS:
         rate = median(drained[backlog])
         rows.append(["drain", f"{backlog:,}", round(rate), None, None, rate / median(drained[0])])

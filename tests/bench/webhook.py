@@ -1,7 +1,9 @@
-"""Webhooks of Disruptive Technologies as bytes, made without the product's code or its libraries.
+"""Webhooks of Disruptive Technologies as bytes, made without the product's code or its
+libraries.
 
-The body has the fields of recorded traffic. Event ``number`` is of device ``number % 50``, measured one millisecond
-after the one before, and its value is its number: so it is known again wherever it arrives.
+The body has the fields of recorded traffic. Event ``number`` is of device ``number %
+50``, measured one millisecond after the one before, and its value is its number: so it
+is known again wherever it arrives.
 """
 
 from __future__ import annotations

@@ -5,8 +5,9 @@
     front end     the product's HTTP front end alone, answering at once
     hypercorn     its trio worker with a bare ASGI application, answering at once
 
-All are up at the same time and take turns, with the same kind of requests on the same number of connections.
-Pushed is what arrived at the destination in the same time; CPU is that of the server's process, pushing included.
+All are up at the same time and take turns, with the same kind of requests on the same
+number of connections. Pushed is what arrived at the destination in the same time; CPU
+is that of the server's process, pushing included.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from tests.end_to_end.site import Site, free_port
 
 ROUNDS = 3
 SECONDS = 2.0
-MOST_RATE = 12_000  # webhooks a second that no daemon will exceed: so many are prepared
+MAX_RATE = 12_000  # webhooks a second that no daemon will exceed: so many are prepared
 FULL, EACH, FRONT_END, HYPERCORN = "full", "commit each", "front end", "hypercorn"
 
 
@@ -74,7 +75,7 @@ class Contender:
 
     async def run(self, setup: Setup, ca_file: Path, numbers: Numbers) -> dict[str, float]:
         """Load it for one round."""
-        most = int((SECONDS + 1) * MOST_RATE)
+        most = int((SECONDS + 1) * MAX_RATE)
         before = processor_time(self.pid)
         result = await load(
             self.tls_port if setup.tls else self.port,
@@ -88,10 +89,15 @@ class Contender:
         self.accepted += result["answered"]
         pushed = await self._pushed(result)
         used = (processor_time(self.pid) - before) / result["answered"] * 1e6
-        return {name: result[name] for name in ("rate", "p50", "p99")} | {"pushed": pushed, "used": used}
+        return {name: result[name] for name in ("rate", "p50", "p99")} | {
+            "pushed": pushed,
+            "used": used,
+        }
 
     async def _pushed(self, result: dict[str, Any]) -> float:
-        """Give the readings a second that arrived during a round, and wait for the rest of them."""
+        """Give the readings a second that arrived during a round, and wait for the rest
+        of them.
+        """
         if self.destination is None:
             return 0.0
         count = await self.destination.child.ask("between", result["begin"], result["end"])
@@ -111,7 +117,11 @@ async def open_contenders(work: Path) -> AsyncIterator[tuple[list[Contender], Si
             site.sections["sink:databoom"] = destination.section
             tls_port = free_port()
             pair = str(full.folder / "pair.pem")
-            site.sections["listener:secure"] = {"address": f"127.0.0.1:{tls_port}", "certificate": pair, "key": pair}
+            site.sections["listener:secure"] = {
+                "address": f"127.0.0.1:{tls_port}",
+                "certificate": pair,
+                "key": pair,
+            }
             site.sections["source:secure"] = source_section("secure")
             if name == FULL:
                 site.start()
@@ -144,10 +154,23 @@ async def run(work: Path) -> None:
         ratio = middle(measured[setup, FULL], "rate") / rate
         pushed = round(middle(figures, "pushed")) if name in (FULL, EACH) else None
         waits = [middle(figures, wait) for wait in ("p50", "p99")]
-        rows.append([str(setup), name, round(rate), *waits, pushed, round(middle(figures, "used")), ratio])
-    heads = ("connections", "server", "accepted/s", "p50 ms", "p99 ms", "pushed/s", "CPU µs each", "full : it")
+        rows.append(
+            [str(setup), name, round(rate), *waits, pushed, round(middle(figures, "used")), ratio]
+        )
+    heads = (
+        "connections",
+        "server",
+        "accepted/s",
+        "p50 ms",
+        "p99 ms",
+        "pushed/s",
+        "CPU µs each",
+        "full : it",
+    )
     print_table(heads, rows)
-    full, front_end, hypercorn = (measured[Setup(32), name] for name in (FULL, FRONT_END, HYPERCORN))
+    full, front_end, hypercorn = (
+        measured[Setup(32), name] for name in (FULL, FRONT_END, HYPERCORN)
+    )
     print()
     print_goal("full : hypercorn, 32", middle(full, "rate") / middle(hypercorn, "rate"), least=2.0)
     print_goal("full : front end, 32", middle(full, "rate") / middle(front_end, "rate"), least=0.2)

@@ -1,4 +1,6 @@
-"""The command ``bridged`` as its user sees it: what it prints, where, and with which exit code."""
+"""The command ``bridged`` as its user sees it: what it prints, where, and with which
+exit code.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from bridge import __version__
-from bridge.api import Arrival, Event, Refused, SpoolContext, encode
+from bridge.api import Arrival, Event, SpoolUnavailable, encode
+from bridge.api.spool import SpoolContext
 from bridge.cli.commands import run
 from bridge.spool.files import Files, claim
 from bridge.spool.settings import SqliteSettings
@@ -70,17 +73,23 @@ class Bridged:
         return self.folder / "state"
 
     def issue(self, *, begins: int = -1, ends: int = 90) -> None:
-        """Write certificate and key for a listener, valid from and to so many days from now."""
+        """Write certificate and key for a listener, valid from and to so many days from
+        now.
+        """
         now = datetime.now(UTC)
         pair = trustme.CA().issue_cert(
-            "localhost", not_before=now + timedelta(days=begins), not_after=now + timedelta(days=ends)
+            "localhost",
+            not_before=now + timedelta(days=begins),
+            not_after=now + timedelta(days=ends),
         )
         (self.folder / "fullchain.pem").write_bytes(pair.cert_chain_pems[0].bytes())
         (self.folder / "privkey.pem").write_bytes(pair.private_key_pem.bytes())
 
     def write(self, text: str = GOOD, *, port: int = 8443) -> None:
         self.config.touch(0o600)
-        self.config.write_text(text.replace("STATE", str(self.state)).replace("PORT", str(port)), "utf-8")
+        self.config.write_text(
+            text.replace("STATE", str(self.state)).replace("PORT", str(port)), "utf-8"
+        )
 
     def __call__(self, command: str, *arguments: str) -> int:
         """Run a command in this process, with the configuration if it takes one."""
@@ -90,7 +99,9 @@ class Bridged:
         return code
 
     def daemon(self) -> int:
-        """Run ``bridged run`` to its end, as a process of its own: it is expected to refuse."""
+        """Run ``bridged run`` to its end, as a process of its own: it is expected to
+        refuse.
+        """
         done = subprocess.run(
             [sys.executable, "-m", "bridge", "run", "--config", str(self.config)],
             capture_output=True,
@@ -122,13 +133,17 @@ class Bridged:
                     pass
             now = datetime.now(UTC)
             events = [Event(f"k{number}", "d1", "t", now) for number in range(count)]
-            await spool.append([Arrival("towers", event.key, "d1", encode(event), now) for event in events])
+            await spool.append(
+                [Arrival("towers", event.key, "d1", encode(event), now) for event in events]
+            )
 
         self.in_spool(work)
 
 
 @pytest.fixture
-def bridged(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Bridged]:
+def bridged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Bridged]:
     for name in ("CREDENTIALS_DIRECTORY", "STATE_DIRECTORY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
@@ -167,8 +182,14 @@ def test_every_mistake_is_told_at_once_with_file_line_and_what_was_meant(bridged
     assert bridged.out == ""
     assert bridged.err.splitlines() == [
         "office.ini:3: [bridge] drian: unknown setting, did you mean 'drain'?",
-        "office.ini:5: [source:towers] plugin: no source plugin is called 'watsense'; did you mean 'wattsense'?",
-        "office.ini:9: [sink:file] timeout: expected a duration with a unit, such as 500ms, 30s, 5m, 1h30m, got '30'",
+        (
+            "office.ini:5: [source:towers] plugin: no source plugin is called 'watsense'; did "
+            "you mean 'wattsense'?"
+        ),
+        (
+            "office.ini:9: [sink:file] timeout: expected a duration with a unit, such as 500ms, "
+            "30s, 5m, 1h30m, got '30'"
+        ),
         "office.ini:10: [sink:file] sources: there is no section [source:sensors]; known: towers",
     ]
 
@@ -236,32 +257,61 @@ def missing(folder: Path) -> None:
 
 
 def not_matching(folder: Path) -> None:
-    (folder / "privkey.pem").write_bytes(trustme.CA().issue_cert("localhost").private_key_pem.bytes())
+    (folder / "privkey.pem").write_bytes(
+        trustme.CA().issue_cert("localhost").private_key_pem.bytes()
+    )
 
 
 def with_passphrase(folder: Path) -> None:
     path = folder / "privkey.pem"
     key = load_pem_private_key(path.read_bytes(), None)
-    path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"hunter2")))
+    path.write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"hunter2"))
+    )
 
 
 def garbage(folder: Path) -> None:
-    (folder / "fullchain.pem").write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+    (folder / "fullchain.pem").write_text(
+        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+    )
 
 
 @pytest.mark.parametrize(
     ("harm", "said"),
     [
-        (missing, "12: [listener:public] key: FOLDER/privkey.pem: there is no such file; expected a private key"),
-        (not_matching, "12: [listener:public] key: FOLDER/privkey.pem: the private key does not belong to the first"),
-        (with_passphrase, "12: [listener:public] key: FOLDER/privkey.pem: the private key has a passphrase; expected"),
+        (
+            missing,
+            (
+                "12: [listener:public] key: FOLDER/privkey.pem: there is no such file; expected "
+                "a private key"
+            ),
+        ),
+        (
+            not_matching,
+            (
+                "12: [listener:public] key: FOLDER/privkey.pem: the private key does not belong "
+                "to the first"
+            ),
+        ),
+        (
+            with_passphrase,
+            (
+                "12: [listener:public] key: FOLDER/privkey.pem: the private key has a "
+                "passphrase; expected"
+            ),
+        ),
         (
             garbage,
-            "11: [listener:public] certificate: FOLDER/fullchain.pem with key FOLDER/privkey.pem: OpenSSL cannot",
+            (
+                "11: [listener:public] certificate: FOLDER/fullchain.pem with key "
+                "FOLDER/privkey.pem: OpenSSL cannot"
+            ),
         ),
     ],
 )
-def test_check_names_a_pair_that_cannot_be_used(harm: Callable[[Path], None], said: str, bridged: Bridged):
+def test_check_names_a_pair_that_cannot_be_used(
+    harm: Callable[[Path], None], said: str, bridged: Bridged
+):
     bridged.issue()
     harm(bridged.folder)
     with_certificate(bridged)
@@ -277,11 +327,16 @@ def test_check_names_a_pair_that_cannot_be_used(harm: Callable[[Path], None], sa
         (2, 90, "the certificate is valid only from "),
     ],
 )
-def test_check_names_a_certificate_out_of_its_time(begins: int, ends: int, said: str, bridged: Bridged):
+def test_check_names_a_certificate_out_of_its_time(
+    begins: int, ends: int, said: str, bridged: Bridged
+):
     bridged.issue(begins=begins, ends=ends)
     with_certificate(bridged)
     assert bridged("check") == 78
-    assert f"office.ini:11: [listener:public] certificate: {bridged.folder}/fullchain.pem: {said}" in bridged.err
+    assert (
+        f"office.ini:11: [listener:public] certificate: {bridged.folder}/fullchain.pem: {said}"
+        in bridged.err
+    )
 
 
 def test_check_warns_of_a_certificate_that_ends_soon(bridged: Bridged):
@@ -314,7 +369,9 @@ def test_check_says_which_file_it_may_not_read(bridged: Bridged, monkeypatch: py
 def test_check_leaves_a_key_that_it_cannot_know(bridged: Bridged):
     bridged.issue()
     with_certificate(bridged)
-    bridged.config.write_text(re.sub(r"key = .*pem", "key = ${credential:privkey.pem}", bridged.config.read_text()))
+    bridged.config.write_text(
+        re.sub(r"key = .*pem", "key = ${credential:privkey.pem}", bridged.config.read_text())
+    )
     assert bridged("check") == 0
     assert "credential 'privkey.pem' not checked" in bridged.err
 
@@ -329,7 +386,9 @@ def test_a_sample_of_an_unknown_plugin_names_those_there_are(bridged: Bridged):
     assert bridged("sample-config", "nosuch") == 2
     assert bridged.out == ""
     (line,) = bridged.err.splitlines()
-    assert line.startswith("no plugin is called 'nosuch'; there are: databoom, disruptive, idigi, jsonlines")
+    assert line.startswith(
+        "no plugin is called 'nosuch'; there are: databoom, disruptive, idigi, jsonlines"
+    )
 
 
 def test_plugins_lists_the_bundled_ones_with_what_they_have(bridged: Bridged):
@@ -345,9 +404,9 @@ def test_plugins_lists_a_broken_file_with_its_reason(bridged: Bridged):
     path = add_plugin(bridged, BROKEN_PLUGIN)
     assert bridged("plugins") == 0
     (row,) = [line for line in bridged.out.splitlines() if line.startswith("acme")]
-    assert (
-        row
-        == f"acme           failed             line 2: ModuleNotFoundError: No module named 'no_such_module'  ({path})"
+    assert row == (
+        "acme           failed             line 2: ModuleNotFoundError: No module named "
+        f"'no_such_module'  ({path})"
     )
 
 
@@ -367,7 +426,10 @@ def test_audit_proves_that_the_balance_adds_up(bridged: Bridged):
     assert bridged("audit") == 0
     assert bridged.out.splitlines() == [
         "file: received 3 = delivered 0 + dead 0 + filtered 0 + expired 0 + pending 3",
-        "former: received 3 = delivered 0 + dead 0 + filtered 0 + expired 0 + pending 3   (orphaned)",
+        (
+            "former: received 3 = delivered 0 + dead 0 + filtered 0 + expired 0 + pending 3   "
+            "(orphaned)"
+        ),
         "the balance adds up",
     ]
 
@@ -425,9 +487,9 @@ def test_a_sink_that_nobody_knows_is_not_forgotten(bridged: Bridged):
 
 def test_a_sink_is_not_forgotten_where_no_bridge_ever_ran(bridged: Bridged):
     assert bridged("purge-sink", "former") == 1
-    assert (
-        bridged.err
-        == f"{bridged.state}: there is no such folder; expected the state folder of a bridge that ran before\n"
+    assert bridged.err == (
+        f"{bridged.state}: there is no such folder; expected the state folder of a bridge "
+        "that ran before\n"
     )
     assert not bridged.state.exists()
 
@@ -439,11 +501,13 @@ def test_a_sink_is_not_forgotten_while_the_bridge_runs(bridged: Bridged):
     assert f"is in use by process {os.getpid()}" in bridged.err
 
 
-def test_a_sink_is_not_forgotten_when_the_spool_cannot_be_written(bridged: Bridged, monkeypatch: pytest.MonkeyPatch):
+def test_a_sink_is_not_forgotten_when_the_spool_cannot_be_written(
+    bridged: Bridged, monkeypatch: pytest.MonkeyPatch
+):
     bridged.store_for("former")
 
     async def purge(self: SqliteSpool, sink: str) -> int:
-        raise Refused("no room left on the disk")
+        raise SpoolUnavailable("no room left on the disk")
 
     monkeypatch.setattr(SqliteSpool, "purge", purge)
     assert bridged("purge-sink", "former") == 1
@@ -479,16 +543,22 @@ def test_run_on_an_address_in_use_ends_with_a_sentence(bridged: Bridged):
         bridged.write(port=port)
         assert bridged.daemon() == 1
     assert one_sentence(bridged) == (
-        f"E bridge: cannot go on: 127.0.0.1:{port}: another process listens there; stop it, or choose another port"
+        f"E bridge: cannot go on: 127.0.0.1:{port}: another process listens there; stop it, "
+        "or choose another port"
     )
 
 
 def test_run_with_a_broken_certificate_ends_with_a_sentence(bridged: Bridged):
     pem = bridged.folder / "cert.pem"
     pem.write_text("nothing")
-    bridged.write(GOOD.replace("127.0.0.1:PORT", f"127.0.0.1:PORT\ncertificate = {pem}\nkey = {pem}"), port=free_port())
+    bridged.write(
+        GOOD.replace("127.0.0.1:PORT", f"127.0.0.1:PORT\ncertificate = {pem}\nkey = {pem}"),
+        port=free_port(),
+    )
     assert bridged.daemon() == 1
-    assert one_sentence(bridged) == f"E bridge: cannot go on: {pem}: holds no certificate in PEM form"
+    assert (
+        one_sentence(bridged) == f"E bridge: cannot go on: {pem}: holds no certificate in PEM form"
+    )
 
 
 def test_a_second_run_on_the_same_state_folder_is_refused_and_names_the_first(bridged: Bridged):
@@ -511,8 +581,12 @@ def test_run_with_a_state_folder_that_cannot_be_made_ends_with_a_sentence(bridge
     )
 
 
-@pytest.mark.parametrize("arguments", [(), ("nosuch",), ("run", "--nosuch"), ("purge-sink",), ("demo", "--for", "20")])
-def test_a_command_line_that_is_not_understood_is_a_usage_error(bridged: Bridged, arguments: tuple[str, ...]):
+@pytest.mark.parametrize(
+    "arguments", [(), ("nosuch",), ("run", "--nosuch"), ("purge-sink",), ("demo", "--for", "20")]
+)
+def test_a_command_line_that_is_not_understood_is_a_usage_error(
+    bridged: Bridged, arguments: tuple[str, ...]
+):
     assert "usage: bridged" in usage(bridged, *arguments)
 
 

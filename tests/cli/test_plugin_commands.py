@@ -1,4 +1,6 @@
-"""Commands of plugins, as their user sees them: a plugin of one file with a history, its daemon, and the terminal."""
+"""Commands of plugins, as their user sees them: a plugin of one file with a history,
+its daemon, and the terminal.
+"""
 
 from __future__ import annotations
 
@@ -171,18 +173,25 @@ def test_with_several_sections_it_must_be_said_which(site: Site, capsys):
     site.sections["source:south"] = {"plugin": "acme", "token": "x"}
     terminal = Terminal(site.write(), capsys)
     assert terminal("acme", "show") == 2
-    assert terminal.err == ("several sections have plugin = acme; say which one with --name; there are: north, south\n")
+    assert terminal.err == (
+        "several sections have plugin = acme; say which one with --name; there are: north, south\n"
+    )
     assert terminal("acme", "show", "--name", "south") == 0
     assert terminal.out.startswith("south ")
     assert terminal("acme", "show", "--name", "east") == 2
-    assert terminal.err == "no section with plugin = acme is called 'east'; there are: north, south\n"
+    assert (
+        terminal.err == "no section with plugin = acme is called 'east'; there are: north, south\n"
+    )
 
 
 def test_without_a_section_it_says_what_it_expected(site: Site, capsys):
     del site.sections["source:north"]
     terminal = Terminal(site.write(), capsys)
     assert terminal("acme", "show") == 2
-    assert terminal.err == f"{terminal.config.name}: expected a section with plugin = acme; there is none\n"
+    assert (
+        terminal.err
+        == f"{terminal.config.name}: expected a section with plugin = acme; there is none\n"
+    )
 
 
 def test_a_section_that_is_not_enabled_has_no_settings_for_a_command(site: Site, capsys):
@@ -232,13 +241,19 @@ async def test_the_running_bridge_answers_and_reads_back_what_is_asked_for(site:
     assert in_process(site, "acme", "greet").stderr == "who are you?\n"
     span = ("--from", "2026-01-01T00:00", "--to", "2026-01-01T02:00+01:00")
     dry = in_process(site, "acme", "backfill", *span, "--dry-run")
-    assert dry.stdout == ("d1\nd2\nwould read 2 devices from 2026-01-01 00:00:00 UTC to 2026-01-01 01:00:00 UTC\n")
+    assert dry.stdout == (
+        "d1\nd2\nwould read 2 devices from 2026-01-01 00:00:00 UTC to 2026-01-01 01:00:00 UTC\n"
+    )
     assert not (site.folder / "out.jsonl").exists() or not (site.folder / "out.jsonl").read_text()
     done = in_process(site, "acme", "backfill", *span)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "asked for: read back 2 devices, 10 events, 10 of them new"
+    assert (
+        done.stdout.splitlines()[-1] == "asked for: read back 2 devices, 10 events, 10 of them new"
+    )
     again = in_process(site, "acme", "backfill", *span)
-    assert again.stdout.splitlines()[-1] == "asked for: read back 2 devices, 10 events, 0 of them new"
+    assert (
+        again.stdout.splitlines()[-1] == "asked for: read back 2 devices, 10 events, 0 of them new"
+    )
     assert await site.stop() == 0
     assert len((site.folder / "out.jsonl").read_text().splitlines()) == 10
     assert not (site.state / "control.sock").exists()

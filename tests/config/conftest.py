@@ -52,7 +52,9 @@ class HookSettings:
     secret: Secret = setting(help="signature secret", example="${credential:hook.secret}")
     previous: tuple[Secret, ...] = setting((), help="secrets before the last change")
     path: str = setting("/hook", help="path on the listener", validator=starts_with_slash)
-    networks: tuple[IPv4Network | IPv6Network, ...] = setting((), help="networks that may call", example="10.0.0.0/8")
+    networks: tuple[IPv4Network | IPv6Network, ...] = setting(
+        (), help="networks that may call", example="10.0.0.0/8"
+    )
 
 
 @frozen
@@ -61,7 +63,9 @@ class PollSettings:
 
     url: Url = setting(help="base URL of the API")
     password: Secret | None = setting(None, help="password")
-    interval: Duration = setting(Duration(60), help="time between two questions", validator=at_least(1))
+    interval: Duration = setting(
+        Duration(60), help="time between two questions", validator=at_least(1)
+    )
     ratio: float = setting(0.5, help="share of the quota", validator=between(0, 1))
     level: Level = setting(Level.LOW, help="how much is asked for")
     codec: Codec = setting(Codec.NONE, help="compression")
@@ -94,7 +98,9 @@ class StoreSettings:
 class NumberedSettings:
     """A sink whose author handles secrets carelessly."""
 
-    pin: Secret = setting(help="number", validator=lambda _instance, _attribute, value: check_pin(value))
+    pin: Secret = setting(
+        help="number", validator=lambda _instance, _attribute, value: check_pin(value)
+    )
     name: str = setting("", help="name")
 
     def __attrs_post_init__(self) -> None:
@@ -154,7 +160,12 @@ def kinds() -> Kinds:
             "bytes": SinkKind("bytes", ByteSettings, run),
         },
         spools={"sqlite": SpoolKind("sqlite", SpoolSettings, run)},
-        unusable={"acme": "/etc/bridge/plugins/acme.py:7: needs the package 'acme-sdk'; install it beside bridge"},
+        unusable={
+            "acme": (
+                "/etc/bridge/plugins/acme.py:7: needs the package 'acme-sdk'; install it "
+                "beside bridge"
+            )
+        },
     )
 
 

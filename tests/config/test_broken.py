@@ -67,7 +67,12 @@ BROKEN: dict[str, tuple[str, list[str]]] = {
     ),
     "size in an odd unit": (
         "[spool]\nmax_size = 10GB",
-        ["office.ini:2: [spool] max_size: expected a size with a unit, such as 512B, 16KiB, 10MiB, 2GiB, got '10GB'"],
+        [
+            (
+                "office.ini:2: [spool] max_size: expected a size with a unit, such as 512B, "
+                "16KiB, 10MiB, 2GiB, got '10GB'"
+            )
+        ],
     ),
     "neither yes nor no": (
         "[sink:second]\nplugin = store\ntoken = x\ncompress = maybe",
@@ -86,7 +91,12 @@ BROKEN: dict[str, tuple[str, list[str]]] = {
     ),
     "no URL": (
         "[source:second]\nplugin = poll\nurl = poll.example",
-        ["office.ini:3: [source:second] url: expected a URL that begins with https:// or http://, got 'poll.example'"],
+        [
+            (
+                "office.ini:3: [source:second] url: expected a URL that begins with https:// or "
+                "http://, got 'poll.example'"
+            )
+        ],
     ),
     "password in a URL": (
         "[source:second]\nplugin = poll\nurl = https://user:hunter2@poll.example",
@@ -97,10 +107,18 @@ BROKEN: dict[str, tuple[str, list[str]]] = {
     ),
     "empty secret": (
         "[sink:second]\nplugin = store\ntoken =",
-        ["office.ini:3: [sink:second] token: expected a secret that is not empty, got a secret (not shown)"],
+        [
+            (
+                "office.ini:3: [sink:second] token: expected a secret that is not empty, got a "
+                "secret (not shown)"
+            )
+        ],
     ),
     "no network": (
-        "[source:second]\nplugin = hook\nlistener = public\nsecret = x\nnetworks = 10.0.0.0/8, 10.1.0.0/33",
+        (
+            "[source:second]\nplugin = hook\nlistener = public\nsecret = x\nnetworks = "
+            "10.0.0.0/8, 10.1.0.0/33"
+        ),
         [
             "office.ini:5: [source:second] networks: expected a network such as 10.0.0.0/8 "
             "or a network such as 2001:db8::/32, got '10.1.0.0/33'"
@@ -145,15 +163,30 @@ BROKEN: dict[str, tuple[str, list[str]]] = {
     ),
     "unknown plugin with a near name": (
         "[source:second]\nplugin = pol",
-        ["office.ini:2: [source:second] plugin: no source plugin is called 'pol'; did you mean 'poll'?"],
+        [
+            (
+                "office.ini:2: [source:second] plugin: no source plugin is called 'pol'; did you "
+                "mean 'poll'?"
+            )
+        ],
     ),
     "section name that is no plugin": (
         "[source:attic]\nurl = http://a",
-        ["office.ini:1: [source:attic] plugin: no source plugin is called 'attic'; known: hook, lost and poll"],
+        [
+            (
+                "office.ini:1: [source:attic] plugin: no source plugin is called 'attic'; known: "
+                "hook, lost and poll"
+            )
+        ],
     ),
     "plugin of another kind": (
         "[sink:second]\nplugin = poll",
-        ["office.ini:2: [sink:second] plugin: no sink plugin is called 'poll'; the plugin of this name is a source"],
+        [
+            (
+                "office.ini:2: [sink:second] plugin: no sink plugin is called 'poll'; the plugin "
+                "of this name is a source"
+            )
+        ],
     ),
     "plugin that could not be loaded": (
         "[sink:second]\nplugin = acme\ntoken = x",
@@ -200,7 +233,12 @@ BROKEN: dict[str, tuple[str, list[str]]] = {
     ),
     "listener that is not there": (
         "[source:hook]\nsecret = x\nlistener = publik",
-        ["office.ini:3: [source:hook] listener: there is no section [listener:publik], did you mean 'public'?"],
+        [
+            (
+                "office.ini:3: [source:hook] listener: there is no section [listener:publik], "
+                "did you mean 'public'?"
+            )
+        ],
     ),
     "listener that is not there, nor a near name": (
         "[source:hook]\nsecret = x\nlistener = a",
@@ -223,7 +261,10 @@ BROKEN: dict[str, tuple[str, list[str]]] = {
     "source that is not there": (
         "[sink:second]\nplugin = store\ntoken = x\nsources = pol, attic",
         [
-            "office.ini:4: [sink:second] sources: there is no section [source:pol], did you mean 'poll'?",
+            (
+                "office.ini:4: [sink:second] sources: there is no section [source:pol], did you "
+                "mean 'poll'?"
+            ),
             "office.ini:4: [sink:second] sources: there is no section [source:attic]; known: poll",
         ],
     ),
@@ -236,7 +277,10 @@ BROKEN: dict[str, tuple[str, list[str]]] = {
         ],
     ),
     "one path for two by default": (
-        "[source:old-hook]\nplugin = hook\nsecret = x\nlistener = public\n[source:hook]\nsecret = x\nlistener = public",
+        (
+            "[source:old-hook]\nplugin = hook\nsecret = x\nlistener = "
+            "public\n[source:hook]\nsecret = x\nlistener = public"
+        ),
         [
             "office.ini:5: [source:hook] path: '/hook' on listener 'public' belongs to [source:old-hook] "
             "(office.ini:1); choose another path"
@@ -250,7 +294,10 @@ BROKEN: dict[str, tuple[str, list[str]]] = {
         ],
     ),
     "one activated socket for two": (
-        "[listener:a]\naddress = systemd:web\nplaintext = yes\n[listener:b]\naddress = systemd:web\nplaintext = yes",
+        (
+            "[listener:a]\naddress = systemd:web\nplaintext = yes\n[listener:b]\naddress = "
+            "systemd:web\nplaintext = yes"
+        ),
         [
             "office.ini:5: [listener:b] address: 'systemd:web' belongs to [listener:a] (office.ini:2); "
             "choose another address"
@@ -281,11 +328,21 @@ BROKEN: dict[str, tuple[str, list[str]]] = {
     ),
     "name with other characters": (
         "[sink:my sink]\ntoken = x",
-        ["office.ini:1: [sink:my sink] expected [sink:NAME], where NAME has 1 to 64 letters, digits, '-' and '_'"],
+        [
+            (
+                "office.ini:1: [sink:my sink] expected [sink:NAME], where NAME has 1 to 64 "
+                "letters, digits, '-' and '_'"
+            )
+        ],
     ),
     "name of 65 letters": (
         f"[sink:{'a' * 65}]\ntoken = x",
-        [f"office.ini:1: [sink:{'a' * 65}] expected [sink:NAME], where NAME has 1 to 64 letters, digits, '-' and '_'"],
+        [
+            (
+                f"office.ini:1: [sink:{'a' * 65}] expected [sink:NAME], where NAME has 1 to 64 "
+                "letters, digits, '-' and '_'"
+            )
+        ],
     ),
     "table of a listener": (
         "[listener:public:tls]\na = b",
@@ -293,7 +350,12 @@ BROKEN: dict[str, tuple[str, list[str]]] = {
     ),
     "table of a table": (
         "[sink:store:devices:a]\na = b",
-        ["office.ini:1: [sink:store:devices:a] unknown section; expected [sink:NAME] or [sink:NAME:TABLE]"],
+        [
+            (
+                "office.ini:1: [sink:store:devices:a] unknown section; expected [sink:NAME] or "
+                "[sink:NAME:TABLE]"
+            )
+        ],
     ),
     "unknown table with a near name": (
         "[sink:store:device]\na = b",
@@ -301,7 +363,12 @@ BROKEN: dict[str, tuple[str, list[str]]] = {
     ),
     "unknown table": (
         "[sink:store:xyzzy]\na = b",
-        ["office.ini:1: [sink:store:xyzzy] unknown table; known: [sink:store:devices] and [sink:store:sizes]"],
+        [
+            (
+                "office.ini:1: [sink:store:xyzzy] unknown table; known: [sink:store:devices] and "
+                "[sink:store:sizes]"
+            )
+        ],
     ),
     "table of a plugin without tables": (
         "[source:poll:devices]\na = b",
@@ -309,11 +376,21 @@ BROKEN: dict[str, tuple[str, list[str]]] = {
     ),
     "table of a section that is not there": (
         "[sink:stor:devices]\na = b",
-        ["office.ini:1: [sink:stor:devices] there is no section [sink:stor], did you mean [sink:store:devices]?"],
+        [
+            (
+                "office.ini:1: [sink:stor:devices] there is no section [sink:stor], did you mean "
+                "[sink:store:devices]?"
+            )
+        ],
     ),
     "table written as a setting": (
         "[sink:second]\nplugin = store\ntoken = x\ndevices = a",
-        ["office.ini:4: [sink:second] devices: expected a section of its own, [sink:second:devices]"],
+        [
+            (
+                "office.ini:4: [sink:second] devices: expected a section of its own, "
+                "[sink:second:devices]"
+            )
+        ],
     ),
     "value of a table": (
         "[sink:store:sizes]\nurn:x = 1",
@@ -330,7 +407,10 @@ BROKEN: dict[str, tuple[str, list[str]]] = {
         ],
     ),
     "indented section": (
-        "[source:second]\nplugin = poll\nurl = http://a\n\t[sink:second]\nplugin = store\ntoken = x",
+        (
+            "[source:second]\nplugin = poll\nurl = http://a\n\t[sink:second]\nplugin = "
+            "store\ntoken = x"
+        ),
         [
             "office.ini:4: [source:second] [sink:second] is indented, so it was read as part of 'url'; "
             "remove the spaces before it"
@@ -357,7 +437,12 @@ BROKEN: dict[str, tuple[str, list[str]]] = {
     ),
     "key with other characters": (
         "[sink:second]\nplugin = store\ntoken hunter2 == \ntoken = x",
-        ["office.ini:3: [sink:second] token: expected KEY = VALUE, where KEY has letters, digits, '-' and '_' only"],
+        [
+            (
+                "office.ini:3: [sink:second] token: expected KEY = VALUE, where KEY has letters, "
+                "digits, '-' and '_' only"
+            )
+        ],
     ),
     "settings before the first section": (
         "state = /a\ndrain = 5s",
@@ -408,7 +493,10 @@ BROKEN: dict[str, tuple[str, list[str]]] = {
         ],
     ),
     "several at once, in the order of their lines": (
-        "[sink:second]\nplugin = store\nmode = hisory\nbody_limit = 5\n[admin]\nadress = 127.0.0.1:1\n[brigde]",
+        (
+            "[sink:second]\nplugin = store\nmode = hisory\nbody_limit = 5\n[admin]\nadress = "
+            "127.0.0.1:1\n[brigde]"
+        ),
         [
             "office.ini:1: [sink:second] token: missing; expected a secret (access token)",
             "office.ini:3: [sink:second] mode: expected array or history, got 'hisory'",
@@ -420,7 +508,12 @@ BROKEN: dict[str, tuple[str, list[str]]] = {
     ),
     "control characters": (
         "[sink:\x1b]\na = b",
-        ["office.ini:1: [sink:\\x1b] expected [sink:NAME], where NAME has 1 to 64 letters, digits, '-' and '_'"],
+        [
+            (
+                "office.ini:1: [sink:\\x1b] expected [sink:NAME], where NAME has 1 to 64 "
+                "letters, digits, '-' and '_'"
+            )
+        ],
     ),
 }
 
@@ -440,7 +533,9 @@ def test_what_surrounds_the_broken_configurations_is_good(load_text):
     assert loaded.config is not None
 
 
-def test_mistakes_of_several_files_are_told_together_in_the_order_in_which_files_are_read(load_text):
+def test_mistakes_of_several_files_are_told_together_in_the_order_in_which_files_are_read(
+    load_text,
+):
     loaded = load_text(
         f"[bridge]\ndrain = 5\n{GOOD}",
         {
@@ -450,7 +545,10 @@ def test_mistakes_of_several_files_are_told_together_in_the_order_in_which_files
         environ={"TOKEN": "x"},
     )
     assert [str(problem) for problem in loaded.problems] == [
-        "office.ini:2: [bridge] drain: expected a duration with a unit, such as 500ms, 30s, 5m, 1h30m, got '5'",
+        (
+            "office.ini:2: [bridge] drain: expected a duration with a unit, such as 500ms, 30s, "
+            "5m, 1h30m, got '5'"
+        ),
         "office.d/10-a.ini:2: [admin] adress: unknown setting, did you mean 'address'?",
         "office.d/50-x.ini:1: [sink:second] token: missing; expected a secret (access token)",
     ]
@@ -466,5 +564,8 @@ def test_mistakes_of_several_files_are_told_together_in_the_order_in_which_files
 )
 def test_a_bridge_that_leads_nowhere_is_refused(text, missing, load_text):
     assert [str(problem) for problem in load_text(text).problems] == [
-        f"office.ini: there is no section {missing}; a bridge needs at least one source and one sink"
+        (
+            f"office.ini: there is no section {missing}; a bridge needs at least one source and "
+            "one sink"
+        )
     ]

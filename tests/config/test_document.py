@@ -50,29 +50,40 @@ def problems(path):
 
 
 def test_a_missing_file_is_a_problem(tmp_path):
-    assert problems(tmp_path / "office.ini") == ["office.ini: cannot be read: No such file or directory"]
+    assert problems(tmp_path / "office.ini") == [
+        "office.ini: cannot be read: No such file or directory"
+    ]
 
 
 def test_a_folder_in_place_of_a_file_is_a_problem(tmp_path):
     (tmp_path / "office.d" / "a.ini").mkdir(parents=True)
     (tmp_path / "office.ini").write_text("")
-    assert problems(tmp_path / "office.ini") == ["office.d/a.ini: cannot be read: it is not an ordinary file"]
+    assert problems(tmp_path / "office.ini") == [
+        "office.d/a.ini: cannot be read: it is not an ordinary file"
+    ]
 
 
 def test_a_pipe_does_not_keep_us_waiting(tmp_path):
     os.mkfifo(tmp_path / "office.ini")
-    assert problems(tmp_path / "office.ini") == ["office.ini: cannot be read: it is not an ordinary file"]
+    assert problems(tmp_path / "office.ini") == [
+        "office.ini: cannot be read: it is not an ordinary file"
+    ]
 
 
 def test_a_file_that_is_not_utf8_is_a_problem_at_its_line(tmp_path):
     (tmp_path / "office.ini").write_bytes(b"[bridge]\nstate = caf\xe9\n")
-    assert problems(tmp_path / "office.ini") == ["office.ini:2: is not UTF-8 text; save the file as UTF-8"]
+    assert problems(tmp_path / "office.ini") == [
+        "office.ini:2: is not UTF-8 text; save the file as UTF-8"
+    ]
 
 
 @pytest.mark.parametrize(("size", "refused"), [(4 << 20, False), ((4 << 20) + 1, True)])
 def test_a_file_has_a_largest_size(size, refused, tmp_path):
     (tmp_path / "office.ini").write_text("#" * size)
-    assert problems(tmp_path / "office.ini") == ["office.ini: cannot be read: it is larger than 4 MiB"] * refused
+    assert (
+        problems(tmp_path / "office.ini")
+        == ["office.ini: cannot be read: it is larger than 4 MiB"] * refused
+    )
 
 
 def test_a_folder_of_files_that_is_a_file_is_left_alone(tmp_path):
@@ -84,11 +95,15 @@ def test_a_folder_of_files_that_is_a_file_is_left_alone(tmp_path):
 def test_a_folder_of_files_that_cannot_be_listed_is_a_problem(tmp_path):
     (tmp_path / "office.ini").write_text("")
     (tmp_path / "office.d").symlink_to("office.d")
-    assert problems(tmp_path / "office.ini") == ["office.d: cannot be read: Too many levels of symbolic links"]
+    assert problems(tmp_path / "office.ini") == [
+        "office.d: cannot be read: Too many levels of symbolic links"
+    ]
 
 
 def test_a_name_with_a_zero_byte_is_a_problem(tmp_path):
-    assert problems(tmp_path / "off\0ice.ini") == ["off\\x00ice.ini: cannot be read: its name has a NUL character"]
+    assert problems(tmp_path / "off\0ice.ini") == [
+        "off\\x00ice.ini: cannot be read: its name has a NUL character"
+    ]
 
 
 def test_a_broken_file_does_not_hide_the_others(tmp_path):
@@ -97,13 +112,18 @@ def test_a_broken_file_does_not_hide_the_others(tmp_path):
     (tmp_path / "office.d" / "a.ini").write_text("[bridge]\nstate = /a\noops")
     assert problems(tmp_path / "office.ini") == [
         "office.ini:1: is not UTF-8 text; save the file as UTF-8",
-        "office.d/a.ini:3: [bridge] expected KEY = VALUE, [SECTION], or a comment that begins with #",
+        (
+            "office.d/a.ini:3: [bridge] expected KEY = VALUE, [SECTION], or a comment that "
+            "begins with #"
+        ),
     ]
 
 
 def test_nothing_else_is_missed_while_a_file_cannot_be_read(tmp_path, kinds):
     loaded = load(tmp_path / "office.ini", kinds, environ={})
-    assert [str(problem) for problem in loaded.problems] == ["office.ini: cannot be read: No such file or directory"]
+    assert [str(problem) for problem in loaded.problems] == [
+        "office.ini: cannot be read: No such file or directory"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,10 @@ def values(text: str) -> dict[str, dict[str, str]]:
     """Give keys and texts by section. Fails on any problem."""
     sections, problems = parse(text, "a.ini")
     assert problems == []
-    return {section.name: {key: value.text for key, value in section.values.items()} for section in sections}
+    return {
+        section.name: {key: value.text for key, value in section.values.items()}
+        for section in sections
+    }
 
 
 @pytest.mark.parametrize(
@@ -50,9 +53,17 @@ def test_files_with_windows_line_ends_read_the_same():
 
 
 def test_keys_of_a_table_are_kept_as_written():
-    table = "[sink:a:devices]\nurn:x = 1\nABC = 2\na-b = 3\nKitchen sensor = 4\nmetrics/sys/level = 5"
+    table = (
+        "[sink:a:devices]\nurn:x = 1\nABC = 2\na-b = 3\nKitchen sensor = 4\nmetrics/sys/level = 5"
+    )
     assert values(table) == {
-        "sink:a:devices": {"urn:x": "1", "ABC": "2", "a-b": "3", "Kitchen sensor": "4", "metrics/sys/level": "5"}
+        "sink:a:devices": {
+            "urn:x": "1",
+            "ABC": "2",
+            "a-b": "3",
+            "Kitchen sensor": "4",
+            "metrics/sys/level": "5",
+        }
     }
 
 
@@ -75,7 +86,10 @@ def test_indented_lines_go_on_with_a_list():
 def test_a_blank_line_ends_a_value():
     _, problems = parse("[s]\ntopics = a\n\n  b\n", "a.ini")
     assert [str(problem) for problem in problems] == [
-        "a.ini:4: [s] an indented line goes on with the value above, but a blank line or a comment ended it"
+        (
+            "a.ini:4: [s] an indented line goes on with the value above, but a blank line or a "
+            "comment ended it"
+        )
     ]
 
 
@@ -124,7 +138,19 @@ def test_any_text_is_read_or_has_problems(text):
         assert str(problem).isprintable()
 
 
-LINES = ["[a{}]", "[a]", "  [b{}]", "k{} = v", " k{} = v", "\tk{}=v", " v{}", "# c{}", "", "stray{}", "k = v{}"]
+LINES = [
+    "[a{}]",
+    "[a]",
+    "  [b{}]",
+    "k{} = v",
+    " k{} = v",
+    "\tk{}=v",
+    " v{}",
+    "# c{}",
+    "",
+    "stray{}",
+    "k = v{}",
+]
 
 
 @given(st.lists(st.sampled_from(LINES)))
@@ -141,7 +167,9 @@ def test_no_setting_disappears_into_another(templates):
 
 
 names = st.text("abcdefghijklmnopqrstuvwxyz_0123456789", min_size=1)
-lines = st.text(st.characters(exclude_characters="\n", exclude_categories=["Cs"])).map(lambda text: text.strip(" \t\r"))
+lines = st.text(st.characters(exclude_characters="\n", exclude_categories=["Cs"])).map(
+    lambda text: text.strip(" \t\r")
+)
 
 
 @given(st.dictionaries(names, st.dictionaries(names, lines, max_size=5), max_size=5))

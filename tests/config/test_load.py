@@ -94,7 +94,12 @@ def test_the_core_sections_are_typed(config):
 
 def test_a_source_that_is_called_has_a_listener(config):
     hook, gateways = config.sources
-    assert (hook.name, hook.kind.name, hook.where, hook.listener) == ("hook", "hook", "office.ini:18", "public")
+    assert (hook.name, hook.kind.name, hook.where, hook.listener) == (
+        "hook",
+        "hook",
+        "office.ini:18",
+        "public",
+    )
     assert hook.settings.secret == Secret("s3cret")
     assert hook.settings.networks[0] == IPv4Network("10.0.0.0/8")
     assert gateways.listener is None
@@ -125,12 +130,18 @@ def test_a_disabled_section_is_checked(load_text):
 
 
 def test_a_disabled_source_does_not_claim_its_path(load_text):
-    loaded = load_text(f"{OFFICE}[source:old-hook]\nplugin = hook\nenabled = no\nlistener = public\nsecret = s3cret\n")
+    loaded = load_text(
+        f"{OFFICE}[source:old-hook]\nplugin = hook\nenabled = no\nlistener = public\nsecret = "
+        "s3cret\n"
+    )
     assert loaded.problems == ()
 
 
 def test_a_later_file_wins_key_by_key(load_text):
-    loaded = load_text(OFFICE, {"office.d/20-local.ini": "[sink:store]\ntimeout = 5s\n[listener:public]\nkey = /k\n"})
+    loaded = load_text(
+        OFFICE,
+        {"office.d/20-local.ini": "[sink:store]\ntimeout = 5s\n[listener:public]\nkey = /k\n"},
+    )
     assert loaded.config.sinks[0].core.timeout == Duration(5)
     assert loaded.config.sinks[0].settings.batch_size == 5
     assert loaded.config.listeners["public"].key == Path("/k")
@@ -155,17 +166,25 @@ def test_two_listeners_may_both_leave_the_port_to_the_kernel(load_text):
 
 
 def test_one_path_on_two_listeners_is_no_clash(load_text):
-    second = "[listener:b]\naddress = 127.0.0.1:1\n[source:second]\nplugin = hook\nlistener = b\nsecret = s3cret\n"
+    second = (
+        "[listener:b]\naddress = 127.0.0.1:1\n[source:second]\nplugin = hook\nlistener = "
+        "b\nsecret = s3cret\n"
+    )
     assert load_text(f"{OFFICE}{second}").problems == ()
 
 
 def test_a_setting_that_core_and_plugin_share_is_given_to_both(load_text, kinds):
     sink = evolve(kinds.sinks["store"], settings=SharingSettings)
     loaded = load_text(
-        "[source:poll]\nurl = http://a\n[sink:store]\ntimeout = 7s", kinds=evolve(kinds, sinks={"store": sink})
+        "[source:poll]\nurl = http://a\n[sink:store]\ntimeout = 7s",
+        kinds=evolve(kinds, sinks={"store": sink}),
     )
     assert loaded.problems == ()
-    assert loaded.config.sinks[0].core.timeout == loaded.config.sinks[0].settings.timeout == Duration(7)
+    assert (
+        loaded.config.sinks[0].core.timeout
+        == loaded.config.sinks[0].settings.timeout
+        == Duration(7)
+    )
     assert [entry.key for entry in loaded.entries].count("timeout") == 1
 
 
@@ -185,16 +204,21 @@ def test_plugin_folders_are_known_even_if_the_rest_of_their_section_is_wrong(tmp
 
 
 def test_quotes_around_a_value_are_a_warning(load_text):
-    loaded = load_text(OFFICE.replace("state = /var/lib/bridge/office", 'state = "/var/lib/bridge"'))
+    loaded = load_text(
+        OFFICE.replace("state = /var/lib/bridge/office", 'state = "/var/lib/bridge"')
+    )
     assert [str(problem) for problem in loaded.problems] == [
-        "warning: office.ini:3: [bridge] state: the quotes are part of the value; remove them unless they are meant"
+        (
+            "warning: office.ini:3: [bridge] state: the quotes are part of the value; remove "
+            "them unless they are meant"
+        )
     ]
     assert loaded.config.bridge.state == Path('"/var/lib/bridge"')
 
 
-CREDENTIALS = OFFICE.replace("token = t0ken\nsources", "token = ${credential:store.token}\nsources").replace(
-    "url = https://poll.example", "url = ${credential:poll.url}"
-)
+CREDENTIALS = OFFICE.replace(
+    "token = t0ken\nsources", "token = ${credential:store.token}\nsources"
+).replace("url = https://poll.example", "url = ${credential:poll.url}")
 
 
 def test_a_check_without_credentials_warns_and_goes_on(load_text):
@@ -218,14 +242,19 @@ def test_a_run_without_credentials_is_refused(load_text):
 
 
 def test_a_check_does_not_blame_a_credential_it_could_not_look_up(load_text):
-    loaded = load_text("[source:poll]\nurl = http://a\n[sink:numbered]\npin = ${credential:pin}", checking=True)
+    loaded = load_text(
+        "[source:poll]\nurl = http://a\n[sink:numbered]\npin = ${credential:pin}", checking=True
+    )
     assert loaded.errors == ()
     assert loaded.config is None
 
 
 def test_a_check_without_credentials_still_finds_what_the_plugin_refuses(load_text):
     loaded = load_text(
-        "[source:poll]\nurl = http://a\n[sink:store]\ntoken = ${credential:token}\nmode = history\ncompress = yes",
+        (
+            "[source:poll]\nurl = http://a\n[sink:store]\ntoken = ${credential:token}\nmode = "
+            "history\ncompress = yes"
+        ),
         checking=True,
     )
     assert [problem.key for problem in loaded.errors] == ["compress"]
@@ -252,7 +281,21 @@ def test_credentials_are_used_where_there_are_some(load_text, credentials):
 
 
 parts = st.sampled_from(
-    [*OFFICE.split("\n"), "[", "]", "=", " ", "\n", "\x0c", "\0", "${", "$", "[sink:store]", "[sink:a:b]", "plugin = "]
+    [
+        *OFFICE.split("\n"),
+        "[",
+        "]",
+        "=",
+        " ",
+        "\n",
+        "\x0c",
+        "\0",
+        "${",
+        "$",
+        "[sink:store]",
+        "[sink:a:b]",
+        "plugin = ",
+    ]
 )
 
 
@@ -282,8 +325,12 @@ def test_nothing_of_the_network_is_imported_for_a_configuration():
         "import sys, bridge.api; before = set(sys.modules); import bridge.config; "
         "print(*sorted({name.partition('.')[0] for name in set(sys.modules) - before}))"
     )
-    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert not {"httpx", "ssl", "sqlite3", "hypothesis", "configparser", "asyncio"} & set(output.split())
+    output = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+    assert not {"httpx", "ssl", "sqlite3", "hypothesis", "configparser", "asyncio"} & set(
+        output.split()
+    )
 
 
 def test_kinds_may_be_empty(load_text):

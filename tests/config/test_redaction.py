@@ -22,7 +22,11 @@ def redact(sentence: str, *texts: str) -> str:
         (r"bad 'back\\slash'", "back\\slash", "bad '(from credential c)'"),
         ("line: MIIEvQIBADAN", "-----BEGIN KEY-----\nMIIEvQIBADAN\n", "line: (from credential c)"),
         ("db.example:5432 is away", "https://db.example:5432/v1", "(from credential c) is away"),
-        ("db.example is not known", "https://db.example:5432/v1", "(from credential c) is not known"),
+        (
+            "db.example is not known",
+            "https://db.example:5432/v1",
+            "(from credential c) is not known",
+        ),
         ("the latest test", "test", "the latest (from credential c)"),
         ("all at 100", "at", "all at 100"),
         ("http://[::1 is odd", "http://[::1", "(from credential c) is odd"),

@@ -49,14 +49,18 @@ def test_a_reference_becomes_what_it_stands_for(text, expanded, references):
 
 
 @pytest.mark.parametrize(
-    ("content", "text"), [(b"a\n", "a"), (b"a\r\n\n", "a"), (b"a\nb\n", "a\nb"), (b" a \n", " a "), (b"", "")]
+    ("content", "text"),
+    [(b"a\n", "a"), (b"a\r\n\n", "a"), (b"a\nb\n", "a\nb"), (b" a \n", " a "), (b"", "")],
 )
 def test_line_ends_at_the_end_of_a_file_are_left_out(content, text, tmp_path):
     (tmp_path / "secret").write_bytes(content)
     assert References({}, None).expand(f"${{file:{tmp_path}/secret}}").text == text
 
 
-FORMS = "expected ${credential:NAME}, ${env:NAME}, ${env:NAME:-DEFAULT} or ${file:/PATH} after the dollar sign; "
+FORMS = (
+    "expected ${credential:NAME}, ${env:NAME}, ${env:NAME:-DEFAULT} or ${file:/PATH} "
+    "after the dollar sign; "
+)
 CREDENTIAL = "expected ${credential:NAME}, where NAME has letters, digits, '.', '_' and '-' only"
 
 
@@ -75,7 +79,10 @@ CREDENTIAL = "expected ${credential:NAME}, where NAME has letters, digits, '.', 
         ("${env:}", "expected ${env:NAME} or ${env:NAME:-DEFAULT}"),
         ("${env:1A}", "expected ${env:NAME} or ${env:NAME:-DEFAULT}"),
         ("${env:HOST-x}", "expected ${env:NAME} or ${env:NAME:-DEFAULT}"),
-        ("${env:MISSING}", "there is no environment variable 'MISSING'; set it, or write ${env:MISSING:-DEFAULT}"),
+        (
+            "${env:MISSING}",
+            "there is no environment variable 'MISSING'; set it, or write ${env:MISSING:-DEFAULT}",
+        ),
         ("${credential:}", CREDENTIAL),
         ("${credential:..}", CREDENTIAL),
         ("${credential:../store.token}", CREDENTIAL),
@@ -86,7 +93,10 @@ CREDENTIAL = "expected ${credential:NAME}, where NAME has letters, digits, '.', 
             "sudo install -D -m 0600 /dev/stdin /etc/bridge/credentials/office/nope; then restart the bridge",
         ),
         ("${credential:binary}", "the credential 'binary' cannot be read: it is not UTF-8 text"),
-        ("${credential:folder}", "the credential 'folder' cannot be read: it is not an ordinary file"),
+        (
+            "${credential:folder}",
+            "the credential 'folder' cannot be read: it is not an ordinary file",
+        ),
         ("${file:relative}", "expected ${file:/PATH}, where /PATH begins at the root folder"),
         ("${file:/nowhere/x}", "the file '/nowhere/x' cannot be read: No such file or directory"),
         ("${file:/dev/zero}", "the file '/dev/zero' cannot be read: it is not an ordinary file"),
@@ -157,8 +167,14 @@ def test_in_a_path_a_variable_is_a_part_of_it(references):
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("${file:/run/key}", "expected the path itself, not what is in the file; write /run/key instead of "),
-        ("/run/${credential:key}", "expected nothing beside ${credential:NAME}, which is a whole path here"),
+        (
+            "${file:/run/key}",
+            "expected the path itself, not what is in the file; write /run/key instead of ",
+        ),
+        (
+            "/run/${credential:key}",
+            "expected nothing beside ${credential:NAME}, which is a whole path here",
+        ),
         ("${credential:store.token}.pem", "expected nothing beside ${credential:NAME}"),
         ("${credential:nope}", "there is no credential 'nope'; put it there with: "),
         ("${vault:x}", FORMS),
@@ -171,7 +187,9 @@ def test_a_path_that_is_not_understood_is_refused(text, why, references):
 
 
 def test_a_path_that_cannot_be_known_is_not_checked():
-    assert References({}, None, checking=True).expand_path("${credential:key}").unchecked == ("key",)
+    assert References({}, None, checking=True).expand_path("${credential:key}").unchecked == (
+        "key",
+    )
 
 
 def test_without_a_folder_of_credentials_a_check_only_says_so():

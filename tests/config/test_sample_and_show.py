@@ -1,4 +1,6 @@
-"""What is made from the settings classes: the sample, and the overview of what is in effect."""
+"""What is made from the settings classes: the sample, and the overview of what is in
+effect.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,12 @@ class NeedyStoreSettings:
 
 @pytest.fixture
 def everything(kinds):
-    return [kinds.spools["sqlite"], kinds.sources["hook"], kinds.sources["poll"], kinds.sinks["store"]]
+    return [
+        kinds.spools["sqlite"],
+        kinds.sources["hook"],
+        kinds.sources["poll"],
+        kinds.sinks["store"],
+    ]
 
 
 def test_the_sample_is_a_good_configuration(everything, load_text):
@@ -48,7 +55,10 @@ def test_every_line_of_the_sample_may_be_made_active(everything, load_text):
 def test_a_sample_of_the_core_alone_lacks_nothing_but_source_and_sink(load_text):
     loaded = load_text(sample_config())
     assert [str(problem) for problem in loaded.problems] == [
-        "office.ini: there is no section [source:NAME] and [sink:NAME]; a bridge needs at least one source and one sink"
+        (
+            "office.ini: there is no section [source:NAME] and [sink:NAME]; a bridge needs at "
+            "least one source and one sink"
+        )
     ]
 
 
@@ -59,7 +69,10 @@ def test_the_sample_explains_each_setting_and_shows_its_default(kinds):
         "plugin = poll",
         "## no leaves the section out, but checks it (yes or no)",
         "#enabled = yes",
-        "## a device that is silent for more than three times its usual interval is shown as a problem (yes or no)",
+        (
+            "## a device that is silent for more than three times its usual interval is shown as "
+            "a problem (yes or no)"
+        ),
         "#watch_devices = yes",
         "## base URL of the API (a URL that begins with https:// or http://)",
         "url = https://example.com",
@@ -116,7 +129,10 @@ def test_what_is_in_effect_is_shown_with_where_it_came_from(load_text, credentia
     shown = show_config(loaded)
     assert "[bridge]  # default\nstate =  # default\n" in shown
     assert "[spool]  # default\nplugin = sqlite  # default\nmax_size = 10GiB  # default\n" in shown
-    assert "[source:poll]  # office.ini:1\nplugin = poll  # default\nenabled = yes  # default\n" in shown
+    assert (
+        "[source:poll]  # office.ini:1\nplugin = poll  # default\nenabled = yes  # default\n"
+        in shown
+    )
     assert "\nurl = ********  # office.ini:2, from environment variable HOST\n" in shown
     assert "\npassword = ********  # office.ini:3\n" in shown
     assert "\ntoken = ********  # office.ini:5, from credential store.token\n" in shown
@@ -128,24 +144,36 @@ def test_what_is_in_effect_is_shown_with_where_it_came_from(load_text, credentia
 
 
 def test_a_path_from_a_credential_is_shown(load_text, credentials):
-    text = "[source:poll]\nurl = http://a\n[sink:store]\ntoken = s3cret\nca_file = ${credential:store.token}"
+    text = (
+        "[source:poll]\nurl = http://a\n[sink:store]\ntoken = s3cret\nca_file = "
+        "${credential:store.token}"
+    )
     shown = show_config(load_text(text, environ={"CREDENTIALS_DIRECTORY": str(credentials)}))
-    assert f"\nca_file = {credentials}/store.token  # office.ini:5, from credential store.token\n" in shown
+    assert (
+        f"\nca_file = {credentials}/store.token  # office.ini:5, from credential store.token\n"
+        in shown
+    )
 
 
 def test_a_default_beside_a_variable_is_shown(load_text):
     text = "[source:poll]\nurl = ${env:NONE:-http://a}\n[sink:store]\ntoken = s3cret"
-    assert "\nurl = http://a  # office.ini:2, from environment variable NONE\n" in show_config(load_text(text))
+    assert "\nurl = http://a  # office.ini:2, from environment variable NONE\n" in show_config(
+        load_text(text)
+    )
 
 
 def test_disabled_sections_are_shown(load_text):
-    shown = show_config(load_text("[source:poll]\nurl = http://a\nenabled = no\n[sink:store]\ntoken = s3cret"))
+    shown = show_config(
+        load_text("[source:poll]\nurl = http://a\nenabled = no\n[sink:store]\ntoken = s3cret")
+    )
     assert "\nenabled = no  # office.ini:3\n" in shown
 
 
 def test_a_setting_with_a_mistake_is_not_shown_as_its_default(load_text):
     shown = show_config(
-        load_text("[source:poll]\nurl = http://a\ninterval = 5\nratio = 2\n[sink:store]\ntoken = s3cret")
+        load_text(
+            "[source:poll]\nurl = http://a\ninterval = 5\nratio = 2\n[sink:store]\ntoken = s3cret"
+        )
     )
     assert "interval" not in shown
     assert "ratio" not in shown

@@ -1,4 +1,6 @@
-"""``bridged sample-config KIND``: a complete reference, made from the settings classes, that can be read back."""
+"""``bridged sample-config KIND``: a complete reference, made from the settings classes,
+that can be read back.
+"""
 
 from __future__ import annotations
 
@@ -70,19 +72,31 @@ def test_the_sample_of_a_kind_has_every_setting_with_its_explanation(name, kinds
     lines = sample(capsys, name).splitlines()
     for setting in declared(kinds[name].settings):
         if setting.is_table:
-            place = next(place for place, line in enumerate(lines) if re.match(rf"#?\[.*:{setting.key}\]$", line))
+            place = next(
+                place
+                for place, line in enumerate(lines)
+                if re.match(rf"#?\[.*:{setting.key}\]$", line)
+            )
         else:
-            place = next(place for place, line in enumerate(lines) if re.match(rf"#?{setting.key} =", line))
+            place = next(
+                place for place, line in enumerate(lines) if re.match(rf"#?{setting.key} =", line)
+            )
         explained = []
         while lines[place - 1].startswith("## "):
             place -= 1
             explained.insert(0, lines[place].removeprefix("## "))
-        assert " ".join(explained).startswith(f"{setting.help} ("), f"{setting.key} is not explained"
+        assert " ".join(explained).startswith(f"{setting.help} ("), (
+            f"{setting.key} is not explained"
+        )
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_every_line_of_the_sample_of_a_kind_is_known_when_it_is_made_active(name, kinds, capsys, tmp_path):
-    """Settings that exclude each other cannot all be active; but each is known, and its text is of its type."""
+def test_every_line_of_the_sample_of_a_kind_is_known_when_it_is_made_active(
+    name, kinds, capsys, tmp_path
+):
+    """Settings that exclude each other cannot all be active; but each is known, and its
+    text is of its type.
+    """
     lines = sample(capsys, name).splitlines()
     for place, line in enumerate(lines):
         if not re.match(r"#[^#\[]", line) or line.endswith("="):

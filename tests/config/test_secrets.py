@@ -20,7 +20,9 @@ def output(load_text, tmp_path):
         text = text.replace("FILE", f"${{file:{tmp_path}/secret}}").replace("SECRET", SECRET)
         options.setdefault("environ", {"TOKEN": SECRET})
         loaded = load_text(f"[source:poll]\nurl = http://a\n{text}", **options)
-        return "\n".join([*map(str, loaded.problems), show_config(loaded), repr(loaded), repr(loaded.config)])
+        return "\n".join(
+            [*map(str, loaded.problems), show_config(loaded), repr(loaded), repr(loaded.config)]
+        )
 
     return output
 
@@ -71,7 +73,9 @@ def test_a_secret_is_never_shown(text, output):
 
 @pytest.mark.parametrize("name", ["leak", "crash"])
 def test_a_secret_in_the_words_of_a_plugin_is_not_shown(name, load_text):
-    loaded = load_text(f"[source:poll]\nurl = http://a\n[sink:numbered]\npin = 271828\nname = {name}")
+    loaded = load_text(
+        f"[source:poll]\nurl = http://a\n[sink:numbered]\npin = 271828\nname = {name}"
+    )
     assert loaded.errors
     assert "271828" not in " ".join(map(str, loaded.problems))
 
@@ -83,7 +87,12 @@ def test_a_secret_in_the_words_of_a_plugin_is_not_shown(name, load_text):
     key=st.sampled_from(["token", "pin", "previous", "password"]),
 )
 def test_a_secret_among_other_characters_is_never_shown(before, after, key, output):
-    owner = {"token": "sink:store", "pin": "sink:numbered", "previous": "source:hook", "password": "source:second"}
+    owner = {
+        "token": "sink:store",
+        "pin": "sink:numbered",
+        "previous": "source:hook",
+        "password": "source:second",
+    }
     text = f"[{owner[key]}]\nplugin = poll\n" if key == "password" else f"[{owner[key]}]\n"
     shown = output(f"{text}{key} = SECRET{before}{after}", mode=0o644)
     assert SECRET not in shown

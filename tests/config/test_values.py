@@ -130,7 +130,11 @@ SANE = {
     Url: st.sampled_from(["https://a", "http://a.example:8080/x?y=$z"]).map(Url),
     Path: texts.filter(bool).map(Path),
     NetworkAddress: st.one_of(
-        st.builds(NetworkAddress, st.sampled_from(["a.example", "::1", "127.0.0.1"]), st.integers(0, 65535)),
+        st.builds(
+            NetworkAddress,
+            st.sampled_from(["a.example", "::1", "127.0.0.1"]),
+            st.integers(0, 65535),
+        ),
         st.just(NetworkAddress("", 0, "webhook")),
     ),
     IPv4Network: st.ip_addresses(v=4).map(IPv4Network),

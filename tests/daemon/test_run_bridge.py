@@ -1,4 +1,6 @@
-"""The composition root, with tiny plugins: in which order it opens and stops, and what a broken part does to others."""
+"""The composition root, with tiny plugins: in which order it opens and stops, and what
+a broken part does to others.
+"""
 
 from __future__ import annotations
 
@@ -31,33 +33,33 @@ from bridge.api import (
     Page,
     Reading,
     Recovery,
-    Refused,
     Retry,
     SinkKind,
     SourceContext,
     SourceKind,
     SpoolKind,
+    SpoolUnavailable,
 )
 from bridge.cli.plugin_commands import all_commands
 from bridge.config import Config, Kinds, SinkConfig, SourceConfig, SpoolConfig, load
 from bridge.config.schema import (
     AdminSettings,
     BridgeSettings,
-    ListenerSettings,
     RecoverySettings,
     SinkSettings,
     SourceSettings,
     SpoolSettings,
     WebhookSettings,
 )
-from bridge.daemon.run_bridge import run_bridge
-from bridge.flow.instances.board import State
-from bridge.http.listeners import ListenError
-from bridge.http.tls import TlsError
 from bridge.daemon.instance import Bridge, state_folder
-from bridge.plugins.discovery import Registry, load_plugins
+from bridge.daemon.run_bridge import run_bridge
 from bridge.daemon.source import pressure
 from bridge.daemon.systemd import Notifier
+from bridge.flow.instances.board import State
+from bridge.http.listeners import ListenError
+from bridge.http.settings import ListenerSettings
+from bridge.http.tls import TlsError
+from bridge.plugins.discovery import Registry, load_plugins
 from bridge.testing.fakes import START
 from bridge.testing.memory import MemorySpool, MemoryStore
 from tests.end_to_end.site import free_port
@@ -105,7 +107,12 @@ class Site:
     drain: Duration = Duration(20)
 
     def add_source(
-        self, name: str, run: Any, *, path: str | None = None, recovery: Recovery[NoSettings] | None = None
+        self,
+        name: str,
+        run: Any,
+        *,
+        path: str | None = None,
+        recovery: Recovery[NoSettings] | None = None,
     ) -> None:
         core: SourceSettings = WebhookSettings(listener="public")
         if path is None:
@@ -144,8 +151,12 @@ class Site:
         return Bridge("office", config, {}, now=lambda: START, random=lambda: 0.5)
 
     @asynccontextmanager
-    async def running(self, bridge: Bridge | None = None) -> AsyncIterator[tuple[Bridge, Callable[[], None]]]:
-        """Run a bridge from READY on; gives it with the function that sends SIGTERM, which also comes at the end."""
+    async def running(
+        self, bridge: Bridge | None = None
+    ) -> AsyncIterator[tuple[Bridge, Callable[[], None]]]:
+        """Run a bridge from READY on; gives it with the function that sends SIGTERM,
+        which also comes at the end.
+        """
         bridge = bridge or self.bridge()
         manager = Manager(self.diary)
         sending, signals = trio.open_memory_channel[int](2)
@@ -164,7 +175,10 @@ class Site:
         """Wait until nothing is pending for these sinks."""
         while True:
             accounts = {account.sink: account for account in await self.spool.accounts(sinks)}
-            if all(account.received and not account.pending for account in map(accounts.__getitem__, sinks)):
+            if all(
+                account.received and not account.pending
+                for account in map(accounts.__getitem__, sinks)
+            ):
                 return
             await self.spool.change()
 
@@ -193,7 +207,9 @@ class Destination:
 def emits(*events: Event) -> Any:
     """Make a source that brings some events and then nothing more."""
 
-    async def run(settings: NoSettings, context: SourceContext, *, task_status: trio.TaskStatus[None]) -> None:
+    async def run(
+        settings: NoSettings, context: SourceContext, *, task_status: trio.TaskStatus[None]
+    ) -> None:
         task_status.started()
         for each in events:
             await context.outlet.emit(each)
@@ -210,7 +226,9 @@ def site(tmp_path: Path) -> Site:
 def leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
     """Give the exceptions of a group, however deep."""
     return [
-        leaf for exc in group.exceptions for leaf in (leaves(exc) if isinstance(exc, BaseExceptionGroup) else [exc])
+        leaf
+        for exc in group.exceptions
+        for leaf in (leaves(exc) if isinstance(exc, BaseExceptionGroup) else [exc])
     ]
 
 
@@ -232,7 +250,9 @@ async def test_it_stops_in_the_order_of_the_data_flow(site: Site, autojump_clock
             site.diary.append(f"stored {count}")
             return count
 
-    async def run(settings: NoSettings, context: SourceContext, *, task_status: trio.TaskStatus[None]) -> None:
+    async def run(
+        settings: NoSettings, context: SourceContext, *, task_status: trio.TaskStatus[None]
+    ) -> None:
         task_status.started()
         try:
             for number in range(3):
@@ -244,7 +264,9 @@ async def test_it_stops_in_the_order_of_the_data_flow(site: Site, autojump_clock
     site.add_source("sensors", run)
     site.add_sink("databoom", Destination(seconds=9, diary=site.diary).open)
     async with site.running() as (_, terminate):
-        await trio.sleep(6)  # the first event is being delivered, the second is being stored, the third was not emitted
+        await trio.sleep(
+            6
+        )  # the first event is being delivered, the second is being stored, the third was not emitted
         terminate()
     assert site.diary == [
         "READY",
@@ -258,7 +280,9 @@ async def test_it_stops_in_the_order_of_the_data_flow(site: Site, autojump_clock
     ]
 
 
-async def test_an_attempt_that_does_not_end_is_cut_off_when_drain_is_over(site: Site, autojump_clock):
+async def test_an_attempt_that_does_not_end_is_cut_off_when_drain_is_over(
+    site: Site, autojump_clock
+):
     site.drain = Duration(7)
     site.add_source("sensors", emits(event(1)))
     site.add_sink("databoom", Destination(seconds=25).open)
@@ -273,7 +297,9 @@ async def test_an_attempt_that_does_not_end_is_cut_off_when_drain_is_over(site: 
 async def test_a_source_that_crashes_is_started_again_while_others_run(site: Site, autojump_clock):
     starts: list[float] = []
 
-    async def broken(settings: NoSettings, context: SourceContext, *, task_status: trio.TaskStatus[None]) -> None:
+    async def broken(
+        settings: NoSettings, context: SourceContext, *, task_status: trio.TaskStatus[None]
+    ) -> None:
         starts.append(trio.current_time())
         if len(starts) < 4:
             raise RuntimeError("no such topic")
@@ -295,7 +321,9 @@ async def test_a_source_that_crashes_is_started_again_while_others_run(site: Sit
     assert starts == sorted(set(starts)), "it was started again without a pause"
 
 
-async def test_a_sink_that_cannot_be_opened_is_tried_again_and_gets_everything(site: Site, autojump_clock):
+async def test_a_sink_that_cannot_be_opened_is_tried_again_and_gets_everything(
+    site: Site, autojump_clock
+):
     attempts = 0
     late, other = Destination(), Destination()
 
@@ -319,7 +347,9 @@ async def test_a_sink_that_cannot_be_opened_is_tried_again_and_gets_everything(s
     assert late.taken == other.taken
 
 
-async def test_a_sink_that_no_section_names_is_reported_with_what_is_kept_for_it(site: Site, autojump_clock):
+async def test_a_sink_that_no_section_names_is_reported_with_what_is_kept_for_it(
+    site: Site, autojump_clock
+):
     async with site.spool.subscribe("former", batch=1, start="beginning"):
         pass
     site.add_source("sensors", emits(event(1)))
@@ -328,7 +358,10 @@ async def test_a_sink_that_no_section_names_is_reported_with_what_is_kept_for_it
         await site.delivered("databoom")
     async with site.running() as (bridge, _):
         problem = bridge.board.problems["sink:former"]
-    assert problem.text == "orphaned: no section names it; its 1 events are kept until bridged purge-sink"
+    assert (
+        problem.text
+        == "orphaned: no section names it; its 1 events are kept until bridged purge-sink"
+    )
 
 
 async def test_a_webhook_in_flight_gets_its_200_when_the_bridge_is_stopped(site: Site):
@@ -340,7 +373,9 @@ async def test_a_webhook_in_flight_gets_its_200_when_the_bridge_is_stopped(site:
             await release.wait()
             return await super().append(arrivals)
 
-    async def run(settings: NoSettings, context: SourceContext, *, task_status: trio.TaskStatus[None]) -> None:
+    async def run(
+        settings: NoSettings, context: SourceContext, *, task_status: trio.TaskStatus[None]
+    ) -> None:
         with context.mount("/hook", lambda request: Accepted((event(int(request.body)),))):
             task_status.started()
             await trio.sleep_forever()
@@ -388,13 +423,17 @@ async def test_the_admin_address_shows_the_running_bridge(site: Site):
         status = (await client.get("/status.json")).json()
         assert (await client.get("/readyz")).status_code == 200
     assert status["instance"] == "office"
-    assert [(source["name"], source["plugin"], source["events"]) for source in status["sources"]] == [
-        ("sensors", "fake", 1)
+    assert [
+        (source["name"], source["plugin"], source["events"]) for source in status["sources"]
+    ] == [("sensors", "fake", 1)]
+    assert [(sink["name"], sink["state"], sink["delivered"]) for sink in status["sinks"]] == [
+        ("databoom", "ready", 1)
     ]
-    assert [(sink["name"], sink["state"], sink["delivered"]) for sink in status["sinks"]] == [("databoom", "ready", 1)]
 
 
-async def test_a_listener_that_cannot_be_opened_ends_the_bridge_although_an_attempt_hangs(site: Site, autojump_clock):
+async def test_a_listener_that_cannot_be_opened_ends_the_bridge_although_an_attempt_hangs(
+    site: Site, autojump_clock
+):
     """The attempt began before: its sink was open already, with a backlog."""
     delivering = trio.Event()
 
@@ -453,7 +492,7 @@ async def test_a_signal_ends_a_start_that_hangs(site: Site, autojump_clock):
     class Full(MemorySpool):
         @asynccontextmanager
         async def subscribe(self, sink: str, **_: Any) -> AsyncIterator[Any]:
-            raise Refused("the disk is full")
+            raise SpoolUnavailable("the disk is full")
             yield
 
     site.spool = Full(MemoryStore())
@@ -489,7 +528,9 @@ async def test_a_copy_of_jsonlines_in_a_plugin_folder_is_a_sink_of_its_own(site:
     folder = site.folder / "plugins"
     folder.mkdir(mode=0o755)
     original = Path(bridge_plugins.jsonlines.__file__).read_text("utf-8")
-    (folder / "lines.py").write_text(original.replace('SinkKind("jsonlines"', 'SinkKind("lines"'), "utf-8")
+    (folder / "lines.py").write_text(
+        original.replace('SinkKind("jsonlines"', 'SinkKind("lines"'), "utf-8"
+    )
     (folder / "lines.py").chmod(0o644)
     registry = load_plugins([folder])
     assert registry.unusable == {}
@@ -499,7 +540,9 @@ async def test_a_copy_of_jsonlines_in_a_plugin_folder_is_a_sink_of_its_own(site:
         f"[bridge]\nstate = {site.folder}/state\n[spool]\nplugin = memory\n"
         f"[source:fake]\n[sink:lines]\npath = {site.folder}/out.jsonl\n"
     )
-    loaded = load(config, Kinds({"fake": fake}, registry.sinks, {"memory": site.spool_kind()}), environ={})
+    loaded = load(
+        config, Kinds({"fake": fake}, registry.sinks, {"memory": site.spool_kind()}), environ={}
+    )
     assert loaded.config is not None, loaded.problems
     async with site.running(site.bridge_of(loaded.config)):
         await site.delivered("lines")
@@ -523,12 +566,16 @@ async def open_record(settings: NoSettings, context: SourceContext) -> AsyncIter
 
 
 async def gap_told(bridge: Bridge, text: str) -> None:
-    while text not in (told := bridge.board.states.get("gap:sensors", State("", False, START))).text:
+    while (
+        text not in (told := bridge.board.states.get("gap:sensors", State("", False, START))).text
+    ):
         assert not told.problem, told
         await trio.sleep(1)
 
 
-async def test_after_a_start_the_gap_of_a_source_is_read_back_and_what_was_received_is_known(site: Site):
+async def test_after_a_start_the_gap_of_a_source_is_read_back_and_what_was_received_is_known(
+    site: Site,
+):
     with_history = Recovery[NoSettings](open_record, lambda settings: None)
     site.add_source("sensors", emits(event(3), event(4)), recovery=with_history)
     site.add_sink("databoom", Destination().open)
@@ -540,7 +587,9 @@ async def test_after_a_start_the_gap_of_a_source_is_read_back_and_what_was_recei
     assert told == "gap 0 s: read back 1 devices, 10 events, 8 of them new"
 
 
-async def test_a_command_has_the_running_bridge_read_back_a_span(site: Site, capsys: pytest.CaptureFixture[str]):
+async def test_a_command_has_the_running_bridge_read_back_a_span(
+    site: Site, capsys: pytest.CaptureFixture[str]
+):
     destination = Destination()
     with_history = Recovery[NoSettings](open_record, lambda settings: None)
     kind = SourceKind("fake", NoSettings, emits(), recovery=with_history)
@@ -559,22 +608,31 @@ async def test_a_command_has_the_running_bridge_read_back_a_span(site: Site, cap
         await site.delivered("databoom")
     assert len(destination.taken) == 10
     printed = capsys.readouterr().out.splitlines()
-    assert printed[:2] == ["d1", "would read 1 devices from 2025-01-01 00:00:00 UTC to 2026-01-02 03:04:05 UTC"]
+    assert printed[:2] == [
+        "d1",
+        "would read 1 devices from 2025-01-01 00:00:00 UTC to 2026-01-02 03:04:05 UTC",
+    ]
     assert printed[-1] == "asked for: read back 1 devices, 10 events, 10 of them new"
 
 
 async def test_a_plugin_may_ask_for_what_happened_to_be_read_back(site: Site):
-    async def run(settings: NoSettings, context: SourceContext, *, task_status: trio.TaskStatus[None]) -> None:
+    async def run(
+        settings: NoSettings, context: SourceContext, *, task_status: trio.TaskStatus[None]
+    ) -> None:
         task_status.started()
         context.recover("nothing is known of any receipt, so nothing can be asked for")
         context.recover("the connector was disabled", since=START - timedelta(hours=1))
         await trio.sleep_forever()
 
-    site.add_source("sensors", run, recovery=Recovery[NoSettings](open_record, lambda settings: None))
+    site.add_source(
+        "sensors", run, recovery=Recovery[NoSettings](open_record, lambda settings: None)
+    )
     site.add_sink("databoom", Destination().open)
     async with site.running() as (bridge, _):
         await gap_told(bridge, "read back")
-        assert bridge.board.states["gap:sensors"].text.startswith("the connector was disabled: read back 1 devices")
+        assert bridge.board.states["gap:sensors"].text.startswith(
+            "the connector was disabled: read back 1 devices"
+        )
 
 
 async def test_reading_back_yields_to_sinks_that_are_well_and_not_to_one_that_is_away(site: Site):

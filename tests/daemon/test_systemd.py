@@ -10,7 +10,7 @@ import pytest
 
 from bridge.daemon.systemd import Notifier
 
-FOLDER = Path(__file__).parents[1] / "systemd"
+FOLDER = Path(__file__).parents[2] / "systemd"
 UNIT = FOLDER / "bridge@.service"
 ANALYZE = "/usr/bin/systemd-analyze"
 
@@ -26,10 +26,14 @@ KNOWN_TO_252 = """
     SystemCallArchitectures SystemCallFilter SystemCallErrorNumber
     WantedBy DefaultInstance
 """
-"""Keys that systemd 252 was seen to accept. A booted 252 tries them again: make systemd-test."""
+"""Keys that systemd 252 was seen to accept.
+
+A booted 252 tries them again: make systemd-test.
+"""
 
 needs_analyze = pytest.mark.skipif(
-    not Path(ANALYZE).exists() and "CI" not in os.environ, reason="needs systemd-analyze (package systemd)"
+    not Path(ANALYZE).exists() and "CI" not in os.environ,
+    reason="needs systemd-analyze (package systemd)",
 )
 
 
@@ -76,7 +80,11 @@ def test_the_unit_has_only_keys_that_systemd_252_knows():
 
 
 def test_the_drop_in_has_what_systemd_254_brought():
-    assert keys(FOLDER / "systemd-254.conf") == {"ImportCredential", "RestartSteps", "RestartMaxDelaySec"}
+    assert keys(FOLDER / "systemd-254.conf") == {
+        "ImportCredential",
+        "RestartSteps",
+        "RestartMaxDelaySec",
+    }
 
 
 @needs_analyze
@@ -84,7 +92,9 @@ def test_systemd_analyze_finds_nothing_wrong_in_the_unit(tmp_path: Path):
     # It looks for the programs as well; bridged is not installed where tests run.
     unit = tmp_path / UNIT.name
     unit.write_text(UNIT.read_text("utf-8").replace("/usr/bin/bridged", "/bin/true"), "utf-8")
-    done = subprocess.run([ANALYZE, "verify", "--man=no", unit], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [ANALYZE, "verify", "--man=no", unit], capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 

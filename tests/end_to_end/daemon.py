@@ -1,4 +1,5 @@
-"""The whole bridge in this process, for tests of what goes wrong between it and a vendor.
+"""The whole bridge in this process, for tests of what goes wrong between it and a
+vendor.
 
     daemon = Daemon(tmp_path, mock_clock)              # a clock that ticks, and jumps when told
     daemon.write("[source:sensors]\\nplugin = ...")     # a listener, and a sink that keeps everything, are there
@@ -9,7 +10,8 @@
         await daemon.clean()                           # no problem is left
     daemon.proved(3)                                   # by the rows of the spool: so many, each once
 
-Nothing polls: a wait ends by a report on the board or by a delivery, or fails with what the board said last.
+Nothing polls: a wait ends by a report on the board or by a delivery, or fails with what
+the board said last.
 """
 
 from __future__ import annotations
@@ -26,12 +28,12 @@ from trio.testing import MockClock
 
 from bridge.api import Batch, Report, SinkContext, SinkKind, Stored
 from bridge.config import Kinds, load
-from bridge.daemon.run_bridge import run_bridge
-from bridge.flow.instances.board import Board
 from bridge.daemon.instance import Bridge
+from bridge.daemon.run_bridge import run_bridge
+from bridge.daemon.systemd import Notifier
+from bridge.flow.instances.board import Board
 from bridge.plugins.discovery import load_plugins
 from bridge.spool.audit import audit
-from bridge.daemon.systemd import Notifier
 from tests.end_to_end.site import free_port
 
 BEGIN = datetime(2026, 5, 4, 8, tzinfo=UTC)
@@ -86,7 +88,9 @@ class Ready(Notifier):
 
 @define(eq=False)
 class Daemon:
-    """A bridge: its folder, its configuration, its clock, and what it has delivered in all its runs."""
+    """A bridge: its folder, its configuration, its clock, and what it has delivered in
+    all its runs.
+    """
 
     folder: Path
     clock: MockClock
@@ -113,7 +117,9 @@ class Daemon:
         self.clock.jump(seconds)
 
     def write(self, sections: str, *, listener: str = "") -> None:
-        """Write the configuration: these sections, with more settings for ``[listener:public]``."""
+        """Write the configuration: these sections, with more settings for
+        ``[listener:public]``.
+        """
         config = self.folder / "bridge.ini"
         config.touch(0o600)
         config.write_text(
@@ -143,7 +149,9 @@ class Daemon:
             sending.send_nowait(signal.SIGTERM)
 
     @asynccontextmanager
-    async def _open_keeper(self, _settings: NoSettings, _context: SinkContext) -> AsyncIterator[Daemon]:
+    async def _open_keeper(
+        self, _settings: NoSettings, _context: SinkContext
+    ) -> AsyncIterator[Daemon]:
         yield self
 
     async def deliver(self, batch: Batch) -> None:
@@ -159,7 +167,9 @@ class Daemon:
         assert not waiting.cancelled_caught, (self.board.states, len(self.kept))
 
     async def says(self, instance: str, text: str, *, problem: bool) -> None:
-        """Wait until the board says this of an instance, such as ``source:sensors`` or ``gap:sensors``."""
+        """Wait until the board says this of an instance, such as ``source:sensors`` or
+        ``gap:sensors``.
+        """
 
         def said() -> bool:
             state = self.board.states.get(instance)
@@ -177,9 +187,20 @@ class Daemon:
         return self.kept
 
     def proved(self, count: int) -> None:
-        """Prove, after a run, that the spool has so many events, and that each was delivered, once."""
+        """Prove, after a run, that the spool has so many events, and that each was
+        delivered, once.
+        """
         result = audit(self.folder / "state", ["keeper"])
         assert result.problems == ()
         (account,) = result.accounts
-        assert (account.received, account.delivered, account.dead, account.pending) == (count, count, 0, 0)
-        assert len({(stored.source, stored.event.key) for stored in self.kept}) == len(self.kept) == count
+        assert (account.received, account.delivered, account.dead, account.pending) == (
+            count,
+            count,
+            0,
+            0,
+        )
+        assert (
+            len({(stored.source, stored.event.key) for stored in self.kept})
+            == len(self.kept)
+            == count
+        )

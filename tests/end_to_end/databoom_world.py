@@ -25,7 +25,8 @@ import trio
 from attrs import define, field, frozen
 from trio.testing import MockClock
 
-from bridge.api import Account, Event, Lease, Outlet, Reading, SourceContext, SourceKind, Spool, Subscription, Value
+from bridge.api import Event, Outlet, Reading, SourceContext, SourceKind, Value
+from bridge.api.spool import Account, Lease, Spool, Subscription
 from bridge.config import Kinds
 from bridge.spool.audit import audit
 from bridge_plugins.databoom.emulator.server import Emulator, Fault, Faults, Rules, open_emulator
@@ -102,8 +103,14 @@ class World(Daemon):
 
     def kinds(self) -> Kinds:
         kinds = super().kinds()
-        sqlite = attrs.evolve(kinds.spools["sqlite"], open=partial(self._open_spool, kinds.spools["sqlite"]))
-        return Kinds({"hand": SourceKind("hand", NoSettings, self._run_hand)}, kinds.sinks, {"sqlite": sqlite})
+        sqlite = attrs.evolve(
+            kinds.spools["sqlite"], open=partial(self._open_spool, kinds.spools["sqlite"])
+        )
+        return Kinds(
+            {"hand": SourceKind("hand", NoSettings, self._run_hand)},
+            kinds.sinks,
+            {"sqlite": sqlite},
+        )
 
     def configure(self, sink: str) -> None:
         """Write the configuration, with these lines for the sink."""
@@ -125,7 +132,10 @@ class World(Daemon):
 
     def arrived(self, device: str, signal: str, value: Value, time: datetime) -> None:
         point = device, signal, value
-        if signal != HEARTBEAT and self.sent.get((device.removeprefix(f"{TEMPLATE}-"), signal, value)) != time:
+        if (
+            signal != HEARTBEAT
+            and self.sent.get((device.removeprefix(f"{TEMPLATE}-"), signal, value)) != time
+        ):
             self.wrong.append(f"{point} of {time}")
         self.recorded[point] += 1
         self.board.wake()
@@ -158,14 +168,20 @@ class World(Daemon):
 
     async def count(self) -> Account:
         """Give what the spool counts for the sink now."""
-        return next(each for each in await self.spool.accounts(["databoom", "keeper"]) if each.sink == "databoom")
+        return next(
+            each
+            for each in await self.spool.accounts(["databoom", "keeper"])
+            if each.sink == "databoom"
+        )
 
     async def begun(self, count: int) -> None:
         """Wait until so many requests have come in."""
         await self.until(lambda: self.faults.begun >= count)
 
     def audited(self, **expected: int) -> None:
-        """Prove, after a run, what became of each event; and that the keeper was given each once."""
+        """Prove, after a run, what became of each event; and that the keeper was given
+        each once.
+        """
         result = audit(self.folder / "state", ["databoom", "keeper"])
         assert result.problems == ()
         accounts = {account.sink: account for account in result.accounts}
@@ -176,10 +192,15 @@ class World(Daemon):
 
 
 def knobs(values: Mapping[str, Any]) -> set[str]:
-    """Name the fields of the emulator's classes that these values set, those of each Fault among them."""
+    """Name the fields of the emulator's classes that these values set, those of each
+    Fault among them.
+    """
     usual = attrs.asdict(Fault())
     faults = [attrs.asdict(value) for value in values.values() if isinstance(value, Fault)]
-    return {*values, *(name for fault in faults for name, value in fault.items() if value != usual[name])}
+    return {
+        *values,
+        *(name for fault in faults for name, value in fault.items() if value != usual[name]),
+    }
 
 
 def event(time: datetime, points: Sequence[Point]) -> Event:

@@ -1,4 +1,6 @@
-"""What stands around a Digi session in tests: certificates, another client, and ports that are not what they seem."""
+"""What stands around a Digi session in tests: certificates, another client, and ports
+that are not what they seem.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,8 @@ import trio
 import trustme
 from attrs import define, frozen
 
-from bridge_plugins.idigi.emulator.server import Emulator
 from bridge_plugins.idigi.emulator.push.server import serve_push
+from bridge_plugins.idigi.emulator.server import Emulator
 
 
 @frozen
@@ -41,7 +43,9 @@ class Authority:
 
 @asynccontextmanager
 async def serving_push(digi: Emulator, tls: ssl.SSLContext, *, port: int = 0) -> AsyncIterator[int]:
-    """Serve the push port of a stand-in once more, with another certificate; gives the port."""
+    """Serve the push port of a stand-in once more, with another certificate; gives the
+    port.
+    """
     async with serve_push(digi.account, digi.faults, port=port, tls=tls) as bound:
         yield bound
 
@@ -54,7 +58,9 @@ class Rival:
 
     @classmethod
     @asynccontextmanager
-    async def connected(cls, digi: Emulator, tls: ssl.SSLContext, monitor: int) -> AsyncIterator[Self]:
+    async def connected(
+        cls, digi: Emulator, tls: ssl.SSLContext, monitor: int
+    ) -> AsyncIterator[Self]:
         stream = await trio.open_ssl_over_tcp_stream(
             "127.0.0.1", digi.push_port, ssl_context=tls, https_compatible=True
         )

@@ -1,7 +1,9 @@
-"""An oracle of obligations: what was acknowledged must arrive, nothing else may, and each device in order.
+"""An oracle of obligations: what was acknowledged must arrive, nothing else may, and
+each device in order.
 
-Every device counts 1, 2, 3, ... as its values. So an arrival that is more than one ahead of the highest seen is a gap,
-a value that was never published is invented, and a value with another time than it was published with is damaged.
+Every device counts 1, 2, 3, ... as its values. So an arrival that is more than one
+ahead of the highest seen is a gap, a value that was never published is invented, and a
+value with another time than it was published with is damaged.
 """
 
 from __future__ import annotations
@@ -45,7 +47,9 @@ class Oracle:
         if number > self.published[device] or number < 1:
             self.faults.append(f"{device}: {number} was never published")
         elif time != time_of(number):
-            self.faults.append(f"{device}: {number} arrived with the time {time}, not {time_of(number)}")
+            self.faults.append(
+                f"{device}: {number} arrived with the time {time}, not {time_of(number)}"
+            )
         elif number > self.highest[device] + 1:
             self.faults.append(f"{device}: {number} arrived after {self.highest[device]}")
         elif number <= self.highest[device]:

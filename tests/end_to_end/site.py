@@ -1,4 +1,6 @@
-"""A bridge for end-to-end tests: its folder, its configuration, its certificates, and the real process."""
+"""A bridge for end-to-end tests: its folder, its configuration, its certificates, and
+the real process.
+"""
 
 from __future__ import annotations
 

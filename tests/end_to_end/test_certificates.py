@@ -41,7 +41,9 @@ async def test_sighup_takes_a_renewed_certificate_into_use(site: Site):
     await site.ready()
     assert served(site, site.authority)
     renewed = trustme.CA()
-    renewed.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(site.folder / "pair.pem")
+    renewed.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(
+        site.folder / "pair.pem"
+    )
     assert site.process is not None
     site.process.send_signal(signal.SIGHUP)
     with trio.fail_after(PATIENCE):

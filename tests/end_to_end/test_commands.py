@@ -9,8 +9,9 @@ import httpx
 import pytest
 import trio
 
-from bridge.api import Answer, Request, serve_http
+from bridge.api import Request, Response
 from bridge.spool.audit import audit
+from bridge.testing.http_server import serve_http
 from bridge_plugins.databoom.emulator.server import SCOPES
 from bridge_plugins.databoom.emulator.server import open_emulator as open_databoom
 from tests.end_to_end.site import READY, Site, free_port
@@ -38,7 +39,9 @@ def file_sink(site: Site) -> dict[str, str]:
 
 
 def client_of(site: Site) -> httpx.AsyncClient:
-    return httpx.AsyncClient(base_url=site.url, verify=site.client_tls(), headers={"X-Token": SECRETS["webhook"]})
+    return httpx.AsyncClient(
+        base_url=site.url, verify=site.client_tls(), headers={"X-Token": SECRETS["webhook"]}
+    )
 
 
 def values(*numbers: int) -> list[dict[str, object]]:
@@ -62,7 +65,9 @@ async def ended(site: Site) -> int:
         return await trio.to_thread.run_sync(process.wait, abandon_on_cancel=True)
 
 
-async def test_with_a_wrong_configuration_it_ends_with_78_and_never_says_that_it_is_ready(site: Site):
+async def test_with_a_wrong_configuration_it_ends_with_78_and_never_says_that_it_is_ready(
+    site: Site,
+):
     site.sections["sink:file"] = file_sink(site) | {"tokn": "x"}
     site.sections["source:towers"] = towers(listener="publik")
     site.start()
@@ -82,7 +87,9 @@ async def test_a_signal_lets_it_drain_and_end_with_0(site: Site, number: signal.
     async with client_of(site) as client:
         assert (await client.post("/wattsense/values", json=values(*range(50)))).status_code == 200
         assert site.process is not None
-        site.process.send_signal(number)  # while the sink is at work, and the client keeps its connection
+        site.process.send_signal(
+            number
+        )  # while the sink is at work, and the client keeps its connection
         assert await ended(site) == 0
     assert "Traceback" not in site.log
     assert "stopping: what is in hand is finished first" in site.log
@@ -107,13 +114,17 @@ async def test_a_hang_up_of_the_terminal_does_not_end_it(site: Site):
 
 
 def ignores(process: int, number: signal.Signals) -> bool:
-    """Tell whether a process ignores a signal already; a shell command that was just started does not."""
+    """Tell whether a process ignores a signal already; a shell command that was just
+    started does not.
+    """
     lines = Path(f"/proc/{process}/status").read_text().splitlines()
     (mask,) = [int(line.split()[1], 16) for line in lines if line.startswith("SigIgn:")]
     return bool(mask >> (number - 1) & 1)
 
 
-async def test_while_a_destination_is_dead_webhooks_get_200_and_the_log_has_one_line_about_it(site: Site):
+async def test_while_a_destination_is_dead_webhooks_get_200_and_the_log_has_one_line_about_it(
+    site: Site,
+):
     site.sections |= {
         "source:towers": towers(),
         "sink:databoom": {
@@ -134,7 +145,9 @@ async def test_while_a_destination_is_dead_webhooks_get_200_and_the_log_has_one_
     assert await site.stop() == 0
     about = [line for line in site.log.splitlines() if "databoom" in line and "fails" in line]
     assert len(about) == 1, site.log
-    balances = {account.sink: account for account in audit(site.state, ("databoom", "file")).accounts}
+    balances = {
+        account.sink: account for account in audit(site.state, ("databoom", "file")).accounts
+    }
     assert (balances["databoom"].received, balances["databoom"].pending) == (300, 300)
     assert balances["file"].received == 300
 
@@ -150,8 +163,8 @@ async def test_no_secret_of_the_configuration_is_in_the_log_or_on_the_page(site:
     """Every secret is refused by the other side, because what fails is what is told."""
     port = free_port()
 
-    async def deny(request: Request) -> Answer:
-        return Answer(401)
+    async def deny(request: Request) -> Response:
+        return Response(401)
 
     async with open_databoom({"another-token": SCOPES}) as databoom, serve_http(deny) as digi:
         site.sections |= {
@@ -169,8 +182,13 @@ async def test_no_secret_of_the_configuration_is_in_the_log_or_on_the_page(site:
         }
         site.start()
         await site.ready()
-        async with client_of(site) as client, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as admin:
-            refused = await client.post("/wattsense/values", json=values(1), headers={"X-Token": "hunter2-wrong"})
+        async with (
+            client_of(site) as client,
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as admin,
+        ):
+            refused = await client.post(
+                "/wattsense/values", json=values(1), headers={"X-Token": "hunter2-wrong"}
+            )
             assert refused.status_code == 401
             assert (await client.post("/wattsense/values", json=values(2))).status_code == 200
             await problems_of(admin, "sink:databoom", "source:gateways")
@@ -178,11 +196,18 @@ async def test_no_secret_of_the_configuration_is_in_the_log_or_on_the_page(site:
         assert await site.stop() == 0
     assert "sink:databoom: paused: " in shown[0].text
     assert "refused a request" in site.log
-    for text in (site.log, refused.text, *(answer.text for answer in shown), *(str(a.headers) for a in shown)):
+    for text in (
+        site.log,
+        refused.text,
+        *(answer.text for answer in shown),
+        *(str(a.headers) for a in shown),
+    ):
         assert "hunter2" not in text
 
 
-async def test_a_second_bridge_on_the_same_state_folder_ends_and_the_first_goes_on(site: Site, tmp_path_factory):
+async def test_a_second_bridge_on_the_same_state_folder_ends_and_the_first_goes_on(
+    site: Site, tmp_path_factory
+):
     site.sections |= {"source:towers": towers(), "sink:file": file_sink(site)}
     site.start()
     await site.ready()

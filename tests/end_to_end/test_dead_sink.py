@@ -14,14 +14,15 @@ import pytest
 import trio
 from attrs import define, field
 
-from bridge.admin.control import Responders
-from bridge.api import Batch, Event, Pause, Reading, Reject, Retry, SinkKind, Spool, SpoolContext
+from bridge.admin.control import CommandHandlers
+from bridge.api import Batch, Event, Pause, Reading, Reject, Retry, SinkKind
+from bridge.api.spool import Spool, SpoolContext
 from bridge.config.model import SinkConfig
 from bridge.config.schema import SinkSettings
-from bridge.flow.delivery.feeder import Shelter
+from bridge.daemon.sink import run_sink
+from bridge.flow.delivery.feeder import GracePeriod
 from bridge.flow.ingest import open_ingest
 from bridge.flow.instances.board import Board
-from bridge.daemon.source import run_sink
 from bridge.spool.audit import audit
 from bridge.spool.settings import SqliteSettings
 from bridge.spool.sqlite import open_sqlite
@@ -67,14 +68,18 @@ class Destination:
 @asynccontextmanager
 async def delivering(spool: Spool, sinks: dict[str, Destination]) -> AsyncIterator[Board]:
     @asynccontextmanager
-    async def open_destination(destination: Destination, settings, context) -> AsyncIterator[Destination]:
+    async def open_destination(
+        destination: Destination, settings, context
+    ) -> AsyncIterator[Destination]:
         yield destination
 
     board = Board(utc_now)
     async with trio.open_nursery() as nursery:
         for name, destination in sinks.items():
             kind = SinkKind("test", object, partial(open_destination, destination))
-            config = SinkConfig(name, kind, SinkSettings(retry_cap=0.5, pause_probe=0.5), None, "test:1")
+            config = SinkConfig(
+                name, kind, SinkSettings(retry_cap=0.5, pause_probe=0.5), None, "test:1"
+            )
             await nursery.start(
                 partial(
                     run_sink,
@@ -82,8 +87,8 @@ async def delivering(spool: Spool, sinks: dict[str, Destination]) -> AsyncIterat
                     spool,
                     report=board.report(f"sink:{name}"),
                     remark=board.report(f"remark:{name}"),
-                    answer=Responders().answering(f"sink:{name}"),
-                    shelter=Shelter(),
+                    answer=CommandHandlers().answering(f"sink:{name}"),
+                    grace_period=GracePeriod(),
                     now=utc_now,
                     random=lambda: 1.0,
                 )
@@ -118,7 +123,10 @@ async def test_a_sink_that_refuses_everything_delays_no_other_and_catches_up_in_
         bad.refusal = refusal
         await emit(20_000, refused)
         await good.until(20_000 + refused)
-        print(f"the good sink, both well: {before}; while the other refuses {refused:,} events: {good.figures()}")
+        print(
+            f"the good sink, both well: {before}; while the other refuses {refused:,} events: "
+            f"{good.figures()}"
+        )
         assert bad.taken == 20_000
         assert board.states["sink:bad"].problem
         assert not board.states["sink:good"].problem
@@ -130,7 +138,9 @@ async def test_a_sink_that_refuses_everything_delays_no_other_and_catches_up_in_
             assert destination.order[f"d{device}"] == list(range(device, 20_000 + refused, DEVICES))
     result = audit(tmp_path, ("good", "bad"))
     assert result.balanced
-    assert {(account.delivered, account.dead) for account in result.accounts} == {(20_000 + refused, 0)}
+    assert {(account.delivered, account.dead) for account in result.accounts} == {
+        (20_000 + refused, 0)
+    }
 
 
 async def test_a_sink_that_rejects_everything_is_paused_after_a_few_dead_letters(tmp_path: Path):
@@ -142,7 +152,9 @@ async def test_a_sink_that_rejects_everything_is_paused_after_a_few_dead_letters
         delivering(spool, {"bad": bad}) as board,
     ):
         for start in range(0, 2000, BLOCK):
-            await ingest.outlet("s").emit(*(make_event(number) for number in range(start, start + BLOCK)))
+            await ingest.outlet("s").emit(
+                *(make_event(number) for number in range(start, start + BLOCK))
+            )
         while not ("sink:bad" in board.states and board.states["sink:bad"].problem):
             await trio.sleep(0.005)
         bad.refusal = None
@@ -158,4 +170,6 @@ async def test_a_sink_that_rejects_everything_is_paused_after_a_few_dead_letters
 
 def make_event(number: int) -> Event:
     now = utc_now()
-    return Event(f"k{number}", f"d{number % DEVICES}", "level", now, (Reading("level", number, now),))
+    return Event(
+        f"k{number}", f"d{number % DEVICES}", "level", now, (Reading("level", number, now),)
+    )

@@ -1,4 +1,6 @@
-"""Two hours without a bridge, and a kill while it catches up: nothing that happened meanwhile stays lost."""
+"""Two hours without a bridge, and a kill while it catches up: nothing that happened
+meanwhile stays lost.
+"""
 
 from __future__ import annotations
 
@@ -17,18 +19,24 @@ from trio.testing import MockClock
 from bridge.admin.control import ask
 from bridge.api import Value
 from bridge.config import Kinds, load
-from bridge.daemon.run_bridge import run_bridge
 from bridge.daemon.instance import Bridge
+from bridge.daemon.run_bridge import run_bridge
+from bridge.daemon.systemd import Notifier
 from bridge.plugins.discovery import load_plugins
 from bridge.spool.audit import audit
-from bridge.daemon.systemd import Notifier
 from bridge_plugins.databoom.emulator.server import SCOPES, Rules
 from bridge_plugins.databoom.emulator.server import open_emulator as open_databoom
-from bridge_plugins.disruptive.emulator.server import Account, Cloud, Connector, Delivery, open_cloud
+from bridge_plugins.disruptive.emulator.server import (
+    Account,
+    Cloud,
+    Connector,
+    Delivery,
+    open_cloud,
+)
 from bridge_plugins.disruptive.emulator.server import Rules as CloudRules
+from bridge_plugins.idigi.emulator.account import Occurrence
 from bridge_plugins.idigi.emulator.server import Emulator as DigiCloud
 from bridge_plugins.idigi.emulator.server import open_emulator as open_idigi
-from bridge_plugins.idigi.emulator.account import Occurrence
 from tests.end_to_end.site import Site, free_port
 
 BEGIN = datetime(2026, 5, 4, 8, tzinfo=UTC)
@@ -121,7 +129,9 @@ class World:
                 "data": self.count,
                 "timestamp": round(time.timestamp() * 1000),
             }
-            occurrences.append(Occurrence(f"DataPoint/{device}/level", "DataPoint", entity, "INSERTION"))
+            occurrences.append(
+                Occurrence(f"DataPoint/{device}/level", "DataPoint", entity, "INSERTION")
+            )
         await self.digi.inject(occurrences)
         return points
 
@@ -177,11 +187,19 @@ async def open_world(folder: Path, clock: MockClock, *, delivery: Delivery) -> A
 
     async with (
         open_databoom(
-            {"t": SCOPES}, rules=Rules(keep_points=False), arrived=ledger.arrive, keep_log=False, now=now
+            {"t": SCOPES},
+            rules=Rules(keep_points=False),
+            arrived=ledger.arrive,
+            keep_log=False,
+            now=now,
         ) as databoom,
         open_idigi(now=now) as digi,
         open_cloud(
-            accounts=[Account()], rules=CloudRules(page_size=100), asymmetric=False, delivery=delivery, now=now
+            accounts=[Account()],
+            rules=CloudRules(page_size=100),
+            asymmetric=False,
+            delivery=delivery,
+            now=now,
         ) as sensors,
     ):
         project = sensors.add_project()
@@ -203,7 +221,9 @@ class Ready(Notifier):
 
 @asynccontextmanager
 async def running(config: Path, now: Callable[[], datetime]) -> AsyncIterator[Bridge]:
-    """Run a bridge of this process from READY until the block is left, then stop it in order."""
+    """Run a bridge of this process from READY until the block is left, then stop it in
+    order.
+    """
     registry = load_plugins(())
     kinds = Kinds(registry.sources, registry.sinks, registry.spools, registry.unusable)
     loaded = load(config, kinds, environ={})
@@ -238,7 +258,9 @@ async def two_hours(clock: MockClock, folder: Path) -> None:
             clock.jump(DOWN / STEPS)
             for _ in range(EVENTS // STEPS // 2):
                 world.sensor_event(world.count % SENSORS)
-            await world.gateway_events(*(number % GATEWAYS for number in range(EVENTS // STEPS // 2)))
+            await world.gateway_events(
+                *(number % GATEWAYS for number in range(EVENTS // STEPS // 2))
+            )
         assert len(world.ledger.happened) - len(world.ledger.arrived) == EVENTS
 
         async with running(config, world.now) as bridge:
@@ -252,7 +274,9 @@ async def two_hours(clock: MockClock, folder: Path) -> None:
             assert max(late.values()) <= LATEST
             assert len(live) > 20
             missed = len(world.ledger.happened) - len(world.ledger.arrived)
-            assert missed < EVENTS // STEPS, "only the last moment before the start may be left to DT"
+            assert missed < EVENTS // STEPS, (
+                "only the last moment before the start may be left to DT"
+            )
             clock.jump(1200)  # DT tries again: all but that moment is known
             await world.connector.drained()
             await world.ledger.arrived_all(world.ledger.happened)
@@ -262,7 +286,10 @@ async def two_hours(clock: MockClock, folder: Path) -> None:
     result = audit(folder / "state", ["databoom"])
     assert result.problems == ()
     (account,) = result.accounts
-    assert (account.received, account.delivered) == (len(world.ledger.happened), len(world.ledger.happened))
+    assert (account.received, account.delivered) == (
+        len(world.ledger.happened),
+        len(world.ledger.happened),
+    )
 
 
 async def go_on_living(world: World, live: dict[Point, float]) -> None:
@@ -279,7 +306,9 @@ async def go_on_living(world: World, live: dict[Point, float]) -> None:
 
 async def caught_up(bridge: Bridge) -> None:
     """Wait until what was missed is read back."""
-    while (told := bridge.board.states.get("gap:sensors")) is None or ": read back " not in told.text:
+    while (
+        told := bridge.board.states.get("gap:sensors")
+    ) is None or ": read back " not in told.text:
         assert told is None or not told.problem, told
         await trio.sleep(0.25)
 
@@ -298,7 +327,11 @@ async def test_killed_in_the_middle_of_a_backfill_nothing_changes(site: Site):
 
     async with (
         open_databoom(
-            {"t": SCOPES}, rules=Rules(keep_points=False), arrived=arrive, keep_log=False, tls=site.server_tls()
+            {"t": SCOPES},
+            rules=Rules(keep_points=False),
+            arrived=arrive,
+            keep_log=False,
+            tls=site.server_tls(),
         ) as databoom,
         open_cloud(tls=site.server_tls()) as cloud,
     ):
@@ -333,7 +366,11 @@ async def test_killed_in_the_middle_of_a_backfill_nothing_changes(site: Site):
         }
         site.start()
         await site.ready()
-        span = {"from": begin.isoformat(), "to": (begin + timedelta(hours=2)).isoformat(), "dry_run": False}
+        span = {
+            "from": begin.isoformat(),
+            "to": (begin + timedelta(hours=2)).isoformat(),
+            "dry_run": False,
+        }
         await ask(site.state / "control.sock", "source:sensors", "backfill", span)
         for number in range(1, kills + 1):
             while len(arrived) < number * len(happened) // (kills + 1):

@@ -1,4 +1,6 @@
-"""The whole bridge above a disk that the test holds in its hand: no answer and no ack leaves before the fsync."""
+"""The whole bridge above a disk that the test holds in its hand: no answer and no ack
+leaves before the fsync.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +17,12 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from bridge.config import Kinds, load
-from bridge.daemon.run_bridge import run_bridge
 from bridge.daemon.instance import Bridge
+from bridge.daemon.run_bridge import run_bridge
+from bridge.daemon.systemd import Notifier
 from bridge.plugins.discovery import load_plugins
 from bridge.spool.audit import audit
 from bridge.spool.sqlite import open_sqlite
-from bridge.daemon.systemd import Notifier
 from bridge_plugins.disruptive.emulator.server import Connector, Delivery
 from bridge_plugins.disruptive.emulator.server import open_emulator as open_disruptive
 from bridge_plugins.idigi.emulator.server import Emulator as DigiCloud
@@ -40,7 +42,9 @@ class Clouds:
     async def produce(self, number: int) -> None:
         """Let one event happen in each cloud."""
         self.sensors.publish("co2", f"sensor{number}", {"ppm": number})
-        await self.digi.publish("DataPoint/d/level", "DataPoint", {"streamId": "d/level", "data": number})
+        await self.digi.publish(
+            "DataPoint/d/level", "DataPoint", {"streamId": "d/level", "data": number}
+        )
 
     def acknowledged(self) -> tuple[int, int]:
         return len(self.sensors.acknowledged), len(self.digi.books.acked)
@@ -53,7 +57,9 @@ async def running(folder: Path, layer: FileLayer) -> AsyncIterator[Clouds]:
     port = free_port()
     async with (
         open_idigi() as digi,
-        open_disruptive(f"http://127.0.0.1:{port}/disruptive", "s" * 32, delivery=Delivery(spacing=0.05)) as sensors,
+        open_disruptive(
+            f"http://127.0.0.1:{port}/disruptive", "s" * 32, delivery=Delivery(spacing=0.05)
+        ) as sensors,
         trio.open_nursery() as nursery,
     ):
         (folder / "bridge.ini").write_text(f"""
@@ -85,7 +91,9 @@ path = {folder}/events.jsonl
         loaded = load(folder / "bridge.ini", kinds, environ=os.environ)
         assert loaded.config is not None, loaded.errors
         stop, stopped = trio.open_memory_channel[int](1)
-        nursery.start_soon(run_bridge, Bridge("test", loaded.config, os.environ), Notifier(None), stopped)
+        nursery.start_soon(
+            run_bridge, Bridge("test", loaded.config, os.environ), Notifier(None), stopped
+        )
         await digi.books.until(lambda: digi.books.logins > 0)
         yield Clouds(sensors, digi, port)
         await stop.send(15)
@@ -97,7 +105,9 @@ def layer():
         yield layer
 
 
-async def test_no_200_and_no_ack_leaves_while_the_fsync_of_its_commit_is_held(tmp_path: Path, layer: FileLayer):
+async def test_no_200_and_no_ack_leaves_while_the_fsync_of_its_commit_is_held(
+    tmp_path: Path, layer: FileLayer
+):
     async with running(tmp_path, layer) as clouds:
         await clouds.produce(1)
         await until_acknowledged(clouds, 1)
@@ -127,7 +137,10 @@ async def test_when_the_fsync_fails_nothing_is_acknowledged_until_the_store_was_
         layer.log.clear()
         layer.fail_sync = False
         await until_acknowledged(clouds, 3)
-        assert ("sync", "spool.sqlite") in layer.log  # brought from the log into the database, and synced
+        assert (
+            "sync",
+            "spool.sqlite",
+        ) in layer.log  # brought from the log into the database, and synced
     result = audit(tmp_path / "state")
     assert result.problems == ()
     assert [account.received for account in result.accounts] == [6]
@@ -146,5 +159,7 @@ async def refused(clouds: Clouds) -> None:
     with trio.fail_after(30):
         while clouds.sensors.outcomes["503"] == before:
             async with httpx.AsyncClient() as client:
-                answer = await client.post(f"http://127.0.0.1:{clouds.port}/disruptive", content=b"{}")
+                answer = await client.post(
+                    f"http://127.0.0.1:{clouds.port}/disruptive", content=b"{}"
+                )
                 assert answer.status_code == 401  # the front end itself is well

@@ -1,8 +1,9 @@
 """Every fault and every rule of the emulated Databoom, against the whole bridge.
 
-A row of a table is one fault: what the board says of the sink meanwhile, what the spool counts, and what is recorded
-once the fault is over. Then nothing waits any more, each value was recorded as it was sent, and no problem is left
-but one that a person must see.
+A row of a table is one fault: what the board says of the sink meanwhile, what the spool
+counts, and what is recorded once the fault is over. Then nothing waits any more, each
+value was recorded as it was sent, and no problem is left but one that a person must
+see.
 """
 
 from __future__ import annotations
@@ -22,7 +23,11 @@ from tests.end_to_end.databoom_world import KEY, REMARK, SINK, TOKEN, Point, Wor
 
 D1, D2, D3 = ("d1", "t", 1), ("d1", "t", 2), ("d2", "t", 3)
 ALL = (D1, D2, D3)
-EACH = (D1, D3, ("d3", "t", 4))  # one of each device: a push that is refused as it is lifted is refused whole
+EACH = (
+    D1,
+    D3,
+    ("d3", "t", 4),
+)  # one of each device: a push that is refused as it is lifted is refused whole
 DOCUMENTED = b'{"message":"ALL_INFO_PROCESSED"}'
 PAGE = b"<html>queued</html>"
 
@@ -101,7 +106,7 @@ CREDENTIALS = [
          after=WAITING, recorded=(), lasting="paused"),
     Cell("without-publish", "(403: Forbidden); it must exist and have the scope Publish", WAITING,
          tokens={TOKEN: ("Read",)}, after=WAITING, recorded=(), lasting="paused"),
-    Cell("template-without-create", "(403: Forbidden); it must exist and have the scopes Publish and Create", WAITING,
+    Cell("template-without-create", "(403: Forbidden); it must exist and have the scopes " "Publish and Create", WAITING,
          tokens={TOKEN: ("Publish",)}, settings="form = template\ntemplate = tpl", after=WAITING, recorded=(),
          lasting="paused"),
 ]  # fmt: skip
@@ -170,7 +175,7 @@ RULES = [
 
 LIMITS = [
     Cell("413-for-many", "ready", TAKEN, rules={"most_bytes": 220}, problem=False),
-    Cell("texts-refused", "dead letters since the start: 1, the newest: Databoom refuses it (400", ONE_DEAD,
+    Cell("texts-refused", "dead letters since the start: 1, the newest: Databoom refuses it " "(400", ONE_DEAD,
          rules={"texts": False}, settings="texts = send", points=(D1, D2, TEXT), after=ONE_DEAD, recorded=(D1, D2),
          lasting="dead letters"),
     Cell("texts-taken", "ready", TAKEN, rules={"texts": True}, settings="texts = send", problem=False,
@@ -192,7 +197,7 @@ LIMITS = [
 ]  # fmt: skip
 
 MAPS = [
-    Cell(f"unmapped-{unmapped}", says, counted, settings=f"unmapped = {unmapped}\n[sink:databoom:devices]\nd1 = d1",
+    Cell(f"unmapped-{unmapped}", says, counted, settings="unmapped = " f"{unmapped}\n[sink:databoom:devices]\nd1 " "= d1",
          problem=bool(lasting), after=counted, recorded=recorded, lasting=lasting)
     for unmapped, says, counted, recorded, lasting in (
         ("send", "ready", TAKEN, ALL, ""),
@@ -237,6 +242,8 @@ async def test_a_fault_is_said_and_nothing_is_lost(
 
 def assert_no_canary(world: World, log: str) -> None:
     told = [state.text for state in world.board.states.values()]
-    kept = b"".join(file.read_bytes() for file in (world.folder / "state").rglob("*") if file.is_file())
+    kept = b"".join(
+        file.read_bytes() for file in (world.folder / "state").rglob("*") if file.is_file()
+    )
     assert "canary" not in "".join([log, *told, repr(world.emulator.requests)])
     assert b"canary" not in kept

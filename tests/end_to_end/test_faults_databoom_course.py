@@ -1,6 +1,8 @@
-"""Faults of the emulated Databoom that have a course: what takes time, and what comes after.
+"""Faults of the emulated Databoom that have a course: what takes time, and what comes
+after.
 
-Against the whole bridge, as the table of ``test_faults_databoom.py``. Time passes when a test says so.
+Against the whole bridge, as the table of ``test_faults_databoom.py``. Time passes when
+a test says so.
 """
 
 from __future__ import annotations
@@ -42,7 +44,11 @@ LISTS = [
     ("refused", {"reading": Fault(status=401)}, "Databoom refuses the read_token (401"),
     ("fails", {"reading": Fault(status=500)}, "answered 500"),
     ("gone", {"reading": Fault(status=404)}, "answered 404"),
-    ("redirects", {"reading": Fault(status=302, location="https://elsewhere.example/")}, "answered 302"),
+    (
+        "redirects",
+        {"reading": Fault(status=302, location="https://elsewhere.example/")},
+        "answered 302",
+    ),
     ("cut", {"reading": Fault(cut="before")}, "broke before its answer"),
     ("html", {"reading": Fault(body=b"<html>")}, "is no JSON"),
     ("other", {"reading": Fault(body=b'{"pages":1}')}, "holds no data"),
@@ -57,7 +63,9 @@ pytestmark = [
 
 def test_every_knob_of_the_emulator_is_turned_by_some_test():
     named = {name for cell in TABLE for name in knobs(cell.faults) | knobs(cell.rules)}
-    named |= {name for _, faults in LATE for name in knobs(faults)} | knobs({"duplicates": DUPLICATES})
+    named |= {name for _, faults in LATE for name in knobs(faults)} | knobs(
+        {"duplicates": DUPLICATES}
+    )
     named |= {name for _, faults, _ in LISTS for name in knobs(faults)}
     for kind in (Fault, Faults, Rules):
         assert {each.name for each in attrs.fields(kind)} <= named
@@ -82,7 +90,9 @@ async def test_no_request_goes_before_the_time_that_databoom_asks_for(
 
 
 async def test_a_retry_after_of_a_day_is_obeyed_for_an_hour(tmp_path: Path, mock_clock: MockClock):
-    async with open_world(tmp_path, mock_clock, faults={"always": Fault(status=503, retry_after=86_400)}) as world:
+    async with open_world(
+        tmp_path, mock_clock, faults={"always": Fault(status=503, retry_after=86_400)}
+    ) as world:
         await world.emit(D1)
         await world.says(SINK, "fails", problem=True)
         world.faults.always = None
@@ -112,15 +122,21 @@ async def test_what_is_sent_again_after_a_cut_has_the_same_dates_and_values(
     world.audited(delivered=1)
 
 
-async def test_an_answer_that_takes_too_long_is_given_up_and_the_push_goes_again(tmp_path: Path, mock_clock: MockClock):
+async def test_an_answer_that_takes_too_long_is_given_up_and_the_push_goes_again(
+    tmp_path: Path, mock_clock: MockClock
+):
     faults = {"next": [Fault(delay=1000)] * 3}
-    async with open_world(tmp_path, mock_clock, faults=faults, settings="request_timeout = 5s") as world:
+    async with open_world(
+        tmp_path, mock_clock, faults=faults, settings="request_timeout = 5s"
+    ) as world:
         await world.emit(D1)
         for request in (1, 2, 3):
             await world.begun(request)
             assert not world.board.problems
             world.pass_time(6)
-        await world.says(SINK, "fails: no answer of Databoom within request_timeout = 5", problem=True)
+        await world.says(
+            SINK, "fails: no answer of Databoom within request_timeout = 5", problem=True
+        )
         await world.account(delivered=1)
         await world.clean()
     world.audited(delivered=1)
@@ -146,7 +162,9 @@ async def test_the_probes_of_a_sink_that_refuses_everything_make_no_dead_letters
     tmp_path: Path, mock_clock: MockClock, status: int
 ):
     settings = "reject_limit = 3"
-    async with open_world(tmp_path, mock_clock, faults={"always": Fault(status=status)}, settings=settings) as world:
+    async with open_world(
+        tmp_path, mock_clock, faults={"always": Fault(status=status)}, settings=settings
+    ) as world:
         await world.emit(*((f"d{number}", "t", number) for number in range(12)))
         await world.says(SINK, "paused: refused 3 events in a row", problem=True)
         await world.begun(world.faults.begun + 20)
@@ -157,13 +175,17 @@ async def test_the_probes_of_a_sink_that_refuses_everything_make_no_dead_letters
     world.audited(delivered=12 - dead, dead=dead)
 
 
-async def test_a_device_that_is_not_found_waits_alone_until_it_is_created(tmp_path: Path, mock_clock: MockClock):
+async def test_a_device_that_is_not_found_waits_alone_until_it_is_created(
+    tmp_path: Path, mock_clock: MockClock
+):
     async with open_world(tmp_path, mock_clock, rules={"unknown_device": 404}) as world:
         world.emulator.cloud.add_device("d1")
         await world.emit(D1)
         await world.account(delivered=1)
         await world.emit(D3)
-        await world.says(SINK, "delivers, but 1 lanes wait: Databoom has no device 'd2' (404", problem=True)
+        await world.says(
+            SINK, "delivers, but 1 lanes wait: Databoom has no device 'd2' (404", problem=True
+        )
         await world.emit(D2)
         await world.account(delivered=2, pending=1)
         world.emulator.cloud.add_device("d2")
@@ -176,13 +198,17 @@ async def test_a_device_that_is_never_created_gets_dead_letters_and_the_others_g
     tmp_path: Path, mock_clock: MockClock
 ):
     settings = "unknown_device_attempts = 3\nunknown_device_time = 0s"
-    async with open_world(tmp_path, mock_clock, rules={"unknown_device": 404}, settings=settings) as world:
+    async with open_world(
+        tmp_path, mock_clock, rules={"unknown_device": 404}, settings=settings
+    ) as world:
         world.emulator.cloud.add_device("d1")
         await world.emit(D1)
         await world.account(delivered=1)
         await world.emit(D3)
         await world.begun(6)
-        await world.account(delivered=1, pending=1)  # who knows whether anything would go through now
+        await world.account(
+            delivered=1, pending=1
+        )  # who knows whether anything would go through now
         await world.emit(D2)
         await world.account(delivered=2, dead=1)
         await world.says(SINK, "no device 'd2'", problem=True)
@@ -211,7 +237,9 @@ async def test_an_address_that_is_gone_after_it_worked_costs_nothing(
 async def test_a_wrong_clock_is_said_beside_an_outage_and_taken_back_when_it_is_right(
     tmp_path: Path, mock_clock: MockClock
 ):
-    async with open_world(tmp_path, mock_clock, faults={"clock_skew": timedelta(minutes=2)}) as world:
+    async with open_world(
+        tmp_path, mock_clock, faults={"clock_skew": timedelta(minutes=2)}
+    ) as world:
         await world.emit(D1)
         await world.says(REMARK, "clock is more than 60 s behind", problem=True)
         world.faults.always = Fault(status=503)
@@ -226,7 +254,9 @@ async def test_a_wrong_clock_is_said_beside_an_outage_and_taken_back_when_it_is_
     world.audited(delivered=3)
 
 
-async def test_a_signal_that_nobody_validated_is_said_until_somebody_does(tmp_path: Path, mock_clock: MockClock):
+async def test_a_signal_that_nobody_validated_is_said_until_somebody_does(
+    tmp_path: Path, mock_clock: MockClock
+):
     async with open_world(tmp_path, mock_clock, settings=f"{CHECKED}\nmeta = no") as world:
         await world.emit(D1)
         await world.account(delivered=1)
@@ -249,7 +279,9 @@ async def pass_until(world: World, holds: Callable[[], bool]) -> None:
             await world.board.changed.wait()
 
 
-@pytest.mark.parametrize(("faults", "says"), [row[1:] for row in LISTS], ids=[row[0] for row in LISTS])
+@pytest.mark.parametrize(
+    ("faults", "says"), [row[1:] for row in LISTS], ids=[row[0] for row in LISTS]
+)
 async def test_a_list_that_cannot_be_read_is_said_and_stops_no_delivery(
     tmp_path: Path, mock_clock: MockClock, faults: Any, says: str
 ):
@@ -267,7 +299,9 @@ async def test_a_list_that_cannot_be_read_is_said_and_stops_no_delivery(
     world.audited(delivered=3)
 
 
-@pytest.mark.parametrize("fault", [None, Fault(status=401), Fault(status=503), Fault(cut="after")], ids=str)
+@pytest.mark.parametrize(
+    "fault", [None, Fault(status=401), Fault(status=503), Fault(cut="after")], ids=str
+)
 async def test_a_heartbeat_goes_where_a_device_is_silent_and_its_failure_is_no_problem(
     tmp_path: Path, mock_clock: MockClock, fault: Fault | None
 ):
@@ -287,7 +321,9 @@ async def test_a_heartbeat_goes_where_a_device_is_silent_and_its_failure_is_no_p
     world.audited(delivered=1)
 
 
-async def test_a_device_is_pushed_no_more_often_than_its_interval(tmp_path: Path, mock_clock: MockClock):
+async def test_a_device_is_pushed_no_more_often_than_its_interval(
+    tmp_path: Path, mock_clock: MockClock
+):
     async with open_world(tmp_path, mock_clock, settings="min_interval = 10s") as world:
         await world.emit(D1)
         await world.account(delivered=1)
@@ -301,7 +337,9 @@ async def test_a_device_is_pushed_no_more_often_than_its_interval(tmp_path: Path
     world.audited(delivered=3)
 
 
-async def test_in_template_form_a_device_is_made_with_its_first_values(tmp_path: Path, mock_clock: MockClock):
+async def test_in_template_form_a_device_is_made_with_its_first_values(
+    tmp_path: Path, mock_clock: MockClock
+):
     settings = f"form = template\ntemplate = {TEMPLATE}"
     async with open_world(tmp_path, mock_clock, settings=settings) as world:
         world.emulator.cloud.add_template(TEMPLATE, "t")

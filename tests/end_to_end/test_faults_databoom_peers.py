@@ -1,4 +1,5 @@
-"""What may be behind the address of Databoom instead of it, against the whole bridge: silence, noise, half an answer.
+"""What may be behind the address of Databoom instead of it, against the whole bridge:
+silence, noise, half an answer.
 
 The table of ``test_faults_databoom.py`` holds what Databoom itself may answer.
 """
@@ -107,7 +108,10 @@ class Relay:
 
     async def _pass_on(self, stream: trio.SocketStream, world: World) -> None:
         port = int(world.emulator.url.split(":")[2].split("/")[0])
-        async with await trio.open_tcp_stream("127.0.0.1", port) as databoom, trio.open_nursery() as ways:
+        async with (
+            await trio.open_tcp_stream("127.0.0.1", port) as databoom,
+            trio.open_nursery() as ways,
+        ):
 
             async def pipe(source: trio.SocketStream, target: trio.SocketStream) -> None:
                 async for piece in source:
@@ -128,7 +132,9 @@ async def open_relay(relay: Relay) -> AsyncIterator[str]:
         nursery.cancel_scope.cancel()
 
 
-@pytest.mark.parametrize(("peer", "says"), [peer[1:] for peer in PEERS], ids=[peer[0] for peer in PEERS])
+@pytest.mark.parametrize(
+    ("peer", "says"), [peer[1:] for peer in PEERS], ids=[peer[0] for peer in PEERS]
+)
 async def test_what_is_no_databoom_is_tried_again_until_it_is_one(
     tmp_path: Path, mock_clock: MockClock, peer: Any, says: str
 ):
@@ -160,7 +166,9 @@ async def test_nobody_listening_is_tried_again(tmp_path: Path, mock_clock: MockC
     async with open_world(tmp_path, mock_clock, run=False) as world:
         with socket.socket() as bound:  # and nobody listens
             bound.bind(("127.0.0.1", 0))
-            world.configure(f"url = http://127.0.0.1:{bound.getsockname()[1]}/v1/signals/push\ntoken = {TOKEN}")
+            world.configure(
+                f"url = http://127.0.0.1:{bound.getsockname()[1]}/v1/signals/push\ntoken = {TOKEN}"
+            )
             async with world.running():
                 await world.emit(D1, D2)
                 await world.says(SINK, "fails: no connection to Databoom", problem=True)
@@ -184,7 +192,9 @@ async def test_a_certificate_that_cannot_be_trusted_pauses_until_the_file_of_aut
         world.configure(f"{sink}/wrong.pem")
         async with world.running():
             await world.emit(D1)
-            await world.says(SINK, "paused: the certificate of the server cannot be trusted", problem=True)
+            await world.says(
+                SINK, "paused: the certificate of the server cannot be trusted", problem=True
+            )
         assert world.emulator.requests == []
         world.configure(f"{sink}/right.pem")
         async with world.running():

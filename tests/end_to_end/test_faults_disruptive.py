@@ -1,7 +1,9 @@
-"""Every way in which a push of DT's can be wrong, against the whole bridge and each setting of ``scheme``.
+"""Every way in which a push of DT's can be wrong, against the whole bridge and each
+setting of ``scheme``.
 
-A row of the table is one fault of the emulator: what DT hears of the attempts that it hits, and what the board says.
-The attempt after that is right, so that in the end everything is stored and delivered once, and no problem is left.
+A row of the table is one fault of the emulator: what DT hears of the attempts that it
+hits, and what the board says. The attempt after that is right, so that in the end
+everything is stored and delivered once, and no problem is left.
 """
 
 from __future__ import annotations
@@ -19,9 +21,9 @@ import trio
 from attrs import evolve, field, frozen
 from trio.testing import MockClock
 
-from bridge_plugins.disruptive.emulator.server import Cloud, Connector, Delivery, open_cloud
 from bridge_plugins.disruptive.emulator.cloud import ORGANIZATION
 from bridge_plugins.disruptive.emulator.push.faults import NO_FAULTS, Faults
+from bridge_plugins.disruptive.emulator.server import Cloud, Connector, Delivery, open_cloud
 from tests.end_to_end.daemon import Daemon
 
 pytestmark = pytest.mark.slow
@@ -42,8 +44,9 @@ class Push:
 
     faults: Faults
     hears: str
-    """What DT hears of the attempts that are hit, for each of ``SCHEMES``; fewer words: those schemes alone. ``-``: not
-    in this scheme."""
+    """What DT hears of the attempts that are hit, for each of ``SCHEMES``; fewer words:
+    those schemes alone. ``-``: not in this scheme.
+    """
     problem: str = ""
     """What the board says meanwhile, where DT hears 401."""
     delivery: Delivery = PROMPT
@@ -64,7 +67,11 @@ class Push:
 def changed_fields(knobs: object, usual: object | None = None) -> set[str]:
     """Name the fields that are not as ever."""
     usual = type(knobs)() if usual is None else usual
-    return {name.name for name in attrs.fields(type(knobs)) if getattr(knobs, name.name) != getattr(usual, name.name)}
+    return {
+        name.name
+        for name in attrs.fields(type(knobs))
+        if getattr(knobs, name.name) != getattr(usual, name.name)
+    }
 
 
 PUSHES = [
@@ -74,23 +81,55 @@ PUSHES = [
     Push(Faults(expired_token=1), "401 401 401 401 200", "the times of their signature are wrong"),
     Push(Faults(future_token=1), "401 401 401 401 200", "the times of their signature are wrong"),
     Push(Faults(clock_offset=60), "200 200 200 200 200"),
-    Push(Faults(clock_offset=300), "401 401 401 401 200", "times of their signature are wrong", also="-fast"),
-    Push(Faults(clock_offset=-3000), "200 401 401 401 200", "times of their signature are wrong", also="-slow"),
+    Push(
+        Faults(clock_offset=300),
+        "401 401 401 401 200",
+        "times of their signature are wrong",
+        also="-fast",
+    ),
+    Push(
+        Faults(clock_offset=-3000),
+        "200 401 401 401 200",
+        "times of their signature are wrong",
+        also="-slow",
+    ),
     Push(Faults(algorithm_none=1), "401 401 401 401 200", "their signature is not as DT makes it"),
     Push(Faults(tampered_body=1), "401 401 401 401 -", "their body is not the one that was signed"),
     # X-Dt-Signature
-    Push(Faults(wrong_secret=1), "401 200 401 401 200", "they are signed with another secret; set secret"),
+    Push(
+        Faults(wrong_secret=1),
+        "401 200 401 401 200",
+        "they are signed with another secret; set secret",
+    ),
     Push(Faults(no_signature=1), "401 200 200 401 200", "they carry no signature"),
-    Push(Faults(doubled_signature=1), "401 200 401 401 200", "their signature is not as DT makes it"),
+    Push(
+        Faults(doubled_signature=1), "401 200 401 401 200", "their signature is not as DT makes it"
+    ),
     Push(Faults(sha1_only=1), "401 200 401 401 200", "their signature has no SHA-256 of the body"),
     # DT-Asymmetric-Signature
-    Push(Faults(wrong_key=1), "200 401 401 401 200", "was not made with the key of DT that it names"),
+    Push(
+        Faults(wrong_key=1), "200 401 401 401 200", "was not made with the key of DT that it names"
+    ),
     Push(Faults(no_asymmetric=1), "200 401 200 401 200", "they carry no DT-Asymmetric-Signature"),
     Push(Faults(no_signature=1, no_asymmetric=1), "401 401 401 401 200", "they carry no"),
-    Push(Faults(doubled_asymmetric=1), "200 401 401 401 200", "their signature is not as DT makes it"),
-    Push(Faults(wrong_sub=1), "200 401 401 401 200", "they are for another organization; set organization"),
-    Push(Faults(wrong_iss=1), "200 401 401 401 200", "they are signed by another issuer; check issuer"),
-    Push(Faults(der_signature=1), "200 401 401 401 200", "was not made with the key of DT that it names"),
+    Push(
+        Faults(doubled_asymmetric=1), "200 401 401 401 200", "their signature is not as DT makes it"
+    ),
+    Push(
+        Faults(wrong_sub=1),
+        "200 401 401 401 200",
+        "they are for another organization; set organization",
+    ),
+    Push(
+        Faults(wrong_iss=1),
+        "200 401 401 401 200",
+        "they are signed by another issuer; check issuer",
+    ),
+    Push(
+        Faults(der_signature=1),
+        "200 401 401 401 200",
+        "was not made with the key of DT that it names",
+    ),
     Push(Faults(unknown_kid=1), "200 503 200 503 200"),
     Push(Faults(unknown_kid=1, no_signature=1), "401 503 503 401 200", "they carry no signature"),
     # The request
@@ -105,7 +144,10 @@ PUSHES = [
     Push(Faults(no_metadata=1), "200 200"),
     Push(Faults(no_samples=1), "200 200"),
     Push(
-        Faults(invalid_utf8=1), "200 200 200 200 200", kept_as="unreadable", lasting="kept as an event of kind unread"
+        Faults(invalid_utf8=1),
+        "200 200 200 200 200",
+        kept_as="unreadable",
+        lasting="kept as an event of kind unread",
     ),
     Push(Faults(duplicate=1), "200 200", repeats=1),
     Push(Faults(duplicate=1, late_retry=1), "200", repeats=1),
@@ -114,7 +156,12 @@ PUSHES = [
     # The way in which DT delivers
     Push(NO_FAULTS, "200", delivery=evolve(PROMPT, parallel=1)),
     Push(Faults(cut_after_answer=1), "answer_lost", delivery=evolve(PROMPT, one_queue=True)),
-    Push(Faults(no_signature=1), "401", "no signature", delivery=evolve(PROMPT, sign_anew=False, jitter=0.0)),
+    Push(
+        Faults(no_signature=1),
+        "401",
+        "no signature",
+        delivery=evolve(PROMPT, sign_anew=False, jitter=0.0),
+    ),
     Push(Faults(pause=5), "no_answer_in_time", delivery=HASTY),
     Push(NO_FAULTS, "200", delivery=evolve(PROMPT, exactly_200=False)),
 ]
@@ -149,15 +196,26 @@ class World:
 
 @asynccontextmanager
 async def open_world(
-    folder: Path, clock: MockClock, scheme: str, delivery: Delivery, settings: str = "", *, listener: str = ""
+    folder: Path,
+    clock: MockClock,
+    scheme: str,
+    delivery: Delivery,
+    settings: str = "",
+    *,
+    listener: str = "",
 ) -> AsyncIterator[World]:
     daemon = Daemon(folder, clock)
     async with open_cloud(delivery=delivery, now=daemon.now) as cloud:
-        connector = cloud.add_connector(cloud.add_project(), f"{daemon.url}/disruptive", secret=SECRET)
+        connector = cloud.add_connector(
+            cloud.add_project(), f"{daemon.url}/disruptive", secret=SECRET
+        )
         daemon.write(
             f"[source:sensors]\nplugin = disruptive\nlistener = public\nscheme = {scheme}\n"
             + (f"secret = {SECRET}\n" if scheme in ("hmac", "either", "both") else "")
-            + f"organization = {ORGANIZATION}\nissuer = {cloud.issuer}\ndiscovery_url = {cloud.discovery_url}\n"
+            + (
+                f"organization = {ORGANIZATION}\nissuer = {cloud.issuer}\ndiscovery_url = "
+                f"{cloud.discovery_url}\n"
+            )
             + settings,
             listener=f"idle_timeout = 1h\n{listener}",
         )
@@ -165,7 +223,8 @@ async def open_world(
 
 
 @pytest.mark.fact(
-    "Each fault of a push is answered as the answer table says, in every scheme, and the event arrives once"
+    "Each fault of a push is answered as the answer table says, in every scheme, and the "
+    "event arrives once"
 )
 @pytest.mark.fact(
     "In either a scheme whose header is present and whose key is known must be right too",
@@ -187,9 +246,9 @@ async def test_a_faulty_push_is_answered_as_it_must_be_and_what_it_brings_arrive
             world.publish(20)
             await connector.drained()
             await daemon.delivered(2 * SENSORS)
-            assert connector.outcomes == Counter({hears: SENSORS * (push.faults.attempts if hears != "200" else 1)}) + (
-                Counter({"200": SENSORS * (push.repeats + (hears != "200"))})
-            )
+            assert connector.outcomes == Counter(
+                {hears: SENSORS * (push.faults.attempts if hears != "200" else 1)}
+            ) + (Counter({"200": SENSORS * (push.repeats + (hears != "200"))}))
             assert_told(daemon, push.problem if hears == "401" else "", push.lasting, scheme)
         daemon.proved(2 * SENSORS)
         assert_kept(daemon, push)
@@ -200,9 +259,10 @@ def assert_told(daemon: Daemon, passing: str, lasting: str, scheme: str) -> None
     expected = [text for text in (lasting, UNVERIFIED if scheme == "none" else "") if text]
     problems = [text for _, text, problem in daemon.board.told if problem]
     shown = [state.text for state in daemon.board.problems.values()]
-    assert all(any(text in told for told in problems) for text in [*expected, *([passing] if passing else [])]), (
-        problems
-    )
+    assert all(
+        any(text in told for told in problems)
+        for text in [*expected, *([passing] if passing else [])]
+    ), problems
     assert bool(problems) == bool(expected or passing), problems
     assert bool(shown) == bool(expected), shown
     assert all(text in shown[0] for text in expected), shown
@@ -227,7 +287,12 @@ async def test_the_front_end_answers_what_is_no_push_of_dts(tmp_path: Path, mock
             read = await client.get(f"{daemon.url}/disruptive")
             large = await client.post(f"{daemon.url}/disruptive", content=b" " * (1 << 20 | 1))
             unsigned = await client.post(f"{daemon.url}/disruptive", content=b"{}")
-        assert [each.status_code for each in (elsewhere, read, large, unsigned)] == [404, 405, 413, 401]
+        assert [each.status_code for each in (elsewhere, read, large, unsigned)] == [
+            404,
+            405,
+            413,
+            401,
+        ]
         assert read.headers["Allow"] == "POST"
         assert unsigned.content == b"401 Unauthorized\n"  # why is for the log alone
     world.daemon.proved(0)
@@ -236,10 +301,15 @@ async def test_the_front_end_answers_what_is_no_push_of_dts(tmp_path: Path, mock
 @pytest.mark.fact("A body that is not complete in time hears 408")
 async def test_a_body_that_never_ends_hears_408(tmp_path: Path, mock_clock: MockClock):
     listener = "request_timeout = 200ms"
-    async with open_world(tmp_path, mock_clock, "hmac", PROMPT, listener=listener) as world, world.daemon.running():
+    async with (
+        open_world(tmp_path, mock_clock, "hmac", PROMPT, listener=listener) as world,
+        world.daemon.running(),
+    ):
         stream = await trio.open_tcp_stream("127.0.0.1", world.daemon.port)
         async with stream:
-            await stream.send_all(b"POST /disruptive HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf")
+            await stream.send_all(
+                b"POST /disruptive HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf"
+            )
             with trio.fail_after(30):
                 answer = await stream.receive_some(4096)
         assert answer.startswith(b"HTTP/1.1 408 ")
@@ -252,12 +322,17 @@ async def test_a_push_without_our_custom_header_is_refused_until_the_connector_h
     tmp_path: Path, mock_clock: MockClock, headers: dict[str, str]
 ):
     settings = f"header_name = X-Bridge-Key\nheader_value = {STATIC}\n"
-    async with open_world(tmp_path, mock_clock, "hmac", PROMPT, settings) as world, world.daemon.running():
+    async with (
+        open_world(tmp_path, mock_clock, "hmac", PROMPT, settings) as world,
+        world.daemon.running(),
+    ):
         daemon, connector = world.daemon, world.connector
         right = evolve(connector.endpoint, headers={"x-bridge-key": STATIC})
         connector.endpoint = evolve(right, headers=headers)
         world.publish(10)
-        await daemon.says("source:sensors", "their custom header is missing or another", problem=True)
+        await daemon.says(
+            "source:sensors", "their custom header is missing or another", problem=True
+        )
         assert daemon.kept == []
         connector.endpoint = right
         await daemon.delivered(SENSORS)
@@ -266,11 +341,18 @@ async def test_a_push_without_our_custom_header_is_refused_until_the_connector_h
 
 
 @pytest.mark.fact("Two secrets are good at once")
-async def test_both_secrets_are_good_while_dt_changes_from_one_to_the_other(tmp_path: Path, mock_clock: MockClock):
+async def test_both_secrets_are_good_while_dt_changes_from_one_to_the_other(
+    tmp_path: Path, mock_clock: MockClock
+):
     settings = "previous_secret = the-secret-before-the-last-change\n"
-    async with open_world(tmp_path, mock_clock, "hmac", PROMPT, settings) as world, world.daemon.running():
+    async with (
+        open_world(tmp_path, mock_clock, "hmac", PROMPT, settings) as world,
+        world.daemon.running(),
+    ):
         world.publish(10)
-        world.connector.endpoint = evolve(world.connector.endpoint, secret="the-secret-before-the-last-change")
+        world.connector.endpoint = evolve(
+            world.connector.endpoint, secret="the-secret-before-the-last-change"
+        )
         world.publish(20)
         await world.connector.drained()
         assert set(world.connector.outcomes) == {"200"}
@@ -279,7 +361,9 @@ async def test_both_secrets_are_good_while_dt_changes_from_one_to_the_other(tmp_
 
 
 @pytest.mark.fact("An unknown event type is 200 and kept whole")
-async def test_an_event_of_a_type_that_nobody_knows_is_kept_whole(tmp_path: Path, mock_clock: MockClock):
+async def test_an_event_of_a_type_that_nobody_knows_is_kept_whole(
+    tmp_path: Path, mock_clock: MockClock
+):
     async with open_world(tmp_path, mock_clock, "hmac", PROMPT) as world, world.daemon.running():
         world.connector.publish("ofTomorrow", "sensor0", {"novelty": [1, None]})
         [stored] = await world.daemon.delivered(1)

@@ -1,7 +1,9 @@
-"""What the bridge asks DT for, when DT does not answer as it should: public keys, the history, the connector.
+"""What the bridge asks DT for, when DT does not answer as it should: public keys, the
+history, the connector.
 
-The whole bridge runs against the whole stand-in. Each row says what the board shows while the fault lasts; afterwards
-everything is stored and delivered once, and no problem is left.
+The whole bridge runs against the whole stand-in. Each row says what the board shows
+while the fault lasts; afterwards everything is stored and delivered once, and no
+problem is left.
 """
 
 from __future__ import annotations
@@ -23,12 +25,26 @@ from attrs import define, evolve, field, frozen
 from trio.testing import MockClock
 
 from bridge.admin.control import ask
-from bridge.api import Answer
+from bridge.api import Response
 from bridge.flow.recovery.recoverer import PAUSE_PROBE, RETRY_CAP
-from bridge_plugins.disruptive.emulator.server import Account, Cloud, Connector, Delivery, Rules, open_cloud
 from bridge_plugins.disruptive.emulator.cloud import ORGANIZATION
 from bridge_plugins.disruptive.emulator.push.faults import NO_FAULTS, Faults
-from bridge_plugins.disruptive.emulator.rest.faults import Rate, RestFault, error, html, redirect, too_many
+from bridge_plugins.disruptive.emulator.rest.faults import (
+    Rate,
+    RestFault,
+    error,
+    html,
+    redirect,
+    too_many,
+)
+from bridge_plugins.disruptive.emulator.server import (
+    Account,
+    Cloud,
+    Connector,
+    Delivery,
+    Rules,
+    open_cloud,
+)
 from tests.end_to_end.daemon import BEGIN, Daemon
 
 pytestmark = pytest.mark.slow
@@ -48,7 +64,11 @@ INDEXED = 11.0  # seconds until the history shows everything
 def changed_fields(knobs: object) -> set[str]:
     """Name the fields that are not as ever."""
     usual = type(knobs)()
-    return {knob.name for knob in attrs.fields(type(knobs)) if getattr(knobs, knob.name) != getattr(usual, knob.name)}
+    return {
+        knob.name
+        for knob in attrs.fields(type(knobs))
+        if getattr(knobs, knob.name) != getattr(usual, knob.name)
+    }
 
 
 class Heard(Counter[str]):
@@ -93,9 +113,15 @@ class World:
         self.connector.enable()
 
     async def ask_for_all(self) -> None:
-        """Ask the running bridge to read back everything, as ``bridged disruptive backfill`` does."""
+        """Ask the running bridge to read back everything, as ``bridged disruptive
+        backfill`` does.
+        """
         end = self.daemon.now()
-        span = {"from": (BEGIN - timedelta(minutes=1)).isoformat(), "to": end.isoformat(), "dry_run": False}
+        span = {
+            "from": (BEGIN - timedelta(minutes=1)).isoformat(),
+            "to": end.isoformat(),
+            "dry_run": False,
+        }
         await ask(self.daemon.folder / "state" / "control.sock", "source:sensors", "backfill", span)
         self.daemon.pass_time(INDEXED)
 
@@ -105,7 +131,11 @@ class World:
 
     def proved(self) -> None:
         self.daemon.proved(len(self.measured))
-        kept = {(each.event.device, reading.value) for each in self.daemon.kept for reading in each.event.readings}
+        kept = {
+            (each.event.device, reading.value)
+            for each in self.daemon.kept
+            for reading in each.event.readings
+        }
         assert kept == self.measured
 
 
@@ -145,10 +175,17 @@ async def open_world(
         authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(pair)
         pair.chmod(0o600)
         authority.configure_trust(trusted)
-        url, listener = url.replace("http:", "https:"), f"{listener}\ncertificate = {pair}\nkey = {pair}"
+        url, listener = (
+            url.replace("http:", "https:"),
+            f"{listener}\ncertificate = {pair}\nkey = {pair}",
+        )
         settings = f"manage = yes\npublic_url = {url}\ndisplay_name = ours\n{settings}"
-    async with open_cloud(delivery=delivery, accounts=[account], now=daemon.now, verify=trusted) as cloud:
-        connector = cloud.add_connector(cloud.add_project(), url, secret=SECRET, display_name="ours")
+    async with open_cloud(
+        delivery=delivery, accounts=[account], now=daemon.now, verify=trusted
+    ) as cloud:
+        connector = cloud.add_connector(
+            cloud.add_project(), url, secret=SECRET, display_name="ours"
+        )
         connector.outcomes = heard = Heard()
         daemon.write(
             f"[source:sensors]\nplugin = disruptive\nlistener = public\n"
@@ -170,8 +207,8 @@ def patience(fault: RestFault) -> str:
 # Public keys
 
 
-def json(text: str) -> Answer:
-    return Answer(200, text.encode(), (("Content-Type", "application/json"),))
+def json(text: str) -> Response:
+    return Response(200, text.encode(), (("Content-Type", "application/json"),))
 
 
 DISCOVERY, JWKS = "/.well-known/openid-configuration", "/data-connector/keys"
@@ -186,11 +223,20 @@ KEYS = [
     (RestFault(answer=error(503, "trouble"), call=DISCOVERY), "answers 503, expected 200"),
     (RestFault(answer=html(), call=DISCOVERY), "is not JSON"),
     (RestFault(answer=html(), call=JWKS), "is not JSON"),
-    (RestFault(answer=redirect("https://127.0.0.1:1/"), call=DISCOVERY), "answers 302, expected 200"),
+    (
+        RestFault(answer=redirect("https://127.0.0.1:1/"), call=DISCOVERY),
+        "answers 302, expected 200",
+    ),
     (RestFault(answer=json("[]"), call=DISCOVERY), "names no jwks_uri"),
-    (RestFault(answer=json('{"jwks_uri":"http://keys.example.org/"}'), call=DISCOVERY), "is not an https:// URL"),
+    (
+        RestFault(answer=json('{"jwks_uri":"http://keys.example.org/"}'), call=DISCOVERY),
+        "is not an https:// URL",
+    ),
     (RestFault(answer=json('{"keys":[]}'), call=JWKS), "holds no key for ES256"),
-    (RestFault(answer=json('{"keys":[' + " " * 262144 + "]}"), call=JWKS), "is larger than 262144 bytes"),
+    (
+        RestFault(answer=json('{"keys":[' + " " * 262144 + "]}"), call=JWKS),
+        "is larger than 262144 bytes",
+    ),
 ]
 
 
@@ -198,7 +244,8 @@ KEYS = [
     "Keys not obtainable and no other scheme verifies: 503, never 401, never accepted",
 )
 @pytest.mark.parametrize(
-    ("scheme", "fault", "problem"), [("both", *KEYS[0]), *(("asymmetric", *unobtainable) for unobtainable in KEYS)]
+    ("scheme", "fault", "problem"),
+    [("both", *KEYS[0]), *(("asymmetric", *unobtainable) for unobtainable in KEYS)],
 )
 async def test_while_the_keys_cannot_be_had_pushes_hear_503_and_afterwards_they_arrive(
     tmp_path: Path, mock_clock: MockClock, scheme: str, fault: RestFault, problem: str
@@ -244,7 +291,9 @@ async def test_a_ca_file_that_is_gone_is_told_and_stops_nothing_that_can_go_on(
             daemon.pass_time(KEYS_INTERVAL)
             await daemon.delivered(len(world.measured))
             await daemon.clean()
-            assert not any("failed" in text for _, text, _ in daemon.board.told)  # the source was never ended
+            assert not any(
+                "failed" in text for _, text, _ in daemon.board.told
+            )  # the source was never ended
     world.proved()
 
 
@@ -268,7 +317,10 @@ async def test_keys_that_are_remembered_serve_a_bridge_that_starts_while_dt_cann
 
 @pytest.mark.fact("A rotated key is fetched, at most one fetch a minute")
 async def test_a_new_key_of_dts_is_fetched_within_a_minute(tmp_path: Path, mock_clock: MockClock):
-    async with open_world(tmp_path, mock_clock, "scheme = asymmetric", secret=False) as world, world.daemon.running():
+    async with (
+        open_world(tmp_path, mock_clock, "scheme = asymmetric", secret=False) as world,
+        world.daemon.running(),
+    ):
         world.publish(10)
         await world.daemon.delivered(SENSORS)
         world.daemon.pass_time(KEYS_INTERVAL)
@@ -286,7 +338,9 @@ async def test_a_new_key_of_dts_is_fetched_within_a_minute(tmp_path: Path, mock_
 
 
 @pytest.mark.fact("An unknown kid is looked for at once, and is 401 when DT publishes no such key")
-async def test_a_key_that_dt_never_published_is_refused_once_dt_was_asked(tmp_path: Path, mock_clock: MockClock):
+async def test_a_key_that_dt_never_published_is_refused_once_dt_was_asked(
+    tmp_path: Path, mock_clock: MockClock
+):
     async with (
         open_world(tmp_path, mock_clock, "scheme = asymmetric", secret=False) as world,
         world.daemon.running(),
@@ -298,7 +352,9 @@ async def test_a_key_that_dt_never_published_is_refused_once_dt_was_asked(tmp_pa
         world.connector.faults = Faults(unknown_kid=1, attempts=EVER)
         world.publish(20)
         await world.heard.more("503")
-        await daemon.says("source:sensors", "signed with a key that DT does not publish; check disc", problem=True)
+        await daemon.says(
+            "source:sensors", "signed with a key that DT does not publish; check disc", problem=True
+        )
         assert len(daemon.kept) == SENSORS
         world.connector.faults = NO_FAULTS
         await daemon.delivered(2 * SENSORS)
@@ -309,7 +365,9 @@ async def test_a_key_that_dt_never_published_is_refused_once_dt_was_asked(tmp_pa
 # History
 
 Verdict = Literal["none", "retry", "pause", "part"]
-"""What becomes of the job: nothing worth a word; tried again soon, or slowly; ended without what could not be read."""
+"""What becomes of the job: nothing worth a word; tried again soon, or slowly; ended
+without what could not be read.
+"""
 
 EVENTS, DEVICES, TOKEN = "/events", "/devices", "/oauth2/token"
 
@@ -330,42 +388,105 @@ class Read:
 
 
 READS = [
-    Read(RestFault(answer=too_many(7), call=EVENTS), "was answered 429: too many requests", "retry"),
-    Read(RestFault(answer=too_many(7, date_from=BEGIN), call=EVENTS), "answered 429: too many requests", "retry"),
-    Read(RestFault(answer=Answer(429), call=DEVICES), "was answered 429", "retry"),
-    Read(RestFault(answer=error(500, "trouble"), call=EVENTS), "was answered 500: trouble", "retry"),
-    Read(RestFault(answer=error(502, "trouble"), call=DEVICES), "was answered 502: trouble", "retry"),
-    Read(RestFault(answer=html(503), call=EVENTS), "was answered 503; it goes on by itself", "retry"),
-    Read(RestFault(answer=error(504, "trouble"), call=EVENTS), "was answered 504: trouble", "retry"),
-    Read(RestFault(answer=error(408, "too slow"), call=EVENTS), "was answered 408: too slow", "retry"),
-    Read(RestFault(answer=Answer(204), call=EVENTS), "was answered 204, expected 200", "retry"),
+    Read(
+        RestFault(answer=too_many(7), call=EVENTS), "was answered 429: too many requests", "retry"
+    ),
+    Read(
+        RestFault(answer=too_many(7, date_from=BEGIN), call=EVENTS),
+        "answered 429: too many requests",
+        "retry",
+    ),
+    Read(RestFault(answer=Response(429), call=DEVICES), "was answered 429", "retry"),
+    Read(
+        RestFault(answer=error(500, "trouble"), call=EVENTS), "was answered 500: trouble", "retry"
+    ),
+    Read(
+        RestFault(answer=error(502, "trouble"), call=DEVICES), "was answered 502: trouble", "retry"
+    ),
+    Read(
+        RestFault(answer=html(503), call=EVENTS), "was answered 503; it goes on by itself", "retry"
+    ),
+    Read(
+        RestFault(answer=error(504, "trouble"), call=EVENTS), "was answered 504: trouble", "retry"
+    ),
+    Read(
+        RestFault(answer=error(408, "too slow"), call=EVENTS), "was answered 408: too slow", "retry"
+    ),
+    Read(RestFault(answer=Response(204), call=EVENTS), "was answered 204, expected 200", "retry"),
     Read(RestFault(answer=html(), call=EVENTS), "something that is not JSON", "retry"),
     Read(RestFault(answer=json("[]"), call=EVENTS), "without a JSON object", "retry"),
     Read(RestFault(answer=json('{"events":{}}'), call=EVENTS), "without a list of events", "retry"),
     Read(RestFault(cut=True, call=EVENTS), "DT's REST API cannot be reached", "retry"),
-    Read(RestFault(cut=True, takes_effect=True, call=DEVICES), "DT's REST API cannot be reached", "retry"),
-    Read(RestFault(delay=60.0, call=EVENTS), "no answer of DT's REST API within 0.3 s (timeout)", "retry"),
+    Read(
+        RestFault(cut=True, takes_effect=True, call=DEVICES),
+        "DT's REST API cannot be reached",
+        "retry",
+    ),
+    Read(
+        RestFault(delay=60.0, call=EVENTS),
+        "no answer of DT's REST API within 0.3 s (timeout)",
+        "retry",
+    ),
     Read(RestFault(delay=0.1, call=EVENTS), "", "none"),
-    Read(RestFault(answer=redirect("https://127.0.0.1:1/"), call=EVENTS), "a redirect, which is not followed", "pause"),
-    Read(RestFault(answer=error(401, "no"), call=EVENTS), "was answered 401: no; check service_account_key", "pause"),
-    Read(RestFault(answer=error(403, "no"), call=EVENTS), "role of the service account is too low", "pause"),
+    Read(
+        RestFault(answer=redirect("https://127.0.0.1:1/"), call=EVENTS),
+        "a redirect, which is not followed",
+        "pause",
+    ),
+    Read(
+        RestFault(answer=error(401, "no"), call=EVENTS),
+        "was answered 401: no; check service_account_key",
+        "pause",
+    ),
+    Read(
+        RestFault(answer=error(403, "no"), call=EVENTS),
+        "role of the service account is too low",
+        "pause",
+    ),
     Read(RestFault(answer=error(400, "no"), call=DEVICES), "the devices cannot be listed", "pause"),
     Read(RestFault(answer=error(404, "no"), call=DEVICES), "check project (", "pause"),
-    Read(RestFault(answer=error(404, "gone"), call="sensor1/events"), "was answered 404: gone", "part"),
-    Read(RestFault(answer=error(400, "bad"), call="sensor1/events"), "was answered 400: bad", "part"),
+    Read(
+        RestFault(answer=error(404, "gone"), call="sensor1/events"),
+        "was answered 404: gone",
+        "part",
+    ),
+    Read(
+        RestFault(answer=error(400, "bad"), call="sensor1/events"), "was answered 400: bad", "part"
+    ),
     # The login
     Read(
-        RestFault(answer=error(400, "no"), call=TOKEN), "DT refuses the login of the service account (400: no)", "pause"
+        RestFault(answer=error(400, "no"), call=TOKEN),
+        "DT refuses the login of the service account (400: no)",
+        "pause",
     ),
     Read(RestFault(answer=error(404, "no"), call=TOKEN), "check token_url", "pause"),
-    Read(RestFault(answer=redirect("https://127.0.0.1:1/"), call=TOKEN), "check token_url", "pause"),
+    Read(
+        RestFault(answer=redirect("https://127.0.0.1:1/"), call=TOKEN), "check token_url", "pause"
+    ),
     Read(RestFault(answer=too_many(7), call=TOKEN), "login at token_url was answered 429", "retry"),
-    Read(RestFault(answer=error(503, "trouble"), call=TOKEN), "login at token_url was answered 503", "retry"),
-    Read(RestFault(answer=html(), call=TOKEN), "the answer of token_url holds no access token", "retry"),
-    Read(RestFault(answer=json('{"access_token":"a b"}'), call=TOKEN), "holds no access token", "retry"),
+    Read(
+        RestFault(answer=error(503, "trouble"), call=TOKEN),
+        "login at token_url was answered 503",
+        "retry",
+    ),
+    Read(
+        RestFault(answer=html(), call=TOKEN),
+        "the answer of token_url holds no access token",
+        "retry",
+    ),
+    Read(
+        RestFault(answer=json('{"access_token":"a b"}'), call=TOKEN),
+        "holds no access token",
+        "retry",
+    ),
     Read(RestFault(cut=True, call=TOKEN), "DT's REST API cannot be reached", "retry"),
     Read(RestFault(answer=error(401, "expired"), call=EVENTS), "", "none", lasts=False),
-    Read(RestFault(answer=error(500, "trouble"), call=EVENTS, times=4), "answered 500", "retry", lasts=False),
+    Read(
+        RestFault(answer=error(500, "trouble"), call=EVENTS, times=4),
+        "answered 500",
+        "retry",
+        lasts=False,
+    ),
 ]
 
 
@@ -382,7 +503,9 @@ async def test_whatever_dt_answers_the_history_is_read_back_in_the_end(
             world.publish(10)
             await daemon.delivered(SENSORS)
             world.lose(3)  # a page holds two
-            cloud.rest_faults.append(evolve(read.fault, times=EVER) if read.lasts else evolve(read.fault))
+            cloud.rest_faults.append(
+                evolve(read.fault, times=EVER) if read.lasts else evolve(read.fault)
+            )
             await world.ask_for_all()
             await suffer(world, read)
             cloud.rest_faults.clear()
@@ -391,21 +514,31 @@ async def test_whatever_dt_answers_the_history_is_read_back_in_the_end(
             daemon.pass_time({"pause": PAUSE_PROBE, "retry": RETRY_CAP}.get(read.verdict, 0.0))
             await daemon.delivered(len(world.measured))
             await daemon.says(
-                "gap:sensors", f"read back {SENSORS} devices, {len(world.measured)} events", problem=False
+                "gap:sensors",
+                f"read back {SENSORS} devices, {len(world.measured)} events",
+                problem=False,
             )
             await daemon.clean()
         world.proved()
 
 
 async def suffer(world: World, read: Read) -> None:
-    """See what the board says while the fault lasts: what passes is a problem only when it has not passed for long."""
+    """See what the board says while the fault lasts: what passes is a problem only when
+    it has not passed for long.
+    """
     daemon = world.daemon
     if read.verdict in ("pause", "part"):
         await daemon.says("gap:sensors", read.says, problem=True)
     if read.verdict == "retry":
         for attempt in (1, 2, 3, 4):
-            await daemon.until(lambda attempt=attempt: world.told("gap:sensors", "backfill is interrupted") >= attempt)
-            await daemon.says("gap:sensors", read.says if attempt == 1 else "", problem=attempt == 4)
+            await daemon.until(
+                lambda attempt=attempt: (
+                    world.told("gap:sensors", "backfill is interrupted") >= attempt
+                )
+            )
+            await daemon.says(
+                "gap:sensors", read.says if attempt == 1 else "", problem=attempt == 4
+            )
             if attempt < 4:
                 daemon.pass_time(RETRY_CAP)
     assert len(daemon.kept) >= SENSORS
@@ -416,13 +549,18 @@ TROUBLES = {
     Rules(clock_offset=-7200): CLOCK,
     Rules(clock_offset=7200): CLOCK,
     Rules(clock_offset=7200, error_members=()): CLOCK,
-    Rules(repeat_page_token=True): "gives a page token a second time: its list has no end; ask DT's support",
+    Rules(
+        repeat_page_token=True
+    ): "gives a page token a second time: its list has no end; ask DT's support",
 }
 
 
 @pytest.mark.parametrize(
     ("rules", "says"),
-    [pytest.param(*trouble, id="-".join(sorted(changed_fields(trouble[0])))) for trouble in TROUBLES.items()],
+    [
+        pytest.param(*trouble, id="-".join(sorted(changed_fields(trouble[0]))))
+        for trouble in TROUBLES.items()
+    ],
 )
 async def test_what_a_person_must_see_to_is_a_problem_and_then_everything_is_read_back(
     tmp_path: Path, mock_clock: MockClock, rules: Rules, says: str
@@ -436,14 +574,20 @@ async def test_what_a_person_must_see_to_is_a_problem_and_then_everything_is_rea
     world.proved()
 
 
-async def test_a_history_without_end_is_told_and_what_was_read_is_kept(tmp_path: Path, mock_clock: MockClock):
+async def test_a_history_without_end_is_told_and_what_was_read_is_kept(
+    tmp_path: Path, mock_clock: MockClock
+):
     async with open_world(tmp_path, mock_clock) as world, world.daemon.running():
         project = world.connector.project.id
-        names = ",".join(f'{{"name":"projects/{project}/devices/sensor{sensor}"}}' for sensor in range(SENSORS))
+        names = ",".join(
+            f'{{"name":"projects/{project}/devices/sensor{sensor}"}}' for sensor in range(SENSORS)
+        )
         listed = RestFault(answer=json(f'{{"devices":[{names}]}}'), call=f"{project}/devices")
         world.cloud.rest_faults.append(listed)
         await lose_and_ask(world, Rules(repeat_page_token=True))
-        await world.daemon.says("gap:sensors", "sensor0: the vendor's pages go round in circles", problem=True)
+        await world.daemon.says(
+            "gap:sensors", "sensor0: the vendor's pages go round in circles", problem=True
+        )
         world.cloud.rules = Rules()
         await world.ask_for_all()
         await recovered(world)
@@ -466,8 +610,12 @@ ODDITIES = [
 
 
 @pytest.mark.fact("History order, bounds, delay and page sizes do not matter")
-@pytest.mark.parametrize("rules", ODDITIES, ids=lambda rules: "-".join(sorted(changed_fields(rules))) or "none")
-async def test_however_dt_keeps_its_record_it_is_read_back(tmp_path: Path, mock_clock: MockClock, rules: Rules):
+@pytest.mark.parametrize(
+    "rules", ODDITIES, ids=lambda rules: "-".join(sorted(changed_fields(rules))) or "none"
+)
+async def test_however_dt_keeps_its_record_it_is_read_back(
+    tmp_path: Path, mock_clock: MockClock, rules: Rules
+):
     async with open_world(tmp_path, mock_clock) as world, world.daemon.running():
         await lose_and_ask(world, rules)
         await recovered(world)
@@ -485,7 +633,10 @@ async def test_a_rate_that_is_never_lifted_makes_reading_back_slow_and_nothing_e
         await lose_and_ask(world, Rules(rate=rate))
         for wait in range(1, 1 + len(world.measured)):
             await world.daemon.until(
-                lambda wait=wait: world.told("gap:sensors", "429") >= wait or world.told("gap:sensors", "read back") > 0
+                lambda wait=wait: (
+                    world.told("gap:sensors", "429") >= wait
+                    or world.told("gap:sensors", "read back") > 0
+                )
             )
             world.daemon.pass_time(rate.seconds + 1)
         await recovered(world)
@@ -498,7 +649,10 @@ async def test_a_rate_that_is_never_lifted_makes_reading_back_slow_and_nothing_e
     ("revoked", "says"),
     [
         ([], "DT refuses the login of the service account (400: invalid_grant; untrusted entity"),
-        ([Account(secret="a-secret-that-was-rotated-by-somebody")], "(400: invalid_grant; signature)"),
+        (
+            [Account(secret="a-secret-that-was-rotated-by-somebody")],
+            "(400: invalid_grant; signature)",
+        ),
         ([Account(role="none")], "was answered 403: your role does not allow this"),
     ],
     ids=["deleted", "rotated", "role"],
@@ -553,7 +707,10 @@ async def test_what_a_disabled_connector_missed_is_read_back_when_it_is_enabled_
     says: str,
 ):
     settings = f"reenable = {reenable}"
-    async with open_world(tmp_path, mock_clock, settings, authority=authority) as world, world.daemon.running():
+    async with (
+        open_world(tmp_path, mock_clock, settings, authority=authority) as world,
+        world.daemon.running(),
+    ):
         daemon, connector = world.daemon, world.connector
         world.publish(10)
         await daemon.delivered(SENSORS)
@@ -567,7 +724,9 @@ async def test_what_a_disabled_connector_missed_is_read_back_when_it_is_enabled_
             assert len(daemon.kept) == SENSORS
             connector.enable()
             daemon.pass_time(WATCH_INTERVAL)
-        await daemon.says("source:sensors", "is ACTIVE again; what it missed is read back", problem=False)
+        await daemon.says(
+            "source:sensors", "is ACTIVE again; what it missed is read back", problem=False
+        )
         assert connector.status == "ACTIVE"
         daemon.pass_time(INDEXED)
         await recovered(world)
@@ -584,7 +743,9 @@ async def test_days_of_refusals_are_a_problem_end_in_a_disabled_connector_and_lo
 ):
     delivery = evolve(PROMPT, disable_after=timedelta(hours=5))
     async with (
-        open_world(tmp_path, mock_clock, "reenable = yes", authority=authority, delivery=delivery) as world,
+        open_world(
+            tmp_path, mock_clock, "reenable = yes", authority=authority, delivery=delivery
+        ) as world,
         world.daemon.running(),
     ):
         daemon, connector = world.daemon, world.connector
@@ -602,7 +763,9 @@ async def test_days_of_refusals_are_a_problem_end_in_a_disabled_connector_and_lo
         assert connector.lost  # DT has given up
         connector.faults = NO_FAULTS
         daemon.pass_time(WATCH_INTERVAL)
-        await daemon.until(lambda: connector.status == "ACTIVE" and world.told("gap:sensors", "read back") > 0)
+        await daemon.until(
+            lambda: connector.status == "ACTIVE" and world.told("gap:sensors", "read back") > 0
+        )
         await daemon.delivered(2 * SENSORS)
         world.publish(30)
         await daemon.delivered(3 * SENSORS)
@@ -614,14 +777,29 @@ async def test_days_of_refusals_are_a_problem_end_in_a_disabled_connector_and_lo
 CONNECTOR = "/dataconnectors/"
 
 LOOKS = [
-    (RestFault(cut=True, call=CONNECTOR), "the connector could not be looked at: DT's REST API cannot be reached"),
-    (RestFault(answer=error(500, "trouble"), call=CONNECTOR), "was answered 500: trouble; it is tried again"),
-    (RestFault(answer=too_many(90), call=CONNECTOR), "was answered 429: too many requests; it is tried again"),
+    (
+        RestFault(cut=True, call=CONNECTOR),
+        "the connector could not be looked at: DT's REST API cannot be reached",
+    ),
+    (
+        RestFault(answer=error(500, "trouble"), call=CONNECTOR),
+        "was answered 500: trouble; it is tried again",
+    ),
+    (
+        RestFault(answer=too_many(90), call=CONNECTOR),
+        "was answered 429: too many requests; it is tried again",
+    ),
     (RestFault(answer=html(), call=CONNECTOR), "something that is not JSON"),
     (RestFault(answer=json("{}"), call=CONNECTOR), "expected a connector with a name"),
-    (RestFault(answer=redirect("https://127.0.0.1:1/"), call=CONNECTOR), "a redirect, which is not followed"),
+    (
+        RestFault(answer=redirect("https://127.0.0.1:1/"), call=CONNECTOR),
+        "a redirect, which is not followed",
+    ),
     (RestFault(answer=error(401, "no"), call=CONNECTOR), "check service_account_key"),
-    (RestFault(answer=error(403, "no"), call=CONNECTOR), "the role of the service account is too low"),
+    (
+        RestFault(answer=error(403, "no"), call=CONNECTOR),
+        "the role of the service account is too low",
+    ),
     (RestFault(answer=error(404, "not found"), call=CONNECTOR), "is gone, so nothing is pushed"),
     (RestFault(answer=error(400, "no"), call=":metrics"), "the connector cannot be managed: GET"),
 ]
@@ -631,7 +809,10 @@ LOOKS = [
 async def test_a_connector_that_cannot_be_looked_at_is_a_problem_until_it_can_and_pushes_go_on(
     tmp_path: Path, mock_clock: MockClock, authority: trustme.CA, fault: RestFault, says: str
 ):
-    async with open_world(tmp_path, mock_clock, "timeout = 1h", authority=authority) as world, world.daemon.running():
+    async with (
+        open_world(tmp_path, mock_clock, "timeout = 1h", authority=authority) as world,
+        world.daemon.running(),
+    ):
         daemon = world.daemon
         await daemon.says("source:sensors", "is ACTIVE", problem=False)
         world.cloud.rest_faults.append(evolve(fault, times=EVER))
@@ -648,7 +829,9 @@ async def test_a_connector_that_cannot_be_looked_at_is_a_problem_until_it_can_an
 
 
 async def look(world: World) -> None:
-    """Let the bridge look at the connector, as patiently as it is: some ten seconds, which pass in less."""
+    """Let the bridge look at the connector, as patiently as it is: some ten seconds,
+    which pass in less.
+    """
     world.daemon.pass_time(WATCH_INTERVAL)
     world.daemon.clock.rate = 100.0
 
@@ -670,7 +853,8 @@ MAKING_RULES = [Rules(), STRICT, Rules(merge_headers=True)]
 
 @pytest.mark.fact("A create whose answer is lost makes no second connector")
 @pytest.mark.parametrize(
-    ("fault", "rules"), [*((fault, Rules()) for fault in MAKES), *((MAKES[1], rules) for rules in MAKING_RULES[1:])]
+    ("fault", "rules"),
+    [*((fault, Rules()) for fault in MAKES), *((MAKES[1], rules) for rules in MAKING_RULES[1:])],
 )
 async def test_whatever_happens_while_it_is_made_there_is_one_connector_and_it_pushes(
     tmp_path: Path, mock_clock: MockClock, authority: trustme.CA, fault: RestFault, rules: Rules
@@ -699,10 +883,17 @@ async def test_whatever_happens_while_it_is_made_there_is_one_connector_and_it_p
 
 def test_every_knob_of_the_calls_is_turned_by_a_row():
     faults = [*KEYS, *LOOKS]
-    turned = set().union(*(changed_fields(fault) for fault, _ in faults), *(changed_fields(fault) for fault in MAKES))
+    turned = set().union(
+        *(changed_fields(fault) for fault, _ in faults), *(changed_fields(fault) for fault in MAKES)
+    )
     turned |= set().union(*(changed_fields(read.fault) for read in READS))
     assert turned == {knob.name for knob in attrs.fields(RestFault)}
-    # Those of how a connector is made: new_ids_on_sync belongs to a command, and is not a fault.
+    # Those of how a connector is made: new_ids_on_sync belongs to a command, and is not
+    # a fault.
     rules = [*ODDITIES, *TROUBLES, *MAKING_RULES, Rules(rate=Rate(1, 1.0), new_ids_on_sync=True)]
     assert set().union(*map(changed_fields, rules)) == {knob.name for knob in attrs.fields(Rules)}
-    assert {knob.name for knob in attrs.fields(Rate)} == {"calls", "seconds", "as_date"}  # all of them, above
+    assert {knob.name for knob in attrs.fields(Rate)} == {
+        "calls",
+        "seconds",
+        "as_date",
+    }  # all of them, above

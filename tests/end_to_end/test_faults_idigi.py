@@ -1,8 +1,9 @@
 """Every way in which Digi Remote Manager can misbehave, against the whole bridge.
 
-A row of a table is one knob of the stand-in: what becomes of the block that it hits, or what the board says meanwhile.
-Then the knob is turned back. In the end everything is stored, acknowledged and delivered, each once, and no problem is
-left. All connections are TLS, for in clear text the board never is without a problem.
+A row of a table is one knob of the stand-in: what becomes of the block that it hits, or
+what the board says meanwhile. Then the knob is turned back. In the end everything is
+stored, acknowledged and delivered, each once, and no problem is left. All connections
+are TLS, for in clear text the board never is without a problem.
 """
 
 from __future__ import annotations
@@ -20,12 +21,19 @@ from attrs import define, field, frozen
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from bridge.admin.control import ask
-from bridge.api import Answer, HangUp
-from bridge_plugins.idigi.emulator.server import Emulator, open_emulator
+from bridge.api import Response
+from bridge.testing.http_server import HangUp
 from bridge_plugins.idigi.emulator.account import Monitor
-from bridge_plugins.idigi.emulator.faults import BlockFault, Faults, LoginFault, gateway_error, throttled
+from bridge_plugins.idigi.emulator.faults import (
+    BlockFault,
+    Faults,
+    LoginFault,
+    gateway_error,
+    throttled,
+)
 from bridge_plugins.idigi.emulator.options import Modes, Rate
 from bridge_plugins.idigi.emulator.push.monitor import End
+from bridge_plugins.idigi.emulator.server import Emulator, open_emulator
 from tests.end_to_end.daemon import BEGIN, Daemon
 from tests.end_to_end.digi_peers import Authority, Rival, listening, serving_push
 
@@ -57,15 +65,28 @@ class World:
     """What happened, by the ids of the cloud's books."""
 
     def write(
-        self, *settings: str, push_port: int | None = None, topics: str = "DataPoint", password: str = "pass"
+        self,
+        *settings: str,
+        push_port: int | None = None,
+        topics: str = "DataPoint",
+        password: str = "pass",
     ) -> None:
         port = push_port or self.digi.push_port
         self.daemon.write(
             "\n".join(
                 [
-                    f"[source:gateways]\nplugin = idigi\nusername = user\npassword = {password}\ntopics = {topics}",
-                    f"url = {self.digi.rest_url}\npush_port = {port}\nca_file = {self.authority.file}",
-                    f"batch_duration = 0s\nretry_base = 20ms\nretry_cap = 50ms\ninflate_limit = {LIMIT}",
+                    (
+                        "[source:gateways]\nplugin = idigi\nusername = user\npassword = "
+                        f"{password}\ntopics = {topics}"
+                    ),
+                    (
+                        f"url = {self.digi.rest_url}\npush_port = {port}\nca_file = "
+                        f"{self.authority.file}"
+                    ),
+                    (
+                        "batch_duration = 0s\nretry_base = 20ms\nretry_cap = 50ms\ninflate_limit "
+                        f"= {LIMIT}"
+                    ),
                     *settings,
                 ]
             )
@@ -79,7 +100,12 @@ class World:
 
     async def happen(self, value: int) -> int:
         """Let something be measured; gives its id in the books."""
-        entity = {"streamId": "d/level", "streamType": "LONG", "data": value, "timestamp": 1777881600000 + value}
+        entity = {
+            "streamId": "d/level",
+            "streamType": "LONG",
+            "data": value,
+            "timestamp": 1777881600000 + value,
+        }
         event = await self.digi.publish("DataPoint/d/level", "DataPoint", entity)
         self.published.append(event)
         return event
@@ -105,7 +131,10 @@ class World:
 
     def told(self, words: str) -> bool:
         """Tell whether the board has ever shown this of the source as a problem."""
-        return any(name == SOURCE and problem and words in text for name, text, problem in self.daemon.board.told)
+        return any(
+            name == SOURCE and problem and words in text
+            for name, text, problem in self.daemon.board.told
+        )
 
     async def was_told(self, words: str) -> None:
         await self.daemon.until(lambda: self.told(words))
@@ -119,13 +148,20 @@ class World:
         return [stored.event.kind for stored in self.daemon.kept]
 
     async def ends_well(self, count: int) -> None:
-        """Wait until so many events are delivered, all is acknowledged, and no problem is left."""
+        """Wait until so many events are delivered, all is acknowledged, and no problem
+        is left.
+        """
         await self.daemon.delivered(count)
         await self.acknowledged()
         await self.attached()
         await self.daemon.clean()
         assert self.digi.books.lost == set()
-        assert self.digi.books.short_acks == self.digi.books.stray_acks == self.digi.books.protocol_errors == 0
+        assert (
+            self.digi.books.short_acks
+            == self.digi.books.stray_acks
+            == self.digi.books.protocol_errors
+            == 0
+        )
 
 
 @pytest.fixture(scope="session")
@@ -134,8 +170,13 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 
 @pytest.fixture
-async def world(tmp_path: Path, mock_clock: MockClock, authority: Authority) -> AsyncIterator[World]:
-    """Give a bridge that does not run yet. Only a test that asks for ``mock_clock`` itself is run by that clock."""
+async def world(
+    tmp_path: Path, mock_clock: MockClock, authority: Authority
+) -> AsyncIterator[World]:
+    """Give a bridge that does not run yet.
+
+    Only a test that asks for ``mock_clock`` itself is run by that clock.
+    """
     daemon = Daemon(tmp_path, mock_clock)
     async with open_emulator(tls=authority.tls(), now=daemon.now) as digi:
         world = World(daemon, digi, authority)
@@ -152,8 +193,10 @@ class BlockRow:
 
     fault: BlockFault
     json: str
-    """``read``: as ever. ``kept``: whole, as an event of kind ``undecodable``. ``both``: one of its own kind and one
-    undecodable. ``twice``: two events. ``again``: the connection is closed, and it comes again."""
+    """``read``: as ever. ``kept``: whole, as an event of kind ``undecodable``.
+    ``both``: one of its own kind and one undecodable. ``twice``: two events. ``again``:
+    the connection is closed, and it comes again.
+    """
     xml: str
     template: str
     words: str = ""
@@ -189,14 +232,17 @@ BLOCKS = [
     BlockRow("repeated", "read", "read", "twice"),
     BlockRow("duplicate", "read", "read", "twice"),
     BlockRow("unknown-frame", "read", "read", "read"),
-    BlockRow("oversized-unknown", "again", "again", "again", "a frame of 4294967295 bytes was announced"),
+    BlockRow(
+        "oversized-unknown", "again", "again", "again", "a frame of 4294967295 bytes was announced"
+    ),
     BlockRow("second-answer", "again", "again", "again", "the server answered the login twice"),
     BlockRow("keep-alive", "read", "read", "twice"),
     BlockRow("keep-alive-text", "read", "read", "twice"),
     BlockRow("keep-alive-object", "read", "read", "twice"),
     BlockRow("keep-alive-list", "read", "read", "twice"),
 ]
-# Where the fates are alike, the fault is in the frame, which is read before the document: one format is enough.
+# Where the fates are alike, the fault is in the frame, which is read before the
+# document: one format is enough.
 BLOCK_CELLS = [
     pytest.param(row, form, id=f"{row.fault}-{form}")
     for row in BLOCKS
@@ -238,13 +284,17 @@ async def test_a_faulty_block_is_kept_or_comes_again_and_the_next_is_read(
     assert world.digi.books.logins == (2 if fate == "again" else 1)
 
 
-async def test_a_block_that_cannot_be_read_waits_for_a_person_if_that_is_asked_for(world: World, mock_clock: MockClock):
+async def test_a_block_that_cannot_be_read_waits_for_a_person_if_that_is_asked_for(
+    world: World, mock_clock: MockClock
+):
     world.write("undecodable = stop")
     world.digi.faults.blocks = ["broken-json"]
     async with world.daemon.running():
         await world.attached()
         await world.happen(1)
-        await world.daemon.says(SOURCE, "a block was not acknowledged, it cannot be read", problem=True)
+        await world.daemon.says(
+            SOURCE, "a block was not acknowledged, it cannot be read", problem=True
+        )
         await world.happen(2)
         assert world.digi.books.acked == set()
         await world.pass_time(PROBE)
@@ -270,19 +320,31 @@ class LoginRow:
 
     @property
     def name(self) -> str:
-        return "-".join(f"{name}={getattr(self.faults, name)}" for name in sorted(turned(self.faults)))
+        return "-".join(
+            f"{name}={getattr(self.faults, name)}" for name in sorted(turned(self.faults))
+        )
 
 
 def turned(knobs: Any) -> set[str]:
     """Name the fields that are not at their default."""
     usual = type(knobs)()
-    return {each.name for each in attrs.fields(type(knobs)) if getattr(knobs, each.name) != getattr(usual, each.name)}
+    return {
+        each.name
+        for each in attrs.fields(type(knobs))
+        if getattr(knobs, each.name) != getattr(usual, each.name)
+    }
 
 
 LOGINS = [
-    LoginRow(Faults(login="silent"), "the login was not answered within 1m (answer_timeout)", passing=61),
+    LoginRow(
+        Faults(login="silent"), "the login was not answered within 1m (answer_timeout)", passing=61
+    ),
     LoginRow(Faults(login_delay=59), passing=59),
-    LoginRow(Faults(login_delay=1000), "the login was not answered within 1m (answer_timeout)", passing=61),
+    LoginRow(
+        Faults(login_delay=1000),
+        "the login was not answered within 1m (answer_timeout)",
+        passing=61,
+    ),
     LoginRow(Faults(login="short"), "the answer to the login has 2 bytes, expected 4"),
     LoginRow(Faults(login="long")),
     LoginRow(Faults(login="twice"), "the server answered the login twice"),
@@ -291,14 +353,26 @@ LOGINS = [
     LoginRow(Faults(login="unknown-first")),
     LoginRow(Faults(login="closed"), "the server closed the connection"),
     LoginRow(Faults(refuse=1), "the push port is not available (1)"),
-    LoginRow(Faults(refuse=400), "refuses monitor 178008 (400), although the account has it", pause=PROBE),
-    LoginRow(Faults(refuse=401), "the push port refuses the login (401); correct username", pause=PROBE),
-    LoginRow(Faults(refuse=403), "the push port refuses the login (403); correct username", pause=PROBE),
-    LoginRow(Faults(refuse=404), "refuses monitor 178008 (404); look at it in the vendor's account", pause=PROBE),
+    LoginRow(
+        Faults(refuse=400), "refuses monitor 178008 (400), although the account has it", pause=PROBE
+    ),
+    LoginRow(
+        Faults(refuse=401), "the push port refuses the login (401); correct username", pause=PROBE
+    ),
+    LoginRow(
+        Faults(refuse=403), "the push port refuses the login (403); correct username", pause=PROBE
+    ),
+    LoginRow(
+        Faults(refuse=404),
+        "refuses monitor 178008 (404); look at it in the vendor's account",
+        pause=PROBE,
+    ),
     LoginRow(Faults(refuse=500), "the push port is not available (500)"),
     LoginRow(Faults(refuse=503), "the push port is not available (503)"),
     LoginRow(Faults(refuse=65535), "the push port is not available (65535)"),
-    LoginRow(Faults(refuse=403, keep_refused=True), "the push port refuses the login (403)", pause=PROBE),
+    LoginRow(
+        Faults(refuse=403, keep_refused=True), "the push port refuses the login (403)", pause=PROBE
+    ),
     LoginRow(Faults(refuse=500, keep_refused=True), "the push port is not available (500)"),
 ]
 
@@ -392,7 +466,9 @@ async def test_a_session_that_breaks_loses_nothing_and_brings_nothing_twice(
             calls = len(world.digi.books.calls)
             await world.pass_time(SILENCE)
             await world.until(lambda: len(world.digi.books.calls) > calls)
-        if row.how == "mute":  # both REST and the socket say that all is well: only the service can end it
+        if (
+            row.how == "mute"
+        ):  # both REST and the socket say that all is well: only the service can end it
             await wait_all_tasks_blocked(SETTLED)
             assert world.digi.books.logins == 1
             world.digi.end_sessions()
@@ -404,10 +480,14 @@ async def test_a_session_that_breaks_loses_nothing_and_brings_nothing_twice(
     assert world.digi.books.logins == row.logins
     if row.words:
         said = [text for name, text, _ in world.daemon.board.told if name == SOURCE]
-        assert any(row.words in text or "the connection to the push port broke" in text for text in said), said
+        assert any(
+            row.words in text or "the connection to the push port broke" in text for text in said
+        ), said
 
 
-async def test_a_templated_document_whose_ack_is_lost_comes_twice_and_not_less(world: World, mock_clock: MockClock):
+async def test_a_templated_document_whose_ack_is_lost_comes_twice_and_not_less(
+    world: World, mock_clock: MockClock
+):
     world.write(FORMATS["template"])
     async with world.daemon.running():
         await world.attached()
@@ -416,12 +496,17 @@ async def test_a_templated_document_whose_ack_is_lost_comes_twice_and_not_less(w
         await world.ends_well(2)
     world.daemon.proved(2)
     assert [stored.event.data for stored in world.daemon.kept] == 2 * [
-        [{"streamId": "d/level", "streamType": "LONG", "data": 1, "timestamp": 1777881600001}, {"end": 1}]
+        [
+            {"streamId": "d/level", "streamType": "LONG", "data": 1, "timestamp": 1777881600001},
+            {"end": 1},
+        ]
     ]
 
 
 @pytest.mark.parametrize("how", ["close", "reset"])
-async def test_a_restart_of_the_service_is_survived_three_times(world: World, mock_clock: MockClock, how: End):
+async def test_a_restart_of_the_service_is_survived_three_times(
+    world: World, mock_clock: MockClock, how: End
+):
     async with world.daemon.running():
         for number in range(3):
             await world.until(lambda number=number: world.digi.books.logins == number + 1)
@@ -497,7 +582,9 @@ MODES = [
 ]
 
 
-@pytest.mark.parametrize("row", MODES, ids=lambda row: "-".join([*sorted(turned(row.modes)), row.settings[-3:]]))
+@pytest.mark.parametrize(
+    "row", MODES, ids=lambda row: "-".join([*sorted(turned(row.modes)), row.settings[-3:]])
+)
 async def test_whatever_the_service_does_nothing_is_lost_and_nothing_comes_twice(
     world: World, mock_clock: MockClock, row: ModeRow
 ):
@@ -530,7 +617,9 @@ async def test_a_service_that_closes_when_an_ack_is_late_sends_everything_again_
     world.daemon.proved(1)
 
 
-async def test_a_monitor_that_records_before_its_first_session_brings_that_too(world: World, mock_clock: MockClock):
+async def test_a_monitor_that_records_before_its_first_session_brings_that_too(
+    world: World, mock_clock: MockClock
+):
     world.digi.modes.before_first_connect = "recorded"
     world.digi.faults.sessions = [Faults(refuse=500)] * 2
     async with world.daemon.running():
@@ -583,43 +672,67 @@ async def test_another_client_at_our_monitor_costs_nothing_that_it_does_not_ackn
 
 @frozen
 class RestRow:
-    answers: list[Answer | HangUp]
+    answers: list[Response | HangUp]
     words: str = ""
     pause: float = 0.0
     """Seconds until the next attempt."""
 
 
-def xml_error(text: str) -> Answer:
-    return Answer(400, f"<result><error>{text}</error></result>".encode())
+def xml_error(text: str) -> Response:
+    return Response(400, f"<result><error>{text}</error></result>".encode())
 
 
 REST = {
-    "401": RestRow([Answer(401, b"")], "refuses the login (401); correct username and password", PROBE),
-    "403": RestRow([Answer(403, b"")], "correct username and password, or give the user the right", PROBE),
-    "404": RestRow([Answer(404, b"")], "the server refuses GET /ws/Monitor (404); check url", PROBE),
-    "405": RestRow([Answer(405, b"")], "the server refuses GET /ws/Monitor (405); check url", PROBE),
-    "302": RestRow([Answer(302, b"", (("Location", "https://elsewhere.example/"),))], "(302); check url", PROBE),
-    "408": RestRow([Answer(408, b"")], "the REST API is not available (408)"),
+    "401": RestRow(
+        [Response(401, b"")], "refuses the login (401); correct username and password", PROBE
+    ),
+    "403": RestRow(
+        [Response(403, b"")], "correct username and password, or give the user the right", PROBE
+    ),
+    "404": RestRow(
+        [Response(404, b"")], "the server refuses GET /ws/Monitor (404); check url", PROBE
+    ),
+    "405": RestRow(
+        [Response(405, b"")], "the server refuses GET /ws/Monitor (405); check url", PROBE
+    ),
+    "302": RestRow(
+        [Response(302, b"", (("Location", "https://elsewhere.example/"),))],
+        "(302); check url",
+        PROBE,
+    ),
+    "408": RestRow([Response(408, b"")], "the REST API is not available (408)"),
     "429": RestRow([throttled()], pause=1),
     "429-five-times": RestRow([throttled("0")] * 5, "the account makes too many REST calls (429)"),
-    "429-retry-after": RestRow([throttled("30")], "the account makes too many REST calls (429)", 31),
+    "429-retry-after": RestRow(
+        [throttled("30")], "the account makes too many REST calls (429)", 31
+    ),
     "429-retry-after-nonsense": RestRow([throttled("soon")], pause=1),
     "500-html": RestRow([gateway_error(500)], "the REST API is not available (500)"),
     "502-html": RestRow([gateway_error(502)], "the REST API is not available (502)"),
     "503-html": RestRow([gateway_error(503)], "the REST API is not available (503)"),
-    "503-retry-after": RestRow([Answer(503, b"", (("Retry-After", "20"),))], "the REST API is not available (503)", 21),
+    "503-retry-after": RestRow(
+        [Response(503, b"", (("Retry-After", "20"),))], "the REST API is not available (503)", 21
+    ),
     "504-html": RestRow([gateway_error(504)], "the REST API is not available (504)"),
     "hang-up": RestRow([HangUp()], "the REST API cannot be reached"),
     "html-with-200": RestRow([gateway_error(200)], "not JSON"),
-    "not-json": RestRow([Answer(200, b"{")], "the server's list of monitors is not JSON"),
-    "no-list": RestRow([Answer(200, b"{}")], "the server's list of monitors has no items"),
-    "empty": RestRow([Answer(200, b"")], "the server's list of monitors is not JSON"),
-    "error-list-with-200": RestRow([Answer(200, b'{"error":["GET Monitor error. No."]}')], "No.", PROBE),
-    "error-list-with-400": RestRow([Answer(400, b'{"error":["GET Monitor error. No."]}')], "No.", PROBE),
+    "not-json": RestRow([Response(200, b"{")], "the server's list of monitors is not JSON"),
+    "no-list": RestRow([Response(200, b"{}")], "the server's list of monitors has no items"),
+    "empty": RestRow([Response(200, b"")], "the server's list of monitors is not JSON"),
+    "error-list-with-200": RestRow(
+        [Response(200, b'{"error":["GET Monitor error. No."]}')], "No.", PROBE
+    ),
+    "error-list-with-400": RestRow(
+        [Response(400, b'{"error":["GET Monitor error. No."]}')], "No.", PROBE
+    ),
     "error-xml": RestRow([xml_error("GET Monitor error. No.")], "GET Monitor error. No.", PROBE),
-    "topic": RestRow([xml_error("Invalid request. Invalid monTopic specified")], "correct topics", PROBE),
-    "limit": RestRow([xml_error("The limit of monitors is reached")], "no room for another monitor", PROBE),
-    "too-large": RestRow([Answer(200, b" " * 70_000)], "larger than 64KiB (answer_limit)"),
+    "topic": RestRow(
+        [xml_error("Invalid request. Invalid monTopic specified")], "correct topics", PROBE
+    ),
+    "limit": RestRow(
+        [xml_error("The limit of monitors is reached")], "no room for another monitor", PROBE
+    ),
+    "too-large": RestRow([Response(200, b" " * 70_000)], "larger than 64KiB (answer_limit)"),
 }
 
 
@@ -643,7 +756,9 @@ async def test_a_rest_call_that_fails_at_the_start_is_said_and_made_again(
 
 
 @pytest.mark.fact("Whatever REST answers while a session lives has no say in whether events come")
-@pytest.mark.parametrize("name", ["401", "404", "302", "500-html", "429-retry-after", "hang-up", "html-with-200"])
+@pytest.mark.parametrize(
+    "name", ["401", "404", "302", "500-html", "429-retry-after", "hang-up", "html-with-200"]
+)
 async def test_a_rest_api_that_fails_later_has_no_say_in_whether_events_come(
     world: World, mock_clock: MockClock, name: str
 ):
@@ -658,7 +773,9 @@ async def test_a_rest_api_that_fails_later_has_no_say_in_whether_events_come(
         await world.happen(2)
         await world.ends_well(2)
         calls = len(world.digi.books.calls)
-        await world.pass_time(SILENCE)  # asked, it does not answer: that says nothing about the session
+        await world.pass_time(
+            SILENCE
+        )  # asked, it does not answer: that says nothing about the session
         await world.until(lambda: len(world.digi.books.calls) > calls)
         await world.happen(3)
         await world.ends_well(3)
@@ -719,10 +836,14 @@ async def test_credentials_that_are_revoked_and_restored_cost_nothing_and_are_ne
     assert b64encode(f"user:{canary}".encode()).decode() not in shown
 
 
-async def test_an_account_without_room_for_a_monitor_is_said_until_there_is_room(world: World, mock_clock: MockClock):
+async def test_an_account_without_room_for_a_monitor_is_said_until_there_is_room(
+    world: World, mock_clock: MockClock
+):
     world.digi.faults.monitor_limit = 0
     async with world.daemon.running():
-        await world.daemon.says(SOURCE, "delete one that is unused, see: bridged idigi monitors list", problem=True)
+        await world.daemon.says(
+            SOURCE, "delete one that is unused, see: bridged idigi monitors list", problem=True
+        )
         world.digi.faults.monitor_limit = 1
         await world.pass_time(PROBE)
         await world.attached()
@@ -748,7 +869,10 @@ async def test_a_monitor_that_somebody_deletes_is_made_anew_and_the_loss_is_said
         await world.digi.account.monitors.pop(FIRST).delete()
         await world.daemon.says(SOURCE, "attached to monitor 178009 at 127.0.0.1", problem=True)
         text = world.daemon.board.states[SOURCE].text
-        assert "monitor 178008 was gone, and with it what it had recorded; what happened since the last" in text
+        assert (
+            "monitor 178008 was gone, and with it what it had recorded; what happened since "
+            "the last"
+        ) in text
         await world.happen(2)
         await world.daemon.delivered(2)
         world.digi.end_sessions()  # said until the next session, which has lost nothing
@@ -756,7 +880,9 @@ async def test_a_monitor_that_somebody_deletes_is_made_anew_and_the_loss_is_said
     world.daemon.proved(2)
 
 
-async def test_a_named_monitor_that_somebody_deletes_is_not_made_anew(world: World, mock_clock: MockClock):
+async def test_a_named_monitor_that_somebody_deletes_is_not_made_anew(
+    world: World, mock_clock: MockClock
+):
     world.digi.account.create(
         {
             "monTopic": "DataPoint",
@@ -786,7 +912,9 @@ async def test_a_named_monitor_that_somebody_deletes_is_not_made_anew(world: Wor
     world.daemon.proved(2)
 
 
-async def test_a_put_by_somebody_else_that_changes_nothing_is_survived(world: World, mock_clock: MockClock):
+async def test_a_put_by_somebody_else_that_changes_nothing_is_survived(
+    world: World, mock_clock: MockClock
+):
     async with world.daemon.running():
         await world.attached()
         await world.monitor.reset({})
@@ -796,14 +924,19 @@ async def test_a_put_by_somebody_else_that_changes_nothing_is_survived(world: Wo
     world.daemon.proved(1)
 
 
-@pytest.mark.fact("A PUT by somebody else on a live monitor is seen at the next session and said until it is undone")
+@pytest.mark.fact(
+    "A PUT by somebody else on a live monitor is seen at the next session and said until it "
+    "is undone"
+)
 async def test_a_put_by_somebody_else_is_said_until_it_is_undone_and_events_come_meanwhile(
     world: World, mock_clock: MockClock
 ):
     async with world.daemon.running():
         await world.attached()
         await world.monitor.reset({"monTopic": "DataPoint,FileData", "monAckOption": "off"})
-        await world.daemon.says(SOURCE, "monTopic is 'DataPoint,FileData', expected 'DataPoint'", problem=True)
+        await world.daemon.says(
+            SOURCE, "monTopic is 'DataPoint,FileData', expected 'DataPoint'", problem=True
+        )
         text = world.daemon.board.states[SOURCE].text
         assert "somebody has changed it, and what it had recorded is gone" in text
         assert "monAckOption is 'off', expected 'explicit'; change it back, or the settings" in text
@@ -848,7 +981,8 @@ HISTORIES = [
 
 @pytest.mark.parametrize(
     ("modes", "answer"),
-    [(modes, "") for modes in HISTORIES] + [(Modes(), answer) for answer in ("503-html", "429-retry-after", "401")],
+    [(modes, "") for modes in HISTORIES]
+    + [(Modes(), answer) for answer in ("503-html", "429-retry-after", "401")],
     ids=lambda each: each if isinstance(each, str) else "-".join(["plain", *sorted(turned(each))]),
 )
 async def test_what_a_replay_has_lost_is_read_back_from_the_history(
@@ -874,15 +1008,24 @@ async def test_what_a_replay_has_lost_is_read_back_from_the_history(
     async with world.daemon.running():
         await world.attached()
         world.digi.faults.rest = list(row.answers)
-        # A point in the history of a stream has no envelope, and so another key than the one that was pushed.
+        # A point in the history of a stream has no envelope, and so another key than
+        # the one that was pushed.
         count = 12 if streams else 6
         if answer:  # asked for when the answer lies ready; by itself it might be read before
-            span = {"from": BEGIN.isoformat(), "to": world.daemon.now().isoformat(), "dry_run": False}
+            span = {
+                "from": BEGIN.isoformat(),
+                "to": world.daemon.now().isoformat(),
+                "dry_run": False,
+            }
             await ask(world.daemon.folder / "state" / "control.sock", SOURCE, "backfill", span)
         if row.pause:
-            await world.daemon.until(lambda: "backfill " in world.daemon.board.states["gap:gateways"].text)
+            await world.daemon.until(
+                lambda: "backfill " in world.daemon.board.states["gap:gateways"].text
+            )
             await world.pass_time(row.pause)
-        await world.daemon.says("gap:gateways", "5 of them new" if not streams else "11 of them new", problem=False)
+        await world.daemon.says(
+            "gap:gateways", "5 of them new" if not streams else "11 of them new", problem=False
+        )
         await world.daemon.delivered(count)
         await world.daemon.clean()
     world.daemon.proved(count)
@@ -893,7 +1036,10 @@ async def test_what_a_replay_has_lost_is_read_back_from_the_history(
 
 
 IMPOSTORS = {
-    "another-host": ("elsewhere.example", "the certificate of the server is refused: IP address mismatch"),
+    "another-host": (
+        "elsewhere.example",
+        "the certificate of the server is refused: IP address mismatch",
+    ),
     "unknown-ca": ("", "the certificate of the server is refused: "),
 }
 
@@ -921,7 +1067,9 @@ async def test_a_certificate_that_is_mended_ends_the_problem(world: World, mock_
     async with serving_push(world.digi, world.authority.tls("elsewhere.example")) as port:
         world.write(push_port=port)
         async with world.daemon.running():
-            await world.daemon.says(SOURCE, "the certificate of the server is refused", problem=True)
+            await world.daemon.says(
+                SOURCE, "the certificate of the server is refused", problem=True
+            )
     async with serving_push(world.digi, world.authority.tls(), port=port), world.daemon.running():
         await world.attached()
         await world.happen(1)
@@ -943,7 +1091,9 @@ async def test_a_rest_api_with_the_certificate_of_another_host_is_never_spoken_t
 
 @pytest.mark.fact("A wrong certificate is a problem and the push port hears nothing in clear text")
 @pytest.mark.parametrize("says", [b"\0\2\0\0\0\4\0\xc8\0\1", b"220 ready\r\n", b""])
-async def test_a_push_port_in_clear_text_hears_no_password(world: World, mock_clock: MockClock, says: bytes):
+async def test_a_push_port_in_clear_text_hears_no_password(
+    world: World, mock_clock: MockClock, says: bytes
+):
     async with listening(says) as peer:
         world.write("connect_timeout = 500ms", push_port=peer.port)
         async with world.daemon.running():
@@ -955,7 +1105,9 @@ async def test_a_push_port_in_clear_text_hears_no_password(world: World, mock_cl
         assert b"pass" not in peer.heard
 
 
-async def test_a_push_port_that_nobody_serves_is_tried_until_somebody_does(world: World, mock_clock: MockClock):
+async def test_a_push_port_that_nobody_serves_is_tried_until_somebody_does(
+    world: World, mock_clock: MockClock
+):
     async with serving_push(world.digi, world.authority.tls()) as port:
         pass
     world.write(push_port=port)
@@ -993,9 +1145,13 @@ def test_every_knob_of_the_faults_is_turned_by_a_test():
         "monitor_limit",
         "unknown_monitor_status",
     }
-    assert named(LOGINS, "faults") | named(SESSIONS) | elsewhere == {each.name for each in attrs.fields(Faults)}
+    assert named(LOGINS, "faults") | named(SESSIONS) | elsewhere == {
+        each.name for each in attrs.fields(Faults)
+    }
 
 
 def test_every_mode_of_the_service_is_turned_by_a_test():
     elsewhere = {"unacked", "second_session", "before_first_connect", "large_files", "file_limit"}
-    assert named(MODES, "modes") | named(HISTORIES) | elsewhere == {each.name for each in attrs.fields(Modes)}
+    assert named(MODES, "modes") | named(HISTORIES) | elsewhere == {
+        each.name for each in attrs.fields(Modes)
+    }

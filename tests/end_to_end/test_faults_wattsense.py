@@ -1,8 +1,9 @@
 """Every way in which Wattsense's webhook can go wrong, against the whole bridge.
 
-A row of a table is one fault: what the cloud hears of it, what the board says, and what is kept besides the proper
-values. After the fault everything is as ever: each value that was acknowledged is stored and delivered once, and no
-problem is left but those that only another setting can end. No secret is ever told.
+A row of a table is one fault: what the cloud hears of it, what the board says, and what
+is kept besides the proper values. After the fault everything is as ever: each value
+that was acknowledged is stored and delivered once, and no problem is left but those
+that only another setting can end. No secret is ever told.
 
 What goes wrong with the REST API is in ``test_faults_wattsense_rest.py``.
 """
@@ -24,9 +25,9 @@ from trio.testing import MockClock
 
 from bridge.api import RECOVERED
 from bridge.config import Kinds
-from bridge_plugins.wattsense.emulator.server import WRONG_SECRET
 from bridge_plugins.wattsense.emulator.options import Faults, Sending
 from bridge_plugins.wattsense.emulator.rest import RestOptions, open_rest_service
+from bridge_plugins.wattsense.emulator.server import WRONG_SECRET
 from bridge_plugins.wattsense.emulator.signing import Message, Sign, api_key, basic, bearer, signer
 from tests.end_to_end.daemon import Daemon
 from tests.end_to_end.towers import HEADER, KEY_ID, PASSWORD, SECRET, calling, section
@@ -41,7 +42,9 @@ WELL = "receives on /wattsense/values|events|alarms"
 
 @pytest.fixture
 def daemon(tmp_path: Path, mock_clock: MockClock) -> Daemon:
-    """Give a bridge; only a test that asks for ``mock_clock`` itself runs by that clock."""
+    """Give a bridge; only a test that asks for ``mock_clock`` itself runs by that
+    clock.
+    """
     return Daemon(tmp_path, mock_clock)
 
 
@@ -71,7 +74,9 @@ class Call:
 
     @property
     def name(self) -> str:
-        return "-".join([*changed(self.faults), *changed(self.sending, Sending(framing="array")), self.also])
+        return "-".join(
+            [*changed(self.faults), *changed(self.sending, Sending(framing="array")), self.also]
+        )
 
 
 def changed(knobs: Any, usual: Any = None) -> list[str]:
@@ -123,7 +128,7 @@ CALLS = [
     Call(GOOD | {"events": 200, "alarms": 200, "unknown": 200, "unknown-route": 404}, Faults(opaque=1), others=3,
          counted="kept and not forwarded: deviceId 1+"),
     Call(GOOD | {"events": 200, "alarms": 200, "unknown": 200, "unknown-route": 404}, Faults(opaque=1), others=3,
-         settings="alarm_device = $[*].deviceId\n[source:towers:alarm_signals]\nstate = $[*].status", also="unmapped",
+         settings="alarm_device = $[*].deviceId\n[source:towers:alarm_signals]\nstate = " "$[*].status", also="unmapped",
          lasting="alarm, signal state: 'open' has no number; add it to alarm_numbers"),
     Call(GOOD | {"bad_signature": 401, "stale": 401, "malformed": 400, "oversized": 413, "unwanted": 200,
                  "duplicates": 200},
@@ -133,13 +138,16 @@ CALLS = [
 
 
 @pytest.mark.fact(
-    "Whatever the cloud does wrong, each acknowledged value is stored and delivered once, and none is invented"
+    "Whatever the cloud does wrong, each acknowledged value is stored and delivered once, "
+    "and none is invented"
 )
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: call.name)
 async def test_a_call_that_goes_wrong_harms_no_value(
     daemon: Daemon, mock_clock: MockClock, caplog: pytest.LogCaptureFixture, call: Call
 ):
-    async with calling(daemon, caplog, _sender(call), sending=call.sending, faults=call.faults) as site:
+    async with calling(
+        daemon, caplog, _sender(call), sending=call.sending, faults=call.faults
+    ) as site:
         daemon.write(section(call.preset, call.settings), listener=call.listener)
         async with daemon.running():
             await site.publish(21.5, scaledPayload=21.5)
@@ -156,7 +164,9 @@ async def test_a_call_that_goes_wrong_harms_no_value(
 
 
 def _sender(call: Call) -> str:
-    """Give the convention of the cloud; one that sends its token elsewhere signs nothing."""
+    """Give the convention of the cloud; one that sends its token elsewhere signs
+    nothing.
+    """
     return "none" if "token_" in call.settings else call.preset
 
 
@@ -190,7 +200,12 @@ PRESETS = {
     ],
 )
 async def test_who_does_not_know_the_secret_hears_401(
-    daemon: Daemon, mock_clock: MockClock, caplog: pytest.LogCaptureFixture, preset: str, attack: str, status: int
+    daemon: Daemon,
+    mock_clock: MockClock,
+    caplog: pytest.LogCaptureFixture,
+    preset: str,
+    attack: str,
+    status: int,
 ):
     """A request that is refused, or else is a duplicate: none of them stores a thing."""
     async with calling(daemon, caplog, preset) as site:
@@ -198,13 +213,22 @@ async def test_who_does_not_know_the_secret_hears_401(
         async with daemon.running():
             await site.says(WELL, problem=preset == "none")
             milliseconds = int(daemon.now().timestamp() * 1000)
-            body = orjson.dumps({"deviceId": "tower-1", "property": "level", "timestamp": milliseconds, "payload": 7})
+            body = orjson.dumps(
+                {
+                    "deviceId": "tower-1",
+                    "property": "level",
+                    "timestamp": milliseconds,
+                    "payload": 7,
+                }
+            )
             site.published["tower-1", "level", milliseconds] = 7
             right = signer(preset, SECRET, header=HEADER, key_id=KEY_ID)
             wrong = signer(preset, WRONG_SECRET, header=HEADER, key_id=KEY_ID)
-            sign: Sign = {"unsigned": lambda _: {}, "wrong-secret": wrong, "tampered": _tampering(right)}.get(
-                attack, right
-            )
+            sign: Sign = {
+                "unsigned": lambda _: {},
+                "wrong-secret": wrong,
+                "tampered": _tampering(right),
+            }.get(attack, right)
             offset = {"stale": -HOUR, "future": HOUR}.get(attack, 0)
 
             async def strike() -> int:
@@ -246,7 +270,7 @@ class Caller:
 CALLERS = [
     Caller("basic", f"username = u\npassword = {PASSWORD}", basic("u", PASSWORD), basic("u", "other")),
     Caller("basic-user", f"username = u\npassword = {PASSWORD}", basic("u", PASSWORD), basic("v", PASSWORD)),
-    Caller("basic-second", f"username = u\npassword = other\n[source:towers:callers]\nnew = {PASSWORD}",
+    Caller("basic-second", "username = u\npassword = other\n[source:towers:callers]\nnew = " f"{PASSWORD}",
            basic("new", PASSWORD), basic("u", PASSWORD)),
     Caller("bearer", f"bearer_token = {PASSWORD}", bearer(PASSWORD), bearer("other")),
     Caller("bearer-as-basic", f"bearer_token = {PASSWORD}", bearer(PASSWORD), basic("u", PASSWORD)),
@@ -324,7 +348,12 @@ class Asked:
 
 
 def item(**members: Any) -> bytes:
-    whole = {"deviceId": "tower-1", "property": "level", "timestamp": 1_700_000_000_000, "payload": None} | members
+    whole = {
+        "deviceId": "tower-1",
+        "property": "level",
+        "timestamp": 1_700_000_000_000,
+        "payload": None,
+    } | members
     return orjson.dumps({name: value for name, value in whole.items() if value is not ...})
 
 
@@ -379,7 +408,8 @@ async def test_a_request_of_a_known_sender_is_answered_by_the_table(
         headers = signer("github", SECRET)(message) | dict(asked.headers)
         async with httpx.AsyncClient() as client:
             answers = [
-                await client.request(asked.method, url, content=asked.body, headers=headers) for _again in range(2)
+                await client.request(asked.method, url, content=asked.body, headers=headers)
+                for _again in range(2)
             ]
         assert [answer.status_code for answer in answers] == [asked.status] * 2
         assert (answers[0].headers.get("Allow") == "POST, PUT") == (asked.status == 405)
@@ -396,13 +426,17 @@ async def test_a_request_of_a_known_sender_is_answered_by_the_table(
 
 @frozen
 class Piece:
-    """A row: what is sent on a connection, how it is left, and the answers that it hears."""
+    """A row: what is sent on a connection, how it is left, and the answers that it
+    hears.
+    """
 
     name: str
     share: float = 1.0
     """How much of the request is sent."""
     ending: str = "read"
-    """``read`` the answer; ``half-close``, then read; ``close`` at once; ``wait`` until the bridge ends it."""
+    """``read`` the answer; ``half-close``, then read; ``close`` at once; ``wait`` until
+    the bridge ends it.
+    """
     hears: Sequence[int] = (200,)
     stored: bool = True
     times: int = 1
@@ -459,15 +493,19 @@ async def test_a_connection_that_ends_anyhow_costs_no_value(
 
 
 def raw_request(body: bytes, head: bytes) -> bytes:
-    signature = signer("github", SECRET)(Message("POST", "", "", body, 0, "msg_1"))["X-Hub-Signature-256"]
+    signature = signer("github", SECRET)(Message("POST", "", "", body, 0, "msg_1"))[
+        "X-Hub-Signature-256"
+    ]
     return (
-        b"POST /wattsense/values HTTP/1.1\r\nHost: bridge\r\n%sX-Hub-Signature-256: %s\r\nContent-Length: %d\r\n\r\n%s"
-        % (head, signature.encode(), len(body), body)
-    )
+        b"POST /wattsense/values HTTP/1.1\r\nHost: bridge\r\n%sX-Hub-Signature-256: "
+        b"%s\r\nContent-Length: %d\r\n\r\n%s"
+    ) % (head, signature.encode(), len(body), body)
 
 
 async def heard_on(stream: trio.SocketStream, daemon: Daemon, piece: Piece) -> list[int]:
-    """Read what a connection is answered, to its end if it is waited for, and give the statuses."""
+    """Read what a connection is answered, to its end if it is waited for, and give the
+    statuses.
+    """
     heard = b""
     if piece.ending == "wait":
         while heard.count(b"HTTP/1.1 ") < (1 if piece.share == 1 else 0):
@@ -519,7 +557,12 @@ async def test_a_refused_value_that_nobody_sends_again_is_read_back(
         calling(shaky, caplog, sending=Sending(retries=0)) as site,
         open_rest_service(site.cloud.store, options, now=shaky.now) as rest,
     ):
-        shaky.write(section("stripe", f"url = {rest.url}\nrest_key = {options.key}\nrest_secret = {options.secret}"))
+        shaky.write(
+            section(
+                "stripe",
+                f"url = {rest.url}\nrest_key = {options.key}\nrest_secret = {options.secret}",
+            )
+        )
         async with shaky.running():
             await site.publish(1)
             shaky.layer.fail_sync = True
@@ -537,15 +580,26 @@ async def test_a_refused_value_that_nobody_sends_again_is_read_back(
             await site.settled()
             await shaky.clean()
         site.proved()
-    marked = [stored.event.readings[0].value for stored in shaky.kept if RECOVERED in stored.event.labels]
+    marked = [
+        stored.event.readings[0].value for stored in shaky.kept if RECOVERED in stored.event.labels
+    ]
     assert sorted(marked) == [2, 3]
 
 
 async def sent_again(daemon: Daemon) -> httpx.Response:
-    message = Message("POST", "/wattsense/values", "", item(payload=9), int(daemon.now().timestamp() * 1000), "msg_1")
+    message = Message(
+        "POST",
+        "/wattsense/values",
+        "",
+        item(payload=9),
+        int(daemon.now().timestamp() * 1000),
+        "msg_1",
+    )
     async with httpx.AsyncClient() as client:
         return await client.post(
-            f"{daemon.url}/wattsense/values", content=message.body, headers=signer("stripe", SECRET)(message)
+            f"{daemon.url}/wattsense/values",
+            content=message.body,
+            headers=signer("stripe", SECRET)(message),
         )
 
 
@@ -590,4 +644,6 @@ def test_every_knob_of_the_cloud_is_turned_somewhere():
     faults = {name for call in CALLS for name in changed(call.faults)}
     assert faults | {"lost"} == {knob.name for knob in attrs.fields(Faults)}
     sending = {name for call in CALLS for name in changed(call.sending)}
-    assert sending | {"retries", "pauses", "timeout"} == {knob.name for knob in attrs.fields(Sending)}
+    assert sending | {"retries", "pauses", "timeout"} == {
+        knob.name for knob in attrs.fields(Sending)
+    }

@@ -1,8 +1,10 @@
-"""Every way in which Wattsense's REST API can go wrong while the bridge reads back what the webhook lost.
+"""Every way in which Wattsense's REST API can go wrong while the bridge reads back what
+the webhook lost.
 
-A row of a table is one fault: what the board says of the gap, and after how long the next attempt is made. Once the
-fault is over the gap is read back by itself; where a part was left out for good, a person asks for it. In the end every
-value is there once, and no problem is left.
+A row of a table is one fault: what the board says of the gap, and after how long the
+next attempt is made. Once the fault is over the gap is read back by itself; where a
+part was left out for good, a person asks for it. In the end every value is there once,
+and no problem is left.
 """
 
 from __future__ import annotations
@@ -22,7 +24,12 @@ from trio.testing import MockClock
 from bridge.admin.control import ask
 from bridge.api import RECOVERED
 from bridge_plugins.wattsense.emulator.options import Faults, Sending
-from bridge_plugins.wattsense.emulator.rest import RestOptions, RestService, Trouble, open_rest_service
+from bridge_plugins.wattsense.emulator.rest import (
+    RestOptions,
+    RestService,
+    Trouble,
+    open_rest_service,
+)
 from tests.end_to_end.daemon import Daemon
 from tests.end_to_end.towers import Site, calling, section
 
@@ -44,7 +51,9 @@ LEFT_OUT = -1.0
 
 @pytest.fixture
 def daemon(tmp_path: Path, mock_clock: MockClock) -> Daemon:
-    """Give a bridge whose pauses between requests are short; only a test that asks for ``mock_clock`` runs by it."""
+    """Give a bridge whose pauses between requests are short; only a test that asks for
+    ``mock_clock`` runs by it.
+    """
     daemon = Daemon(tmp_path, mock_clock)
     mock_clock.rate = RATE
     return daemon
@@ -60,7 +69,10 @@ async def gap(
         open_rest_service(site.cloud.store, options, now=daemon.now) as rest,
     ):
         daemon.write(
-            section("github", f"url = {rest.url}\nrest_key = {KEY}\nrest_secret = {REST_SECRET}\n{settings}"),
+            section(
+                "github",
+                f"url = {rest.url}\nrest_key = {KEY}\nrest_secret = {REST_SECRET}\n{settings}",
+            ),
             listener="commit_timeout = 10m",
         )
         async with daemon.running():
@@ -86,7 +98,12 @@ async def read_back(daemon: Daemon, site: Site) -> None:
 async def ask_for(daemon: Daemon) -> None:
     """Do what ``bridged wattsense backfill`` does."""
     span = {"from": (daemon.now() - timedelta(hours=1)).isoformat(), "to": daemon.now().isoformat()}
-    await ask(daemon.folder / "state" / "control.sock", "source:towers", "backfill", span | {"dry_run": False})
+    await ask(
+        daemon.folder / "state" / "control.sock",
+        "source:towers",
+        "backfill",
+        span | {"dry_run": False},
+    )
 
 
 # ---- one answer that is not as it should be
@@ -94,7 +111,9 @@ async def ask_for(daemon: Daemon) -> None:
 
 @frozen
 class Answered:
-    """A row: what becomes of one request, of the list of devices or of a page of values."""
+    """A row: what becomes of one request, of the list of devices or of a page of
+    values.
+    """
 
     trouble: Trouble
     says: str
@@ -120,9 +139,17 @@ def retry(trouble: Trouble, says: str, after: float = SOON, **more: Any) -> Answ
 
 
 def refusal(trouble: Trouble, says: str, **more: Any) -> Answered:
-    """The device is left out, the others are read; without a list of devices nothing is."""
+    """The device is left out, the others are read; without a list of devices nothing
+    is.
+    """
     return Answered(
-        trouble, says, PROBE, LEFT_OUT, problem=True, says_of_list="the list /v1/devices cannot be read", **more
+        trouble,
+        says,
+        PROBE,
+        LEFT_OUT,
+        problem=True,
+        says_of_list="the list /v1/devices cannot be read",
+        **more,
     )
 
 
@@ -138,7 +165,7 @@ ANSWERED = [
     pause(308, "redirects (308)"),
     pause("redirect", "redirects (301) to https://elsewhere.example.com/v1/devices"),
     refusal(400, "refuses the request (400)"),
-    pause(401, "refuses the credentials (401); check rest_key, rest_secret, rest_auth and the clock"),
+    pause(401, "refuses the credentials (401); check rest_key, rest_secret, rest_auth and " "the clock"),
     pause(403, "refuses the credentials (403)"),
     refusal(404, "knows no such device or property (404)"),
     refusal(405, "refuses the request (405)"),
@@ -174,12 +201,17 @@ async def test_an_answer_that_is_none_delays_what_is_read_back_and_loses_nothing
 ):
     async with gap(daemon, caplog, row.options, row.settings) as (site, rest):
         rest.troubles = [row.trouble] if hit == "list" else [None, row.trouble]
-        wait, says = (row.listed, row.says_of_list or row.says) if hit == "list" else (row.paged, row.says)
+        wait, says = (
+            (row.listed, row.says_of_list or row.says) if hit == "list" else (row.paged, row.says)
+        )
         async with daemon.running():
             await daemon.says("gap:towers", says, problem=row.problem)
             await site.publish(4)  # live values do not wait for the history
             if wait == LEFT_OUT:
-                assert f"{LOST // 2} of them new; not read: tower-1" in daemon.board.states["gap:towers"].text
+                assert (
+                    f"{LOST // 2} of them new; not read: tower-1"
+                    in daemon.board.states["gap:towers"].text
+                )
                 await ask_for(daemon)
                 await daemon.says("gap:towers", "asked for: read back 2 devices", problem=False)
                 await site.settled()
@@ -199,7 +231,9 @@ async def test_an_answer_that_is_none_delays_what_is_read_back_and_loses_nothing
 
 def check_marks(daemon: Daemon) -> None:
     """Check that what was read back, and nothing else, is marked as such."""
-    marked = [stored.event.readings[0].value for stored in daemon.kept if RECOVERED in stored.event.labels]
+    marked = [
+        stored.event.readings[0].value for stored in daemon.kept if RECOVERED in stored.event.labels
+    ]
     assert sorted(marked) == [2, 2, 3, 3]
 
 
@@ -208,7 +242,9 @@ def check_marks(daemon: Daemon) -> None:
 
 @frozen
 class Api:
-    """A row: how the API is, with which settings it is read, and what is said if it cannot be."""
+    """A row: how the API is, with which settings it is read, and what is said if it
+    cannot be.
+    """
 
     options: RestOptions
     settings: str = ""
@@ -251,20 +287,39 @@ APIS = [
     Api(evolve(USUAL, key="another"), "", "refuses the credentials (401)"),
     Api(evolve(USUAL, secret="another"), "", "refuses the credentials (401)"),
     Api(evolve(USUAL, skew=-1.0), "", "refuses the credentials (401)"),
-    Api(evolve(USUAL, needs_property=True), "", "refuses the request (400)", left_out=True, also="by-devices"),
     Api(
-        evolve(SMALL, link_fault="foreign"), "", "names a next page at https://api.example.com/v1/devices, which is not"
+        evolve(USUAL, needs_property=True),
+        "",
+        "refuses the request (400)",
+        left_out=True,
+        also="by-devices",
     ),
     Api(
-        evolve(SMALL, link_fault="loop"), "rest_devices = tower-1, tower-2", "one that was read already", left_out=True
+        evolve(SMALL, link_fault="foreign"),
+        "",
+        "names a next page at https://api.example.com/v1/devices, which is not",
     ),
-    Api(evolve(SMALL, link_fault="loop"), "", "the list /v1/devices cannot be read", also="of-devices"),
+    Api(
+        evolve(SMALL, link_fault="loop"),
+        "rest_devices = tower-1, tower-2",
+        "one that was read already",
+        left_out=True,
+    ),
+    Api(
+        evolve(SMALL, link_fault="loop"),
+        "",
+        "the list /v1/devices cannot be read",
+        also="of-devices",
+    ),
     Api(evolve(USUAL, requests=2), "", NO_MORE, problem=False, wait=SOON),
     Api(evolve(USUAL, requests=0, retry_after=None), "", NO_MORE, problem=False, wait=WINDOW),
 ]
 
 
-@pytest.mark.fact("REST: links, orders, empty answers, limits, credentials, clock skew: read, or said to need a person")
+@pytest.mark.fact(
+    "REST: links, orders, empty answers, limits, credentials, clock skew: read, or said to "
+    "need a person"
+)
 @pytest.mark.parametrize("api", APIS, ids=lambda api: api.name)
 async def test_an_api_that_is_otherwise_is_read_or_said_to_need_a_person(
     daemon: Daemon, mock_clock: MockClock, caplog: pytest.LogCaptureFixture, api: Api
@@ -306,7 +361,11 @@ async def test_an_answer_that_is_too_large_needs_a_person_and_is_read_when_more_
         for item in site.cloud.store.items[DEVICES[0]]:
             item["name"] = "x" * 1024
         async with daemon.running():
-            await daemon.says("gap:towers", "ask for less by page_size, or allow more by answer_limit", problem=True)
+            await daemon.says(
+                "gap:towers",
+                "ask for less by page_size, or allow more by answer_limit",
+                problem=True,
+            )
         config = daemon.folder / "bridge.ini"
         config.write_text(config.read_text().replace("answer_limit = 1KiB", ""))
         async with daemon.running():

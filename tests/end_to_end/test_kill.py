@@ -1,4 +1,6 @@
-"""The main promise, from outside: killed at any moment, the bridge loses nothing that it acknowledged."""
+"""The main promise, from outside: killed at any moment, the bridge loses nothing that
+it acknowledged.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +16,9 @@ from bridge_plugins.databoom.emulator.server import SCOPES, Rules
 from bridge_plugins.databoom.emulator.server import open_emulator as open_databoom
 from bridge_plugins.disruptive.emulator.server import Connector, Delivery
 from bridge_plugins.disruptive.emulator.server import open_emulator as open_disruptive
+from bridge_plugins.idigi.emulator.account import Occurrence
 from bridge_plugins.idigi.emulator.server import Emulator as DigiCloud
 from bridge_plugins.idigi.emulator.server import open_emulator as open_idigi
-from bridge_plugins.idigi.emulator.account import Occurrence
 from bridge_plugins.wattsense.emulator.server import Emulator as Towers
 from bridge_plugins.wattsense.emulator.server import Sending
 from bridge_plugins.wattsense.emulator.server import open_emulator as open_wattsense
@@ -42,13 +44,17 @@ async def publish_towers(cloud: Towers, oracle: Oracle) -> None:
         for number in range(4):
             value, time = oracle.publish(f"towers_tower-{number}")
             with trio.CancelScope(shield=True):  # what the oracle counts is sent
-                await cloud.publish(f"tower-{number}", "p", value, timestamp=round(time.timestamp() * 1000))
+                await cloud.publish(
+                    f"tower-{number}", "p", value, timestamp=round(time.timestamp() * 1000)
+                )
         await trio.sleep(PACE)
 
 
 async def publish_gateways(cloud: DigiCloud, oracle: Oracle) -> None:
     while True:
-        await cloud.inject([occurrence(oracle, f"00000000-00000000-00409DFF-FF00000{n}") for n in range(8)])
+        await cloud.inject(
+            [occurrence(oracle, f"00000000-00000000-00409DFF-FF00000{n}") for n in range(8)]
+        )
         await trio.sleep(PACE)
 
 
@@ -84,7 +90,10 @@ async def test_killed_again_and_again_the_bridge_loses_nothing_it_acknowledged(
         ) as databoom,
         open_idigi(tls=site.server_tls()) as digi,
         open_disruptive(
-            f"{site.url}/disruptive", "s3cret", verify=site.client_tls(), delivery=Delivery(spacing=0.05)
+            f"{site.url}/disruptive",
+            "s3cret",
+            verify=site.client_tls(),
+            delivery=Delivery(spacing=0.05),
         ) as sensors,
         open_wattsense(
             f"{site.url}/wattsense",
@@ -95,7 +104,12 @@ async def test_killed_again_and_again_the_bridge_loses_nothing_it_acknowledged(
         ) as towers,
     ):
         site.sections |= {
-            "source:sensors": {"plugin": "disruptive", "listener": "public", "path": "/disruptive", "secret": "s3cret"},
+            "source:sensors": {
+                "plugin": "disruptive",
+                "listener": "public",
+                "path": "/disruptive",
+                "secret": "s3cret",
+            },
             "source:towers": {
                 "plugin": "wattsense",
                 "listener": "public",
@@ -122,11 +136,17 @@ async def test_killed_again_and_again_the_bridge_loses_nothing_it_acknowledged(
                 "ca_file": str(site.ca_file),
                 "device": "{source}_{device}",
             },
-            "sink:file": {"plugin": "jsonlines", "path": str(site.folder / "events.jsonl"), "max_size": "1GiB"},
+            "sink:file": {
+                "plugin": "jsonlines",
+                "path": str(site.folder / "events.jsonl"),
+                "max_size": "1GiB",
+            },
         }
         site.start()
         await site.ready()
-        await digi.books.until(lambda: digi.books.logins > 0)  # from here on the monitor records what it cannot send
+        await digi.books.until(
+            lambda: digi.books.logins > 0
+        )  # from here on the monitor records what it cannot send
         async with trio.open_nursery() as publishers:
             publishers.start_soon(publish_sensors, sensors, oracle)
             publishers.start_soon(publish_towers, towers, oracle)

@@ -1,4 +1,6 @@
-"""A bridge that is called by the stand-in for the Wattsense cloud, for tests of what goes wrong between them."""
+"""A bridge that is called by the stand-in for the Wattsense cloud, for tests of what
+goes wrong between them.
+"""
 
 from __future__ import annotations
 
@@ -39,11 +41,15 @@ class Site:
         await self.daemon.says("source:towers", text, problem=problem)
 
     def check_problems(self, *texts: str) -> None:
-        """Check that the source has reported these as problems at some time; if there are none, that it had none."""
+        """Check that the source has reported these as problems at some time; if there
+        are none, that it had none.
+        """
         told = [
             record.getMessage()
             for record in self.log.records
-            if record.name == "bridge" and record.levelname == "WARNING" and record.getMessage().startswith("towers: ")
+            if record.name == "bridge"
+            and record.levelname == "WARNING"
+            and record.getMessage().startswith("towers: ")
         ]
         assert bool(told) == any(texts), told
         for text in texts:
@@ -54,7 +60,9 @@ class Site:
         await self.daemon.delivered(len(self.published) + self.others)
 
     def proved(self) -> None:
-        """Prove, after the run, that every value arrived once, none was invented, and no secret was told."""
+        """Prove, after the run, that every value arrived once, none was invented, and
+        no secret was told.
+        """
         self.daemon.proved(len(self.published) + self.others)
         arrived = {}
         for stored in self.daemon.kept:
@@ -76,7 +84,10 @@ def section(preset: str, more: str = "") -> str:
     }
     secret = "" if preset == "none" else f"secret = {SECRET}\n"
     header = "" if "token_" in more else needed.get(preset, "")
-    return f"[source:towers]\nplugin = wattsense\nlistener = public\nsignature = {preset}\n{secret}{header}{more}\n"
+    return (
+        "[source:towers]\nplugin = wattsense\nlistener = public\nsignature = "
+        f"{preset}\n{secret}{header}{more}\n"
+    )
 
 
 @asynccontextmanager

@@ -6,8 +6,8 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from bridge.api import Arrival, Event, Reading, Refused
-from bridge.flow.ingest import MOST_WAITERS, open_ingest
+from bridge.api import Arrival, Event, Reading, SpoolUnavailable
+from bridge.flow.ingest import MAX_WAITERS, open_ingest
 from bridge.testing.memory import MemorySpool, MemoryStore, open_memory_spool
 from tests.flow.conftest import START, make_event
 
@@ -59,12 +59,12 @@ async def test_emits_that_wait_while_the_disk_is_busy_share_the_next_commit(now)
 async def test_a_commit_is_bounded_however_many_wait(now):
     spool = slow_spool()
     async with open_ingest(spool, now) as ingest, trio.open_nursery() as nursery:
-        for number in range(3 * MOST_WAITERS):
+        for number in range(3 * MAX_WAITERS):
             nursery.start_soon(ingest.outlet("s").emit, make_event(number))
         await wait_all_tasks_blocked()
         spool.gate.set()
-    assert max(len(commit) for commit in spool.commits) <= MOST_WAITERS
-    assert sum(len(commit) for commit in spool.commits) == 3 * MOST_WAITERS
+    assert max(len(commit) for commit in spool.commits) <= MAX_WAITERS
+    assert sum(len(commit) for commit in spool.commits) == 3 * MAX_WAITERS
 
 
 async def test_a_refusal_of_the_spool_reaches_everybody_who_waited(now):
@@ -72,7 +72,7 @@ async def test_a_refusal_of_the_spool_reaches_everybody_who_waited(now):
         spool.refuse = "the disk is full"
         outlet = ingest.outlet("s")
         for _ in range(2):
-            with pytest.raises(Refused, match="the disk is full"):
+            with pytest.raises(SpoolUnavailable, match="the disk is full"):
                 await outlet.emit(make_event(1), make_event(2))
         assert (ingest.intakes["s"].events, ingest.intakes["s"].refused) == (0, 4)
         spool.refuse = None
@@ -91,7 +91,10 @@ async def test_an_engine_that_fails_acknowledges_nothing_and_the_way_in_stays_op
 
     spool = Failing(MemoryStore())
     async with open_ingest(spool, now) as ingest:
-        with caplog.at_level(logging.CRITICAL, "bridge"), pytest.raises(Refused, match="unexpectedly"):
+        with (
+            caplog.at_level(logging.CRITICAL, "bridge"),
+            pytest.raises(SpoolUnavailable, match="unexpectedly"),
+        ):
             await ingest.outlet("s").emit(make_event(1))
         spool.broken = False
         await ingest.outlet("s").emit(make_event(1))

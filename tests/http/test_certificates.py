@@ -1,4 +1,6 @@
-"""Certificates over the years: taken into use when they are renewed, told before they end."""
+"""Certificates over the years: taken into use when they are renewed, told before they
+end.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ class Watched:
     def key(self) -> Path:
         return self.folder / "privkey.pem"
 
-    def issue(self, *, days: int = 90, key_type: trustme.KeyType = trustme.KeyType.ECDSA) -> trustme.LeafCert:
+    def issue(
+        self, *, days: int = 90, key_type: trustme.KeyType = trustme.KeyType.ECDSA
+    ) -> trustme.LeafCert:
         return AUTHORITY.issue_cert(
             "localhost", not_before=BEGIN, not_after=BEGIN + timedelta(days=days), key_type=key_type
         )
@@ -81,13 +85,17 @@ def watched(tmp_path: Path) -> Watched:
 
 async def start(nursery: trio.Nursery, watched: Watched) -> TlsContext:
     tls = watched.open()
-    nursery.start_soon(partial(watch_certificate, tls, watched.report, now=watched.now, hangup=watched.hangup))
+    nursery.start_soon(
+        partial(watch_certificate, tls, watched.report, now=watched.now, hangup=watched.hangup)
+    )
     await trio.testing.wait_all_tasks_blocked()
     return tls
 
 
 @pytest.mark.parametrize("key_type", list(trustme.KeyType))
-async def test_a_renewed_pair_is_used_within_ten_seconds(watched, autojump_clock, nursery, key_type):
+async def test_a_renewed_pair_is_used_within_ten_seconds(
+    watched, autojump_clock, nursery, key_type
+):
     tls = await start(nursery, watched)
     before = tls.context
     watched.write(watched.issue(days=180, key_type=key_type))
@@ -170,7 +178,8 @@ def test_a_time_outside_of_the_validity_is_said():
     validity = Validity(BEGIN, BEGIN + timedelta(days=90))
     assert complaint(validity, BEGIN) is None
     assert complaint(validity, BEGIN - timedelta(seconds=1)) == (
-        "the certificate is valid only from 2026-01-01 00:00 UTC; is the clock of this machine right?"
+        "the certificate is valid only from 2026-01-01 00:00 UTC; is the clock of this "
+        "machine right?"
     )
     assert complaint(validity, BEGIN + timedelta(days=90)) == (
         "the certificate ended on 2026-04-01 00:00 UTC, so nobody trusts it; renew it"

@@ -34,7 +34,9 @@ async def test_an_address_can_be_bound_again_at_once():
 async def test_an_address_in_use_is_said_in_a_sentence():
     async with open_listeners(local(), {}) as (listener,):
         port = listener.socket.getsockname()[1]
-        with pytest.raises(ListenError, match=f"^127.0.0.1:{port}: another process listens there; stop it"):
+        with pytest.raises(
+            ListenError, match=f"^127.0.0.1:{port}: another process listens there; stop it"
+        ):
             async with open_listeners(local(port), {}):
                 pass
 
@@ -42,8 +44,14 @@ async def test_an_address_in_use_is_said_in_a_sentence():
 @pytest.mark.parametrize(
     ("error", "sentence"),
     [
-        (PermissionError(13, "Permission denied"), "this user may not listen there; use a port from 1024 on"),
-        (OSError(97, "Address family not supported"), "cannot listen there: Address family not supported"),
+        (
+            PermissionError(13, "Permission denied"),
+            "this user may not listen there; use a port from 1024 on",
+        ),
+        (
+            OSError(97, "Address family not supported"),
+            "cannot listen there: Address family not supported",
+        ),
         (socket.gaierror(-2, "Name or service not known"), "this host name is not known"),
     ],
 )
@@ -97,7 +105,10 @@ async def test_the_sockets_of_a_name_are_taken_from_systemd(stack):
         assert [listener.socket.getsockname() for listener in listeners] == [
             one.getsockname() for one in systemd.sockets[1:]
         ]
-        async with await trio.open_tcp_stream(*listeners[1].socket.getsockname()), await listeners[1].accept():
+        async with (
+            await trio.open_tcp_stream(*listeners[1].socket.getsockname()),
+            await listeners[1].accept(),
+        ):
             pass
 
 
@@ -120,12 +131,17 @@ async def test_a_socket_of_systemd_is_not_inherited_by_children(stack):
 
 async def test_a_name_that_systemd_does_not_know_is_said_with_those_it_does(stack):
     systemd = Systemd(stack, "admin")
-    with pytest.raises(ListenError, match=r"^systemd:webhook: .* \(there are: admin\); expected FileDescriptorName="):
+    with pytest.raises(
+        ListenError,
+        match=r"^systemd:webhook: .* \(there are: admin\); expected FileDescriptorName=",
+    ):
         async with systemd.open("webhook"):
             pass
 
 
-@pytest.mark.parametrize("change", [{"LISTEN_PID": "1"}, {"LISTEN_PID": ""}, {"LISTEN_FDS": "many"}])
+@pytest.mark.parametrize(
+    "change", [{"LISTEN_PID": "1"}, {"LISTEN_PID": ""}, {"LISTEN_FDS": "many"}]
+)
 async def test_sockets_meant_for_another_process_are_left_alone(stack, change):
     systemd = Systemd(stack, "webhook")
     systemd.environ |= change

@@ -6,12 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.api import NetworkAddress, Request, Size
-from bridge.config.schema import ListenerSettings
-from bridge.http.head import Unacceptable
-from bridge.http.limits import MOST_EXTENSION, MOST_HEADERS, MOST_TRAILER
+from bridge.http.head import BadRequestError
+from bridge.http.limits import MAX_EXTENSION, MAX_HEADERS, MAX_TRAILER
 from bridge.http.request import Need, RequestReader
+from bridge.http.settings import ListenerSettings
 
-LIMITS = ListenerSettings(address=NetworkAddress("127.0.0.1", 0), head_limit=Size(4096), body_limit=Size(1000))
+LIMITS = ListenerSettings(
+    address=NetworkAddress("127.0.0.1", 0), head_limit=Size(4096), body_limit=Size(1000)
+)
 HOST = b"Host: bridge.example\r\n"
 CHUNKED = b"POST /hook HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n"
 
@@ -25,14 +27,14 @@ def with_length(body: bytes) -> bytes:
     return post(b"Content-Length: %d" % len(body), body=body)
 
 
-def read(*pieces: bytes) -> list[Request | Unacceptable]:
+def read(*pieces: bytes) -> list[Request | BadRequestError]:
     """Feed pieces and collect what comes out, up to the first refusal."""
     reader = RequestReader(LIMITS)
-    found: list[Request | Unacceptable] = []
+    found: list[Request | BadRequestError] = []
     for piece in pieces:
         reader.receive_data(piece)
         while not isinstance(incoming := reader.next_event(), Need) or incoming is Need.CONTINUE:
-            if isinstance(incoming, Unacceptable):
+            if isinstance(incoming, BadRequestError):
                 return [*found, incoming]
             if isinstance(incoming, Request):
                 found.append(incoming)
@@ -48,7 +50,7 @@ def only(*pieces: bytes) -> Request:
 def status(*pieces: bytes) -> int:
     found = read(*pieces)
     assert found, "nothing came out: the peer would wait until the deadline"
-    assert isinstance(found[-1], Unacceptable), found[-1]
+    assert isinstance(found[-1], BadRequestError), found[-1]
     return found[-1].status
 
 
@@ -66,7 +68,7 @@ def test_a_request_arrives_whole():
         "content-length": ("5",),
     }
     assert request.body == b"hello"
-    assert request.most_content == LIMITS.content_limit
+    assert request.max_content == LIMITS.content_limit
 
 
 @pytest.mark.parametrize(
@@ -99,7 +101,9 @@ SMUGGLING = {
     "escape in the target": b"GET /\x1b HTTP/1.1\r\nHost: a\r\n\r\n",
     "TLS on a plain listener": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
     "both lengths": post(b"Content-Length: 5", b"Transfer-Encoding: chunked", body=b"0\r\n\r\n"),
-    "both lengths, other order": post(b"Transfer-Encoding: chunked", b"Content-Length: 5", body=b"0\r\n\r\n"),
+    "both lengths, other order": post(
+        b"Transfer-Encoding: chunked", b"Content-Length: 5", body=b"0\r\n\r\n"
+    ),
     "two lengths": post(b"Content-Length: 5", b"Content-Length: 6", body=b"hello!"),
     "two equal lengths": post(b"Content-Length: 5", b"Content-Length: 5", body=b"hello"),
     "length list": post(b"Content-Length: 5,5", body=b"hello"),
@@ -114,7 +118,9 @@ SMUGGLING = {
     "gzip, chunked": post(b"Transfer-Encoding: gzip, chunked", body=b"0\r\n\r\n"),
     "chunked, identity": post(b"Transfer-Encoding: chunked, identity", body=b"0\r\n\r\n"),
     "identity": post(b"Transfer-Encoding: identity"),
-    "chunked twice": post(b"Transfer-Encoding: chunked", b"Transfer-Encoding: chunked", body=b"0\r\n\r\n"),
+    "chunked twice": post(
+        b"Transfer-Encoding: chunked", b"Transfer-Encoding: chunked", body=b"0\r\n\r\n"
+    ),
     "vertical tab before chunked": post(b"Transfer-Encoding: \x0bchunked", body=b"0\r\n\r\n"),
     "xchunked": post(b"Transfer-Encoding: xchunked", body=b"0\r\n\r\n"),
     "chunked in HTTP/1.0": b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
@@ -196,15 +202,23 @@ def test_what_is_understood_but_not_offered_has_its_own_status(raw, expected):
 
 def test_an_upgrade_is_answered_as_an_ordinary_request():
     raw = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
-    assert [request.path for request in read(raw + b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n")] == ["/", "/next"]
+    assert [request.path for request in read(raw + b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n")] == [
+        "/",
+        "/next",
+    ]
 
 
 def test_an_upgrade_with_a_body_keeps_its_body():
-    assert only(post(b"Connection: upgrade", b"Upgrade: h2c", b"Content-Length: 2", body=b"hi")).body == b"hi"
+    assert (
+        only(post(b"Connection: upgrade", b"Upgrade: h2c", b"Content-Length: 2", body=b"hi")).body
+        == b"hi"
+    )
 
 
 def test_an_empty_line_before_a_request_is_forgiven():
-    assert [request.body for request in read(with_length(b"a") + b"\r\n" + with_length(b"b") + b"\r\n")] == [b"a", b"b"]
+    assert [
+        request.body for request in read(with_length(b"a") + b"\r\n" + with_length(b"b") + b"\r\n")
+    ] == [b"a", b"b"]
 
 
 def head_of(size: int) -> bytes:
@@ -228,11 +242,11 @@ def test_a_head_that_never_ends_is_refused_at_the_limit():
 
 
 def test_as_many_headers_as_allowed_are_read():
-    assert len(only(post(*(b"X-%d: a" % i for i in range(MOST_HEADERS - 1)))).headers) == MOST_HEADERS
+    assert len(only(post(*(b"X-%d: a" % i for i in range(MAX_HEADERS - 1)))).headers) == MAX_HEADERS
 
 
 def test_one_header_too_many_is_refused():
-    assert status(post(*(b"X: a" for _ in range(MOST_HEADERS)))) == 431
+    assert status(post(*(b"X: a" for _ in range(MAX_HEADERS)))) == 431
 
 
 def test_a_body_of_exactly_the_limit_is_read():
@@ -246,7 +260,9 @@ def test_a_body_above_the_limit_is_refused_when_it_is_announced():
 
 def test_a_chunked_body_of_exactly_the_limit_is_read():
     assert (
-        only(CHUNKED + b"1f4\r\n" + b"x" * 500 + b"\r\n1F4\r\n" + b"y" * 500 + b"\r\n0\r\n\r\n").body[-501:-499]
+        only(
+            CHUNKED + b"1f4\r\n" + b"x" * 500 + b"\r\n1F4\r\n" + b"y" * 500 + b"\r\n0\r\n\r\n"
+        ).body[-501:-499]
         == b"xy"
     )
 
@@ -257,19 +273,23 @@ def test_a_chunked_body_above_the_limit_is_refused_when_the_chunk_is_announced()
 
 
 def test_an_extension_of_a_chunk_is_bounded():
-    assert only(CHUNKED + b"1;" + b"e" * (MOST_EXTENSION - 1) + b"\r\na\r\n0;last\r\n\r\n").body == b"a"
-    assert status(CHUNKED + b"1;" + b"e" * MOST_EXTENSION + b"\r\na\r\n0\r\n\r\n") == 400
-    assert status(CHUNKED + b"1;" + b"e" * MOST_EXTENSION) == 400
+    assert (
+        only(CHUNKED + b"1;" + b"e" * (MAX_EXTENSION - 1) + b"\r\na\r\n0;last\r\n\r\n").body == b"a"
+    )
+    assert status(CHUNKED + b"1;" + b"e" * MAX_EXTENSION + b"\r\na\r\n0\r\n\r\n") == 400
+    assert status(CHUNKED + b"1;" + b"e" * MAX_EXTENSION) == 400
 
 
 def test_trailers_are_bounded():
-    line = b"X: " + b"t" * (MOST_TRAILER - 7)
+    line = b"X: " + b"t" * (MAX_TRAILER - 7)
     assert only(CHUNKED + b"0\r\n" + line + b"\r\n\r\n").body == b""
     assert status(CHUNKED + b"0\r\n" + line + b"t\r\n\r\n") == 400
 
 
 def test_chunks_are_joined_without_extensions_or_trailers():
-    (first, second) = read(CHUNKED + b"5;a=b\r\nhello\r\n1\r\n!\r\n000\r\nX-Sum: 1\r\n\r\n" + with_length(b"next"))
+    (first, second) = read(
+        CHUNKED + b"5;a=b\r\nhello\r\n1\r\n!\r\n000\r\nX-Sum: 1\r\n\r\n" + with_length(b"next")
+    )
     assert (first.body, second.body) == (b"hello!", b"next")
     assert "x-sum" not in first.headers
 
@@ -343,7 +363,11 @@ VALUES = st.text('abc ,;=\t"ÿ', max_size=10).map(lambda text: text.encode("lati
 @st.composite
 def chunked(draw: st.DrawFn) -> bytes:
     pieces = draw(st.lists(st.binary(min_size=1, max_size=20), max_size=4))
-    return CHUNKED + b"".join(b"%x;e\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\nT: x\r\n\r\n"
+    return (
+        CHUNKED
+        + b"".join(b"%x;e\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
+        + b"0\r\nT: x\r\n\r\n"
+    )
 
 
 @st.composite
@@ -359,8 +383,8 @@ def cut(draw: st.DataObject, raw: bytes) -> list[bytes]:
     return [raw[start:end] for start, end in zip([0, *places], [*places, len(raw)], strict=True)]
 
 
-def outcome(found: list[Request | Unacceptable]) -> list[object]:
-    return [item.status if isinstance(item, Unacceptable) else item for item in found]
+def outcome(found: list[Request | BadRequestError]) -> list[object]:
+    return [item.status if isinstance(item, BadRequestError) else item for item in found]
 
 
 @given(st.lists(requests() | chunked(), min_size=1, max_size=3), st.data())
@@ -390,7 +414,9 @@ LINES = [b"Host: a\r\n", b"X: y\r\n", b"Transfer-Encoding: chunked\r\n", b"GET /
 NOISE = st.lists(st.sampled_from(PARTS + LINES) | st.binary(max_size=5), max_size=12).map(b"".join)
 
 
-@given(st.sampled_from([b"", CHUNKED, b"GET / HTTP/1.1\r\n", with_length(b"abc")]), NOISE, st.data())
+@given(
+    st.sampled_from([b"", CHUNKED, b"GET / HTTP/1.1\r\n", with_length(b"abc")]), NOISE, st.data()
+)
 @settings(max_examples=400)
 def test_noise_is_refused_alike_however_it_is_cut_and_never_raises(start, noise, data):
     raw = start + noise
@@ -421,7 +447,8 @@ def test_httptools_understands_a_request_as_we_do(raw):
     request = only(raw)
     assert (parser.get_method(), recorder.target) == (b"POST", request.path.encode())
     assert request.headers == {
-        name: tuple(value for other, value in recorder.fields if other == name) for name, _ in recorder.fields
+        name: tuple(value for other, value in recorder.fields if other == name)
+        for name, _ in recorder.fields
     }
 
 
@@ -429,7 +456,15 @@ def test_httptools_understands_a_request_as_we_do(raw):
 def test_what_is_held_never_grows_beyond_the_limits(data):
     reader = RequestReader(LIMITS)
     start = data.draw(
-        st.sampled_from([b"GET /", CHUNKED, CHUNKED + b"0\r\nX: ", CHUNKED + b"5;", post(b"Content-Length: 900")])
+        st.sampled_from(
+            [
+                b"GET /",
+                CHUNKED,
+                CHUNKED + b"0\r\nX: ",
+                CHUNKED + b"5;",
+                post(b"Content-Length: 900"),
+            ]
+        )
     )
     reader.receive_data(start)
     piece = data.draw(st.binary(min_size=1, max_size=3))
@@ -437,7 +472,7 @@ def test_what_is_held_never_grows_beyond_the_limits(data):
         reader.next_event()
         reader.receive_data(piece * 100)
         held = len(reader._buffer)
-        if isinstance(reader.next_event(), Unacceptable | Request):
+        if isinstance(reader.next_event(), BadRequestError | Request):
             break
         assert held <= 4096 + 1000 + 300
     else:

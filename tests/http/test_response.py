@@ -3,8 +3,8 @@
 import h11
 import pytest
 
-from bridge.api import Answer
-from bridge.http.response import AnswerWriter, plain_answer
+from bridge.api import Response
+from bridge.http.response import ResponseWriter, plain_response
 
 NOON = 784_111_777.9  # Sun, 06 Nov 1994 08:49:37 GMT, the example of RFC 9110
 
@@ -25,10 +25,17 @@ def understood(raw: bytes, method: str = "POST") -> tuple[h11.Response, bytes, b
 
 
 @pytest.mark.parametrize(
-    "answer", [Answer(), Answer(201, b"made", (("X-Name", "ü"),)), plain_answer(404), Answer(599), Answer(299, b"x")]
+    "answer",
+    [
+        Response(),
+        Response(201, b"made", (("X-Name", "ü"),)),
+        plain_response(404),
+        Response(599),
+        Response(299, b"x"),
+    ],
 )
 def test_a_client_understands_what_is_written(answer):
-    response, body, rest = understood(AnswerWriter(lambda: NOON).write(answer))
+    response, body, rest = understood(ResponseWriter(lambda: NOON).write(answer))
     assert (response.status_code, body, rest) == (answer.status, answer.body, b"")
     headers = [(name.decode(), value.decode("latin-1")) for name, value in response.headers]
     assert ("date", "Sun, 06 Nov 1994 08:49:37 GMT") in headers
@@ -37,7 +44,7 @@ def test_a_client_understands_what_is_written(answer):
 
 
 def test_an_answer_to_head_has_the_length_but_not_the_body():
-    raw = AnswerWriter().write(Answer(200, b"hello"), without_body=True)
+    raw = ResponseWriter().write(Response(200, b"hello"), without_body=True)
     assert b"\r\nContent-Length: 5\r\n" in raw
     assert raw.endswith(b"\r\n\r\n")
     understood(raw, "HEAD")
@@ -45,38 +52,38 @@ def test_an_answer_to_head_has_the_length_but_not_the_body():
 
 @pytest.mark.parametrize("status", [204, 304])
 def test_an_answer_without_content_has_no_length(status):
-    raw = AnswerWriter().write(Answer(status, b"ignored", (("X-A", "b"),)))
+    raw = ResponseWriter().write(Response(status, b"ignored", (("X-A", "b"),)))
     assert b"ontent-Length" not in raw
     assert raw.endswith(b"\r\n\r\n")
 
 
 def test_the_date_moves_with_the_clock():
     now = [NOON]
-    writer = AnswerWriter(lambda: now[0])
-    assert b"08:49:37" in writer.write(Answer())
+    writer = ResponseWriter(lambda: now[0])
+    assert b"08:49:37" in writer.write(Response())
     now[0] += 1
-    assert b"08:49:38" in writer.write(Answer())
+    assert b"08:49:38" in writer.write(Response())
 
 
 def test_the_connection_header_is_not_remembered_for_another_answer():
-    writer = AnswerWriter()
-    assert b"\r\nConnection: close\r\n" in writer.write(Answer(), connection="close")
-    assert b"Connection" not in writer.write(Answer())
+    writer = ResponseWriter()
+    assert b"\r\nConnection: close\r\n" in writer.write(Response(), connection="close")
+    assert b"Connection" not in writer.write(Response())
 
 
 @pytest.mark.parametrize(
     "answer",
     [
-        Answer(headers=(("X-A", "b\r\nSet-Cookie: c"),)),
-        Answer(headers=(("X-A\r\n", "b"),)),
-        Answer(headers=(("X A", "b"),)),
-        Answer(headers=(("X-A", "\N{EURO SIGN}"),)),
-        Answer(headers=(("content-length", "3"),)),
-        Answer(headers=(("Transfer-Encoding", "chunked"),)),
-        Answer(100),
-        Answer(600),
+        Response(headers=(("X-A", "b\r\nSet-Cookie: c"),)),
+        Response(headers=(("X-A\r\n", "b"),)),
+        Response(headers=(("X A", "b"),)),
+        Response(headers=(("X-A", "\N{EURO SIGN}"),)),
+        Response(headers=(("content-length", "3"),)),
+        Response(headers=(("Transfer-Encoding", "chunked"),)),
+        Response(100),
+        Response(600),
     ],
 )
 def test_an_answer_that_would_break_the_framing_is_not_sent(answer):
     with pytest.raises(ValueError, match="an answer with"):
-        AnswerWriter().write(answer)
+        ResponseWriter().write(answer)

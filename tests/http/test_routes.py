@@ -24,7 +24,14 @@ def routes() -> Routes:
 
 
 @pytest.mark.parametrize(
-    "path", ["/towers/values", "/towers/values/", "//towers/values", "/towers///values", "///towers//values//"]
+    "path",
+    [
+        "/towers/values",
+        "/towers/values/",
+        "//towers/values",
+        "/towers///values",
+        "///towers//values//",
+    ],
 )
 def test_slashes_too_many_lead_to_the_path_that_was_meant(routes, path):
     route = routes.lookup(path)
@@ -33,7 +40,17 @@ def test_slashes_too_many_lead_to_the_path_that_was_meant(routes, path):
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "", "*", "/towers", "/Towers/values", "/towers%2Fvalues", "/towers/values/x", "/.//sensors"]
+    "path",
+    [
+        "/",
+        "",
+        "*",
+        "/towers",
+        "/Towers/values",
+        "/towers%2Fvalues",
+        "/towers/values/x",
+        "/.//sensors",
+    ],
 )
 def test_another_path_leads_nowhere(routes, path):
     assert routes.lookup(path) is None
@@ -74,7 +91,11 @@ def test_a_source_cannot_mount_what_it_did_not_declare(routes):
 
 def test_a_path_cannot_be_mounted_twice(routes):
     mount = routes.mounting("sensors", NoOutlet())
-    with mount("/sensors", receive), pytest.raises(ValueError, match="mounted already"), mount("/sensors", receive):
+    with (
+        mount("/sensors", receive),
+        pytest.raises(ValueError, match="mounted already"),
+        mount("/sensors", receive),
+    ):
         pass
 
 

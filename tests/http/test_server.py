@@ -11,10 +11,10 @@ import pytest
 import trio
 from trio.testing import lockstep_stream_pair, memory_stream_pair, wait_all_tasks_blocked
 
-from bridge.api import Answer, Duration, NetworkAddress, Request
-from bridge.config.schema import ListenerSettings
-from bridge.http.limits import LINGER, NEWCOMER
+from bridge.api import Duration, NetworkAddress, Request, Response
+from bridge.http.limits import FIRST_REQUEST_TIMEOUT, LINGER
 from bridge.http.server import serve
+from bridge.http.settings import ListenerSettings
 
 SETTINGS = ListenerSettings(address=NetworkAddress("127.0.0.1", 0))
 GET = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -22,7 +22,11 @@ GRACE = 10.0
 
 
 def post(body: bytes, *, more: bytes = b"") -> bytes:
-    return b"POST /a HTTP/1.1\r\nHost: a\r\n%bContent-Length: %d\r\n\r\n%b" % (more, len(body), body)
+    return b"POST /a HTTP/1.1\r\nHost: a\r\n%bContent-Length: %d\r\n\r\n%b" % (
+        more,
+        len(body),
+        body,
+    )
 
 
 class MemoryListener(trio.abc.Listener):
@@ -115,8 +119,10 @@ async def running(handle=None, **changes) -> AsyncIterator[Running]:
         nursery.cancel_scope.cancel()
 
 
-async def echo(request: Request) -> Answer:
-    return Answer(200, request.method.encode() + b" " + request.path.encode() + b" " + request.body)
+async def echo(request: Request) -> Response:
+    return Response(
+        200, request.method.encode() + b" " + request.path.encode() + b" " + request.body
+    )
 
 
 class Gate:
@@ -126,7 +132,7 @@ class Gate:
         self.entered = trio.Event()
         self.open = trio.Event()
 
-    async def __call__(self, request: Request) -> Answer:
+    async def __call__(self, request: Request) -> Response:
         self.entered.set()
         await self.open.wait()
         return await echo(request)
@@ -145,7 +151,11 @@ async def test_requests_of_one_connection_are_answered_one_after_the_other(autoj
 async def test_pipelined_requests_are_answered_in_order(autojump_clock):
     async with running() as server:
         caller = await server.connect(post(b"1") + post(b"2") + GET)
-        assert [(await caller.answer())[2] for _ in range(3)] == [b"POST /a 1", b"POST /a 2", b"GET /a "]
+        assert [(await caller.answer())[2] for _ in range(3)] == [
+            b"POST /a 1",
+            b"POST /a 2",
+            b"GET /a ",
+        ]
 
 
 async def test_a_peer_that_wants_to_close_is_told_so_and_closed(autojump_clock):
@@ -167,7 +177,9 @@ async def test_an_old_client_is_told_that_its_connection_stays(autojump_clock):
 async def test_head_is_answered_without_the_body(autojump_clock):
     async with running() as server:
         caller = await server.connect(b"HEAD /a HTTP/1.1\r\nHost: a\r\n\r\n")
-        assert (await caller.answer(without_body=True))[1]["content-length"] == str(len(b"HEAD /a "))
+        assert (await caller.answer(without_body=True))[1]["content-length"] == str(
+            len(b"HEAD /a ")
+        )
         await caller.send(GET)
         assert (await caller.answer())[2] == b"GET /a "
 
@@ -206,7 +218,9 @@ async def test_the_reason_of_a_refusal_is_in_the_log(autojump_clock, caplog):
 
 async def test_a_peer_in_the_middle_of_a_refused_body_still_hears_the_answer(autojump_clock):
     async with running() as server:
-        caller = await server.connect(b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n")
+        caller = await server.connect(
+            b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n"
+        )
         assert (await caller.answer())[0] == 413
         await caller.send(b"x" * 100_000)
         await caller.closed()
@@ -216,7 +230,9 @@ async def test_a_peer_in_the_middle_of_a_refused_body_still_hears_the_answer(aut
             await caller.send(b"x")
 
 
-async def test_a_body_that_drips_is_answered_408_when_the_time_of_the_request_is_over(autojump_clock):
+async def test_a_body_that_drips_is_answered_408_when_the_time_of_the_request_is_over(
+    autojump_clock,
+):
     async with running() as server:
         await trio.sleep(50)
         caller = await server.connect(b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 99\r\n\r\n")
@@ -313,7 +329,7 @@ async def test_nothing_follows_half_an_answer(autojump_clock, caplog):
 
 
 async def test_a_failing_handle_is_answered_500_and_the_connection_goes_on(autojump_clock, caplog):
-    async def fail_once(request: Request) -> Answer:
+    async def fail_once(request: Request) -> Response:
         if request.method == "POST":
             raise KeyError("field")
         return await echo(request)
@@ -326,7 +342,7 @@ async def test_a_failing_handle_is_answered_500_and_the_connection_goes_on(autoj
     assert "KeyError: 'field'" in caplog.text
 
 
-@pytest.mark.parametrize("nonsense", [Answer(99), Answer(200, b"", (("X", "a\nb"),)), None])
+@pytest.mark.parametrize("nonsense", [Response(99), Response(200, b"", (("X", "a\nb"),)), None])
 async def test_an_answer_that_cannot_be_sent_becomes_500(autojump_clock, nonsense):
     async def handle(_request):
         return nonsense
@@ -336,8 +352,10 @@ async def test_an_answer_that_cannot_be_sent_becomes_500(autojump_clock, nonsens
         assert (await caller.answer())[0] == 500
 
 
-async def test_a_failure_of_a_handle_that_was_cut_off_ends_its_connection_only(autojump_clock, caplog):
-    async def fail_when_cancelled(request: Request) -> Answer:
+async def test_a_failure_of_a_handle_that_was_cut_off_ends_its_connection_only(
+    autojump_clock, caplog
+):
+    async def fail_when_cancelled(request: Request) -> Response:
         if request.method == "POST":
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(trio.sleep_forever)
@@ -356,7 +374,8 @@ async def test_a_failure_of_a_handle_that_was_cut_off_ends_its_connection_only(a
 
 
 @pytest.mark.parametrize(
-    "sent", [b"", b"GET /", GET, GET[:-1], b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nx"]
+    "sent",
+    [b"", b"GET /", GET, GET[:-1], b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nx"],
 )
 async def test_a_peer_that_goes_away_is_no_news(autojump_clock, caplog, sent):
     async with running() as server:
@@ -410,7 +429,9 @@ async def test_a_peer_that_leaves_while_it_is_turned_away_is_no_news(autojump_cl
     assert "1 connections are open, the limit" in caplog.text
 
 
-async def test_a_peer_that_does_not_read_why_it_is_turned_away_cannot_keep_others_out(autojump_clock):
+async def test_a_peer_that_does_not_read_why_it_is_turned_away_cannot_keep_others_out(
+    autojump_clock,
+):
     async with running(connections=1) as server:
         first = await server.connect(GET)
         await first.answer()
@@ -460,7 +481,9 @@ async def test_draining_stops_accepting_first(autojump_clock):
         assert not server.ended.is_set()
 
 
-async def test_a_request_in_work_is_answered_while_draining_and_told_that_it_is_the_last(autojump_clock):
+async def test_a_request_in_work_is_answered_while_draining_and_told_that_it_is_the_last(
+    autojump_clock,
+):
     gate = Gate()
     async with running(gate) as server:
         caller = await server.connect(GET + GET)
@@ -486,19 +509,21 @@ async def test_a_request_that_was_begun_may_end_while_draining(autojump_clock):
         assert (await caller.answer())[1]["connection"] == "close"
 
 
-async def test_a_connection_that_was_just_opened_may_bring_its_request_while_draining(autojump_clock):
+async def test_a_connection_that_was_just_opened_may_bring_its_request_while_draining(
+    autojump_clock,
+):
     async with running() as server:
         caller = await server.connect()
         silent = await server.connect()
         await wait_all_tasks_blocked()
         server.stop()
-        await trio.sleep(NEWCOMER / 2)
+        await trio.sleep(FIRST_REQUEST_TIMEOUT / 2)
         await caller.send(GET)
         assert (await caller.answer())[0] == 200
         await caller.stream.aclose()
         assert await silent.closed() == b""
         await server.ended.wait()
-        assert trio.current_time() == pytest.approx(NEWCOMER)
+        assert trio.current_time() == pytest.approx(FIRST_REQUEST_TIMEOUT)
 
 
 async def test_a_request_that_does_not_end_while_draining_may_be_sent_again(autojump_clock):

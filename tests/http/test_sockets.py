@@ -16,11 +16,11 @@ import pytest
 import trio
 import trustme
 
-from bridge.api import Accepted, Answer, Duration, Event, NetworkAddress, Request
-from bridge.config.schema import ListenerSettings
+from bridge.api import Accepted, Duration, Event, NetworkAddress, Request, Response
 from bridge.http.listeners import open_listeners
 from bridge.http.routes import Routes
 from bridge.http.server import serve
+from bridge.http.settings import ListenerSettings
 from bridge.http.tls import TlsContext
 from bridge.http.webhooks import webhooks
 
@@ -29,8 +29,8 @@ AUTHORITY = trustme.CA()
 GET = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
-async def echo(request: Request) -> Answer:
-    return Answer(200, request.body or request.peer.encode(), (("X-Method", request.method),))
+async def echo(request: Request) -> Response:
+    return Response(200, request.body or request.peer.encode(), (("X-Method", request.method),))
 
 
 @asynccontextmanager
@@ -76,7 +76,9 @@ async def test_httpx_posts_a_webhook_that_is_stored_before_it_is_answered(files,
             stored.extend(events)
 
     def receive(request: Request) -> Accepted:
-        return Accepted((Event(request.body.decode(), "device", "test", datetime(2025, 1, 1, tzinfo=UTC)),))
+        return Accepted(
+            (Event(request.body.decode(), "device", "test", datetime(2025, 1, 1, tzinfo=UTC)),)
+        )
 
     routes = Routes()
     routes.declare("/hook", "sensors")
@@ -105,7 +107,12 @@ async def test_httpx_streams_a_chunked_body():
 def call_with_http_client(port: int) -> list[tuple[int, str | None, bytes]]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     found = []
-    for method, body in (("POST", b"x" * 1000), ("HEAD", None), ("PUT", iter([b"a", b"b"])), ("GET", None)):
+    for method, body in (
+        ("POST", b"x" * 1000),
+        ("HEAD", None),
+        ("PUT", iter([b"a", b"b"])),
+        ("GET", None),
+    ):
         connection.request(method, "/", body=body, encode_chunked=True)
         answer = connection.getresponse()
         found.append((answer.status, answer.getheader("X-Method"), answer.read()))
@@ -147,17 +154,23 @@ async def test_a_storm_of_reset_connections_leaves_the_server_alive(caplog, sent
         for _ in range(50):
             with socket.create_connection(("127.0.0.1", port)) as one:
                 one.sendall(sent)
-                one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close() resets
+                one.setsockopt(
+                    socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+                )  # close() resets
             await trio.lowlevel.checkpoint()
         assert await answered(port)
     assert "Traceback" not in caplog.text
 
 
-async def test_a_renewed_certificate_is_served_to_new_connections_while_old_ones_live_on(files, trust):
+async def test_a_renewed_certificate_is_served_to_new_connections_while_old_ones_live_on(
+    files, trust
+):
     tls = TlsContext(files.certificate, files.key)
 
     async def connect() -> trio.SSLStream:
-        return await trio.open_ssl_over_tcp_stream("localhost", port, https_compatible=True, ssl_context=trust)
+        return await trio.open_ssl_over_tcp_stream(
+            "localhost", port, https_compatible=True, ssl_context=trust
+        )
 
     async def ask(stream: trio.SSLStream) -> bytes:
         await stream.send_all(GET)
@@ -165,7 +178,10 @@ async def test_a_renewed_certificate_is_served_to_new_connections_while_old_ones
         assert answer.startswith(b"HTTP/1.1 200 ")
         return stream.getpeercert(binary_form=True)
 
-    async with open_listeners(NetworkAddress("localhost", 0), {}) as listeners, trio.open_nursery() as nursery:
+    async with (
+        open_listeners(NetworkAddress("localhost", 0), {}) as listeners,
+        trio.open_nursery() as nursery,
+    ):
         del listeners[1:]
         port = listeners[0].socket.getsockname()[1]
         await nursery.start(partial(serve, listeners, echo, SETTINGS, grace=1.0, tls=tls))
@@ -201,8 +217,12 @@ async def test_a_handshake_that_stalls_is_cut_off(files):
 
 
 async def test_a_request_over_tls_that_stalls_is_answered_408(files, trust):
-    async with serving(tls=TlsContext(files.certificate, files.key), request_timeout=Duration(0.2)) as port:
-        stream = await trio.open_ssl_over_tcp_stream("127.0.0.1", port, https_compatible=True, ssl_context=trust)
+    async with serving(
+        tls=TlsContext(files.certificate, files.key), request_timeout=Duration(0.2)
+    ) as port:
+        stream = await trio.open_ssl_over_tcp_stream(
+            "127.0.0.1", port, https_compatible=True, ssl_context=trust
+        )
         async with stream:
             await stream.send_all(GET[:-1])
             with trio.fail_after(5):

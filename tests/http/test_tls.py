@@ -38,7 +38,9 @@ def files(tmp_path) -> Files:
 
 
 async def served(holder: TlsContext, **client: object) -> tuple[bytes, str | None, str | None]:
-    """Shake hands over real sockets; gives certificate, version and application protocol."""
+    """Shake hands over real sockets; gives certificate, version and application
+    protocol.
+    """
     left, right = socket.socketpair()
     left.setblocking(False)
     right.setblocking(False)
@@ -48,7 +50,10 @@ async def served(holder: TlsContext, **client: object) -> tuple[bytes, str | Non
     for name, value in client.items():
         setattr(context, name, value)
     server = trio.SSLStream(
-        trio.SocketStream(trio.socket.from_stdlib_socket(left)), holder.context, server_side=True, https_compatible=True
+        trio.SocketStream(trio.socket.from_stdlib_socket(left)),
+        holder.context,
+        server_side=True,
+        https_compatible=True,
     )
     caller = trio.SSLStream(
         trio.SocketStream(trio.socket.from_stdlib_socket(right)),
@@ -59,7 +64,11 @@ async def served(holder: TlsContext, **client: object) -> tuple[bytes, str | Non
     async with server, caller, trio.open_nursery() as nursery:
         nursery.start_soon(server.do_handshake)
         await caller.do_handshake()
-        return caller.getpeercert(binary_form=True), caller.version(), caller.selected_alpn_protocol()
+        return (
+            caller.getpeercert(binary_form=True),
+            caller.version(),
+            caller.selected_alpn_protocol(),
+        )
 
 
 async def test_a_client_that_trusts_the_authority_gets_a_modern_connection(files):
@@ -73,7 +82,9 @@ async def test_a_client_of_tls_1_2_is_served(files):
 
 
 def test_older_versions_are_not_offered(files):
-    assert TlsContext(files.certificate, files.key).context.minimum_version == ssl.TLSVersion.TLSv1_2
+    assert (
+        TlsContext(files.certificate, files.key).context.minimum_version == ssl.TLSVersion.TLSv1_2
+    )
 
 
 @pytest.mark.parametrize("key_type", list(trustme.KeyType))
@@ -102,7 +113,9 @@ async def test_a_half_written_renewal_leaves_the_old_certificate(files):
 
 def test_a_missing_file_is_named(files):
     files.certificate.unlink()
-    with pytest.raises(TlsError, match=r"fullchain\.pem: there is no such file; expected a certificate in PEM form"):
+    with pytest.raises(
+        TlsError, match=r"fullchain\.pem: there is no such file; expected a certificate in PEM form"
+    ):
         TlsContext(files.certificate, files.key)
 
 
@@ -114,7 +127,9 @@ def test_a_folder_is_named(files):
 
 
 def test_a_file_that_may_not_be_read_is_named(files, monkeypatch):
-    def forbidden(_path):  # root may read everything, so the tests cannot rely on the mode of a file
+    def forbidden(
+        _path,
+    ):  # root may read everything, so the tests cannot rely on the mode of a file
         raise PermissionError
 
     monkeypatch.setattr(Path, "read_bytes", forbidden)
@@ -129,6 +144,8 @@ def test_certificate_and_key_exchanged_are_told_apart(files):
 
 def test_a_key_with_a_passphrase_is_refused_without_asking_for_it(files):
     key = load_pem_private_key(files.key.read_bytes(), None)
-    files.key.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(os.urandom(8))))
+    files.key.write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(os.urandom(8)))
+    )
     with pytest.raises(TlsError, match=r"privkey\.pem: the private key has a passphrase"):
         TlsContext(files.certificate, files.key)

@@ -7,11 +7,13 @@ from datetime import UTC, datetime
 import pytest
 import trio
 
-from bridge.api import Accepted, Answer, Event, Refusal, Refused, Request
+from bridge.api import Accepted, Event, HttpRejection, Request, Response, SpoolUnavailable
 from bridge.http.routes import Routes
 from bridge.http.webhooks import webhooks
 
-EVENTS = tuple(Event(key, "device", "temperature", datetime(2025, 1, 1, tzinfo=UTC)) for key in "ab")
+EVENTS = tuple(
+    Event(key, "device", "temperature", datetime(2025, 1, 1, tzinfo=UTC)) for key in "ab"
+)
 SECRET_REASON = "the signature does not match the body"
 
 
@@ -40,9 +42,11 @@ class Site:
         self.routes.declare("/sensors", "sensors")
         self.handle = webhooks(self.routes, commit_timeout=8.0, name="public")
         mount = self.routes.mounting("sensors", self.outlet)
-        self.mounted = mount("/sensors", lambda request: self.receive(request), methods=("POST", "GET"))
+        self.mounted = mount(
+            "/sensors", lambda request: self.receive(request), methods=("POST", "GET")
+        )
 
-    async def ask(self, method: str = "POST", path: str = "/sensors") -> Answer:
+    async def ask(self, method: str = "POST", path: str = "/sensors") -> Response:
         return await self.handle(Request(method, path, "token=x", {}, b"{}", "203.0.113.9"))
 
 
@@ -53,18 +57,18 @@ def site():
         yield site
 
 
-def header(answer: Answer, name: str) -> str | None:
+def header(answer: Response, name: str) -> str | None:
     return dict(answer.headers).get(name)
 
 
 async def test_the_answer_comes_after_the_events_are_stored(site):
-    site.receive = lambda _request: Accepted(EVENTS, Answer(202, b"thanks"))
-    assert await site.ask() == Answer(202, b"thanks")
+    site.receive = lambda _request: Accepted(EVENTS, Response(202, b"thanks"))
+    assert await site.ask() == Response(202, b"thanks")
     assert site.outlet.events == list(EVENTS)
 
 
 async def test_a_request_without_events_is_answered_without_the_spool(site):
-    site.outlet.trouble = Refused("spool: full")
+    site.outlet.trouble = SpoolUnavailable("spool: full")
     site.receive = lambda _request: Accepted()
     assert (await site.ask()).status == 200
 
@@ -97,26 +101,28 @@ async def test_head_is_answered_where_get_is(site):
 
 async def test_why_a_request_is_refused_is_for_the_log_only(site, caplog):
     def refuse(_request):
-        raise Refusal(401, SECRET_REASON, headers=(("WWW-Authenticate", "Bearer"),))
+        raise HttpRejection(401, SECRET_REASON, headers=(("WWW-Authenticate", "Bearer"),))
 
     site.receive = refuse
     answer = await site.ask()
     assert (answer.status, answer.body) == (401, b"401 Unauthorized\n")
     assert header(answer, "WWW-Authenticate") == "Bearer"
-    assert caplog.messages == [f"sensors: refused a request from 203.0.113.9 (401): {SECRET_REASON}"]
+    assert caplog.messages == [
+        f"sensors: refused a request from 203.0.113.9 (401): {SECRET_REASON}"
+    ]
     assert site.outlet.events == []
 
 
 async def test_a_refusal_can_say_when_to_come_back(site):
     def refuse(_request):
-        raise Refusal(429, "too many", retry_after=2.5)
+        raise HttpRejection(429, "too many", retry_after=2.5)
 
     site.receive = refuse
     assert header(await site.ask(), "Retry-After") == "3"
 
 
 async def test_a_refused_event_is_answered_503_with_the_time_the_spool_names(site, caplog):
-    site.outlet.trouble = Refused("spool: no room left", retry_after=30)
+    site.outlet.trouble = SpoolUnavailable("spool: no room left", retry_after=30)
     answer = await site.ask()
     assert answer.status == 503
     assert header(answer, "Retry-After") == "30"
@@ -157,7 +163,7 @@ async def test_a_mistake_in_a_plugin_is_500_with_a_traceback_in_the_log(site, ca
 
 async def test_a_flood_of_refusals_makes_a_line_a_minute(site, caplog, autojump_clock):
     def refuse(_request):
-        raise Refusal(401, SECRET_REASON)
+        raise HttpRejection(401, SECRET_REASON)
 
     accept, site.receive = site.receive, refuse
     for _ in range(100):

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bridge.plugins.dropins import Outcome, find_dropins
 from bridge.plugins.discovery import Record, load_plugins
+from bridge.plugins.dropins import Outcome, find_dropins
 
 GOOD = """
 from attrs import frozen
@@ -70,7 +70,11 @@ def test_a_drop_in_called_json_does_not_shadow_json(folder: Path):
 def test_a_folder_may_import_its_own_modules(folder: Path):
     package = folder / "acme"
     package.mkdir(mode=0o755)
-    write(package, "__init__.py", "from bridge_dropin.acme.kinds import *\n" + GOOD.replace('"KIND"', "NAME"))
+    write(
+        package,
+        "__init__.py",
+        "from bridge_dropin.acme.kinds import *\n" + GOOD.replace('"KIND"', "NAME"),
+    )
     write(package, "kinds.py", "NAME = 'acme'\n")
     assert load(folder, "acme").kinds == ("sink acme",)
 
@@ -91,7 +95,9 @@ def test_a_file_in_a_folder_that_others_may_write_is_not_run(folder: Path):
     assert not (folder / "ran").exists()
 
 
-@pytest.mark.skipif(os.geteuid() != 0 and "CI" not in os.environ, reason="giving a file away needs root")
+@pytest.mark.skipif(
+    os.geteuid() != 0 and "CI" not in os.environ, reason="giving a file away needs root"
+)
 def test_a_file_of_another_user_is_not_run(folder: Path):
     os.chown(write(folder, "acme.py", RAN + GOOD), 12345, 0)
     record = load(folder, "acme")
@@ -103,18 +109,28 @@ def test_a_file_of_another_user_is_not_run(folder: Path):
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("", "add the line BRIDGE_API = (1, 0)"),
-        ("BRIDGE_API = (2, 0)", "version 2.0, this is 1.0"),
-        ("BRIDGE_API = (1, 99)", "version 1.99, this is 1.0"),
+        ("", "add the line BRIDGE_API = (1, 1)"),
+        ("BRIDGE_API = (2, 0)", "version 2.0, this is 1.1"),
+        (
+            "BRIDGE_API = (0, 9)\nfrom bridge.api import Refused, Retry",
+            "version 0.9, this is 1.1; names to change: Refused is bridge.api.SpoolUnavailable",
+        ),
         ("BRIDGE_API = object()", "add the line"),
+        ("BRIDGE_API = ('one', 0)", "add the line"),
     ],
 )
-def test_a_file_for_another_version_is_not_run(folder: Path, line: str, says: str):
+def test_a_file_for_another_major_version_is_not_run(folder: Path, line: str, says: str):
     write(folder, "acme.py", RAN + GOOD.replace("BRIDGE_API = (1, 0)", line))
     record = load(folder, "acme")
     assert record.outcome is Outcome.incompatible
     assert says in record.reason
     assert not (folder / "ran").exists()
+
+
+@pytest.mark.parametrize("version", [(1, 0), (1, 1), (1, 99)])
+def test_a_file_for_another_minor_version_is_run(folder: Path, version: tuple[int, int]):
+    write(folder, "acme.py", GOOD.replace("(1, 0)", str(version)))
+    assert load(folder, "acme").outcome is Outcome.loaded
 
 
 def test_a_missing_package_is_named_with_the_command_that_installs_it(folder: Path):
@@ -142,13 +158,18 @@ def test_an_unreadable_block_of_requirements_is_told(folder: Path, block: str):
         ("BRIDGE_API = (1, 0)\ndef broken(:\n", "line 2: "),
         ("BRIDGE_API = (1, 0)\n", "has no hook"),
         (GOOD.replace("bridge_sink_kinds", "bridge_sink_kins"), "unknown hook 'bridge_sink_kins'"),
-        (GOOD.replace("bridge_sink_kinds()", "bridge_sink_kinds(settings)"), "PluginValidationError"),
+        (
+            GOOD.replace("bridge_sink_kinds()", "bridge_sink_kinds(settings)"),
+            "PluginValidationError",
+        ),
         (GOOD.replace("return [", "return ['acme'] or ["), "expected SinkKind objects"),
         (GOOD.replace("return [", "1 / 0\n    return ["), "ZeroDivisionError"),
         (GOOD.replace("KIND", "jsonlines"), "the sink 'jsonlines' is taken"),
     ],
 )
-def test_a_broken_file_is_reported_with_its_line_and_harms_nothing(folder: Path, text: str, says: str):
+def test_a_broken_file_is_reported_with_its_line_and_harms_nothing(
+    folder: Path, text: str, says: str
+):
     write(folder, "acme.py", text)
     write(folder, "good.py", GOOD.replace("KIND", "good"))
     registry = load_plugins([folder])

@@ -26,7 +26,15 @@ TIME = datetime(2026, 5, 4, 10, 0, tzinfo=UTC)
 
 
 def stored(sequence: int, data: Any = None) -> Stored:
-    event = Event(f"k{sequence}", "d1", "temperature", TIME, (Reading("t", 21.5, TIME, "°C"),), {"room": "hall"}, data)
+    event = Event(
+        f"k{sequence}",
+        "d1",
+        "temperature",
+        TIME,
+        (Reading("t", 21.5, TIME, "°C"),),
+        {"room": "hall"},
+        data,
+    )
     return Stored(sequence, "sensors", TIME, event)
 
 
@@ -60,7 +68,9 @@ async def test_each_event_is_a_line_with_source_sequence_and_receipt(path):
             "device": "d1",
             "kind": "temperature",
             "time": "2026-05-04T10:00:00+00:00",
-            "readings": [{"signal": "t", "value": 21.5, "time": "2026-05-04T10:00:00+00:00", "unit": "°C"}],
+            "readings": [
+                {"signal": "t", "value": 21.5, "time": "2026-05-04T10:00:00+00:00", "unit": "°C"}
+            ],
             "labels": {"room": "hall"},
             "data": None,
         },

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bridge.api import SpoolContext
+from bridge.api.spool import SpoolContext
 from bridge.testing.fakes import FakeReport, FixedClock
 
 pytest.register_assert_rewrite("bridge.testing.spool_contract")
@@ -31,7 +31,9 @@ def context(tmp_path: Path, report: FakeReport, clock: FixedClock) -> SpoolConte
 @pytest.fixture
 def layer() -> Iterator[Any]:
     """A layer between SQLite and the files, see vfs_shim.py."""
-    spec = importlib.util.spec_from_file_location("vfs_shim", Path(__file__).with_name("vfs_shim.py"))
+    spec = importlib.util.spec_from_file_location(
+        "vfs_shim", Path(__file__).with_name("vfs_shim.py")
+    )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     with module.file_layer() as layer:

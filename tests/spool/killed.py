@@ -1,4 +1,6 @@
-"""Run as a process that is to be killed: appends and settles without end, prints each key once it was acknowledged."""
+"""Run as a process that is to be killed: appends and settles without end, prints each
+key once it was acknowledged.
+"""
 
 import sys
 from datetime import UTC, datetime
@@ -7,7 +9,7 @@ from pathlib import Path
 
 import trio
 
-from bridge.api import SpoolContext
+from bridge.api.spool import SpoolContext
 from bridge.spool import SqliteSettings
 from bridge.spool.sqlite import open_sqlite
 from bridge.testing.arrivals import arrival
@@ -29,7 +31,9 @@ async def deliver(spool) -> None:
 
 
 async def main() -> None:
-    context = SpoolContext(Path(sys.argv[1]), (), lambda text, problem=False: None, lambda: datetime.now(UTC))
+    context = SpoolContext(
+        Path(sys.argv[1]), (), lambda text, problem=False: None, lambda: datetime.now(UTC)
+    )
     async with open_sqlite(SqliteSettings(), context) as spool, trio.open_nursery() as nursery:
         nursery.start_soon(deliver, spool)
         for sender in range(8):

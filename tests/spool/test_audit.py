@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.api import DeadLetter, SpoolContext, SpoolError
+from bridge.api.spool import DeadLetter, SpoolContext, SpoolError
 from bridge.spool import SqliteSettings
 from bridge.spool.audit import audit
 from bridge.spool.sqlite import open_sqlite
@@ -17,9 +17,12 @@ DAMAGES = {
     "UPDATE events SET body = X'00' WHERE id % 65536 = 5": "event 5: cannot be read back: ",
     "UPDATE events SET source = 9 WHERE id % 65536 = 5": "event 5: its source 9 has no name",
     "UPDATE events SET id = id + (1 << 48) WHERE id % 65536 = 6": "event 281474976710662: lane 1 does not exist",
-    "UPDATE cursors SET delivered = 2": "out, lane 0: 4 events are settled, but 2 delivered, 0 filtered, 1 dead",
-    "UPDATE cursors SET position = 9, delivered = 8": "out, lane 0: the cursor is at 9, beyond the newest event 6",
-    "UPDATE lanes SET pruned = 5": "out, lane 0: events 5 to 5 were deleted before they were settled",
+    "UPDATE cursors SET delivered = 2": "out, lane 0: 4 events are settled, but 2 delivered, "
+    "0 filtered, 1 dead",
+    "UPDATE cursors SET position = 9, delivered = 8": "out, lane 0: the cursor is at 9, beyond "
+    "the newest event 6",
+    "UPDATE lanes SET pruned = 5": "out, lane 0: events 5 to 5 were deleted before they were "
+    "settled",
     "UPDATE cursors SET lane = 7": "out, lane 7: the lane does not exist",
     "INSERT INTO lanes VALUES (1, 0)": "out: has 1 cursors, there are 2 lanes",
     "DELETE FROM dead_letters": "out: 1 events are counted as dead, 0 dead letters are kept",
@@ -28,7 +31,10 @@ DAMAGES = {
 
 async def made(context: SpoolContext) -> None:
     """A spool with one lane: 6 events, of which 3 were delivered and 1 is dead."""
-    async with open_sqlite(SqliteSettings(lanes=1), context) as spool, spool.subscribe("out", batch=4) as out:
+    async with (
+        open_sqlite(SqliteSettings(lanes=1), context) as spool,
+        spool.subscribe("out", batch=4) as out,
+    ):
         await spool.append(arrivals(*"abcdef"))
         await (await out.take()).settle(4, dead=[DeadLetter(1, "refused", 422, 1, TIME)])
 
@@ -62,7 +68,9 @@ async def test_a_file_full_of_damage_is_not_described_row_by_row(context: SpoolC
     assert problems[-1] == "... and 40 more like the last"
 
 
-async def test_the_letters_of_a_purged_sink_are_not_held_against_the_next_one(context: SpoolContext):
+async def test_the_letters_of_a_purged_sink_are_not_held_against_the_next_one(
+    context: SpoolContext,
+):
     await made(context)
     async with open_sqlite(SqliteSettings(), context) as spool:
         await spool.purge("out")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bridge.api import SpoolContext
+from bridge.api.spool import SpoolContext
 from bridge.spool import SqliteSettings
 from bridge.spool.audit import audit
 from bridge.spool.sqlite import open_sqlite

@@ -1,4 +1,7 @@
-"""Nothing is acknowledged before it is on disk, whatever the disk does. Seen from below SQLite, see vfs_shim.py."""
+"""Nothing is acknowledged before it is on disk, whatever the disk does.
+
+Seen from below SQLite, see vfs_shim.py.
+"""
 
 import os
 import random
@@ -10,7 +13,8 @@ import trio
 import trio.testing
 from attrs import evolve
 
-from bridge.api import Refused, SpoolContext, SpoolError
+from bridge.api import SpoolUnavailable
+from bridge.api.spool import SpoolContext, SpoolError
 from bridge.spool import SqliteSettings
 from bridge.spool.audit import audit
 from bridge.spool.sqlite import open_sqlite
@@ -22,7 +26,9 @@ IOERR_WRITE, FULL = 778, 13
 
 
 async def let_time_pass(clock, taken):
-    """Until something was taken: who began to wait after the bell had rung looks again after a second."""
+    """Until something was taken: who began to wait after the bell had rung looks again
+    after a second.
+    """
     while not taken:
         clock.jump(1)
         await trio.lowlevel.checkpoint()
@@ -32,7 +38,7 @@ async def outcome_of(spool, key, outcomes):
     try:
         await spool.append([arrival(key)])
         outcomes[key] = "stored"
-    except Refused as refused:
+    except SpoolUnavailable as refused:
         outcomes[key] = refused.reason
 
 
@@ -58,28 +64,36 @@ async def test_nobody_is_answered_while_the_disk_holds_a_sync(context: SpoolCont
             layer.log.clear()
             layer.release_syncs()
         assert outcomes == dict.fromkeys("abcd", "stored")
-        assert layer.log.count(("sync", LOG)) == 2  # that of the first, and one that the other three shared
+        assert (
+            layer.log.count(("sync", LOG)) == 2
+        )  # that of the first, and one that the other three shared
 
 
 async def test_nothing_is_acknowledged_after_a_failed_sync_until_the_file_was_opened_again(
     context: SpoolContext, layer, report: FakeReport, mock_clock
 ):
     outcomes = {}
-    async with open_sqlite(SqliteSettings(), context, vfs=layer.name) as spool, spool.subscribe("out", batch=9) as out:
+    async with (
+        open_sqlite(SqliteSettings(), context, vfs=layer.name) as spool,
+        spool.subscribe("out", batch=9) as out,
+    ):
         await spool.append(arrivals("before"))
         layer.fail_sync = True
         await outcome_of(spool, "refused", outcomes)
         layer.fail_sync = False
         layer.log.clear()
         await outcome_of(spool, "later", outcomes)
-        with pytest.raises(Refused):
+        with pytest.raises(SpoolUnavailable):
             await spool.state("source:sensors").put("key", 1)
         assert outcomes["later"] == outcomes["refused"] == spool.refusal
         assert "SQLITE_IOERR_FSYNC" in spool.refusal
         assert layer.log == []  # the connection that failed is not used again
 
         assert await spool.housekeeping.recover()
-        assert ("sync", "spool.sqlite") in layer.log  # everything was brought into the database, and synced
+        assert (
+            "sync",
+            "spool.sqlite",
+        ) in layer.log  # everything was brought into the database, and synced
         assert await spool.append(arrivals("after")) == 1
         (account,) = await spool.accounts(["out"])
         keys = keys_of(await take_all(out, account.pending))
@@ -107,23 +121,28 @@ async def test_a_failed_sync_is_reported_once_and_so_is_its_end(
 async def test_a_file_that_stays_broken_is_not_trusted(context: SpoolContext, layer, mock_clock):
     async with open_sqlite(SqliteSettings(), context, vfs=layer.name) as spool:
         layer.fail_write = IOERR_WRITE
-        with pytest.raises(Refused, match="SQLITE_IOERR_WRITE"):
+        with pytest.raises(SpoolUnavailable, match="SQLITE_IOERR_WRITE"):
             await spool.append(arrivals("a"))
         assert not await spool.housekeeping.recover()
-        with pytest.raises(Refused, match="SQLITE_IOERR_WRITE"):
+        with pytest.raises(SpoolUnavailable, match="SQLITE_IOERR_WRITE"):
             await spool.append(arrivals("a"))
         layer.fail_write = 0
         assert await spool.housekeeping.recover()
         assert await spool.append(arrivals("a")) == 1
 
 
-async def test_a_taker_hears_nothing_of_the_trouble_but_a_pause(context: SpoolContext, layer, mock_clock):
+async def test_a_taker_hears_nothing_of_the_trouble_but_a_pause(
+    context: SpoolContext, layer, mock_clock
+):
     taken = []
 
     async def take(subscription):
         taken.extend(keys_of(await take_all(subscription, 1)))
 
-    async with open_sqlite(SqliteSettings(), context, vfs=layer.name) as spool, spool.subscribe("out", batch=9) as out:
+    async with (
+        open_sqlite(SqliteSettings(), context, vfs=layer.name) as spool,
+        spool.subscribe("out", batch=9) as out,
+    ):
         layer.fail_sync = True
         await outcome_of(spool, "a", {})
         assert not await spool.housekeeping.recover()
@@ -136,29 +155,39 @@ async def test_a_taker_hears_nothing_of_the_trouble_but_a_pause(context: SpoolCo
     assert taken == ["a"]
 
 
-async def test_a_file_that_cannot_be_read_is_not_written_either(context: SpoolContext, layer, mock_clock):
-    async with open_sqlite(SqliteSettings(), context, vfs=layer.name) as spool, spool.subscribe("out", batch=9) as out:
+async def test_a_file_that_cannot_be_read_is_not_written_either(
+    context: SpoolContext, layer, mock_clock
+):
+    async with (
+        open_sqlite(SqliteSettings(), context, vfs=layer.name) as spool,
+        spool.subscribe("out", batch=9) as out,
+    ):
         await spool.append(arrivals("a"))
         layer.fail_read = True
-        with pytest.raises(Refused, match="SQLITE_IOERR_READ"):
+        with pytest.raises(SpoolUnavailable, match="SQLITE_IOERR_READ"):
             await spool.accounts([])
-        with pytest.raises(Refused, match="SQLITE_IOERR_READ"):
+        with pytest.raises(SpoolUnavailable, match="SQLITE_IOERR_READ"):
             await spool.append(arrivals("b"))
         assert not await spool.housekeeping.recover()
-        with pytest.raises(Refused, match="SQLITE_IOERR_READ"):
+        with pytest.raises(SpoolUnavailable, match="SQLITE_IOERR_READ"):
             await spool.accounts([])
         layer.fail_read = False
         assert await spool.housekeeping.recover()
         assert keys_of(await take_all(out, 1)) == ["a"]
 
 
-async def test_a_taker_that_meets_a_broken_file_waits_until_it_is_mended(context: SpoolContext, layer, mock_clock):
+async def test_a_taker_that_meets_a_broken_file_waits_until_it_is_mended(
+    context: SpoolContext, layer, mock_clock
+):
     taken = []
 
     async def take(subscription):
         taken.extend(keys_of(await take_all(subscription, 1)))
 
-    async with open_sqlite(SqliteSettings(), context, vfs=layer.name) as spool, spool.subscribe("out", batch=9) as out:
+    async with (
+        open_sqlite(SqliteSettings(), context, vfs=layer.name) as spool,
+        spool.subscribe("out", batch=9) as out,
+    ):
         await spool.append(arrivals("a"))
         layer.fail_read = True
         async with trio.open_nursery() as takers:
@@ -200,14 +229,19 @@ async def test_a_taker_waits_while_unwanted_events_cannot_be_settled(
         assert (account.filtered, account.delivered) == (1, 1)
 
 
-async def test_a_lease_taken_before_the_trouble_can_be_settled_after_it(context: SpoolContext, layer, mock_clock):
-    async with open_sqlite(SqliteSettings(), context, vfs=layer.name) as spool, spool.subscribe("out", batch=9) as out:
+async def test_a_lease_taken_before_the_trouble_can_be_settled_after_it(
+    context: SpoolContext, layer, mock_clock
+):
+    async with (
+        open_sqlite(SqliteSettings(), context, vfs=layer.name) as spool,
+        spool.subscribe("out", batch=9) as out,
+    ):
         await spool.append(arrivals("a"))
         lease = await out.take()
         layer.fail_write = IOERR_WRITE
-        with pytest.raises(Refused):
+        with pytest.raises(SpoolUnavailable):
             await lease.settle(1)
-        with pytest.raises(Refused):
+        with pytest.raises(SpoolUnavailable):
             await lease.settle(1)
         layer.fail_write = 0
         assert await spool.housekeeping.recover()
@@ -221,7 +255,9 @@ async def test_an_error_while_the_log_is_brought_into_the_database_is_not_overlo
 ):
     async with open_sqlite(SqliteSettings(), context, vfs=layer.name) as spool:
         layer.fail_database_sync = True
-        assert await spool.append([arrival(f"{number}") for number in range(1100)]) == 1100  # a log worth of them
+        assert (
+            await spool.append([arrival(f"{number}") for number in range(1100)]) == 1100
+        )  # a log worth of them
         await outcome_of(spool, "later", {})
         assert "SQLITE_IOERR_FSYNC" in spool.refusal
         layer.fail_database_sync = False
@@ -230,13 +266,18 @@ async def test_an_error_while_the_log_is_brought_into_the_database_is_not_overlo
     assert audit(context.directory).problems == ()
 
 
-async def test_every_acknowledged_event_is_there_after_a_power_cut(context: SpoolContext, layer, tmp_path: Path):
+async def test_every_acknowledged_event_is_there_after_a_power_cut(
+    context: SpoolContext, layer, tmp_path: Path
+):
     chance = random.Random(4)
     for cut in range(12):
         layer.forget()
         here = evolve(context, directory=tmp_path / f"before{cut}")
         acknowledged = []
-        async with open_sqlite(SqliteSettings(), here, vfs=layer.name) as spool, spool.subscribe("out", batch=9) as out:
+        async with (
+            open_sqlite(SqliteSettings(), here, vfs=layer.name) as spool,
+            spool.subscribe("out", batch=9) as out,
+        ):
             for number in range(chance.randrange(1, 20)):
                 keys = [f"{number}-{part}" for part in range(chance.randrange(1, 120))]
                 await spool.append(arrivals(*keys))
@@ -262,7 +303,9 @@ async def test_every_acknowledged_event_is_there_after_a_power_cut(context: Spoo
             assert account.pending <= 1
 
 
-async def test_a_power_cut_while_the_spool_is_made_leaves_one_that_opens(context: SpoolContext, layer, tmp_path: Path):
+async def test_a_power_cut_while_the_spool_is_made_leaves_one_that_opens(
+    context: SpoolContext, layer, tmp_path: Path
+):
     async with open_sqlite(SqliteSettings(), context, vfs=layer.name):
         layer.cut(tmp_path / "half")
     async with open_sqlite(SqliteSettings(), evolve(context, directory=tmp_path / "half")) as spool:
@@ -272,7 +315,10 @@ async def test_a_power_cut_while_the_spool_is_made_leaves_one_that_opens(context
 async def test_a_full_disk_refuses_sources_and_lets_sinks_go_on(
     context: SpoolContext, layer, report: FakeReport, mock_clock
 ):
-    async with open_sqlite(SqliteSettings(), context, vfs=layer.name) as spool, spool.subscribe("out", batch=1) as out:
+    async with (
+        open_sqlite(SqliteSettings(), context, vfs=layer.name) as spool,
+        spool.subscribe("out", batch=1) as out,
+    ):
         reserve = context.directory / "spool.reserve"
         assert reserve.exists()
         await spool.append(arrivals("a", "b"))
@@ -283,7 +329,9 @@ async def test_a_full_disk_refuses_sources_and_lets_sinks_go_on(
             both.start_soon(outcome_of, spool, "c", outcomes)
             both.start_soon(lease.settle, 1)
         await outcome_of(spool, "d", outcomes)
-        expected = f"no room left in {context.directory}; sources are refused until there is, sinks go on"
+        expected = (
+            f"no room left in {context.directory}; sources are refused until there is, sinks go on"
+        )
         assert outcomes == {"c": expected, "d": expected}
         await (await out.take()).settle(1)
         assert (report.texts, report.problems) == ([expected], [expected])
@@ -296,7 +344,9 @@ async def test_a_full_disk_refuses_sources_and_lets_sinks_go_on(
         assert keys_of((await out.take()).events) == ["c"]
 
 
-async def test_a_spool_opens_on_a_full_disk_with_the_room_of_its_reserve(context: SpoolContext, layer, mock_clock):
+async def test_a_spool_opens_on_a_full_disk_with_the_room_of_its_reserve(
+    context: SpoolContext, layer, mock_clock
+):
     reserve = context.directory / "spool.reserve"
     context.directory.mkdir()
     reserve.write_bytes(bytes(1000))
@@ -308,7 +358,9 @@ async def test_a_spool_opens_on_a_full_disk_with_the_room_of_its_reserve(context
 
 async def test_a_spool_that_finds_no_room_at_all_says_so(context: SpoolContext, layer):
     layer.fail_write = FULL
-    with pytest.raises(SpoolError, match=r"cannot be opened \(database or disk is full\); look at the room"):
+    with pytest.raises(
+        SpoolError, match=r"cannot be opened \(database or disk is full\); look at the room"
+    ):
         async with open_sqlite(SqliteSettings(), context, vfs=layer.name):
             pass
 
@@ -318,8 +370,11 @@ async def test_sources_are_refused_while_the_reserve_cannot_be_made(
 ):
     room = os.statvfs(context.directory.parent)
     monkeypatch.setattr(os, "statvfs", lambda _path: SimpleNamespace(f_bavail=4095, f_frsize=4096))
-    async with open_sqlite(SqliteSettings(), context) as spool, spool.subscribe("out", batch=9) as out:
-        with pytest.raises(Refused, match="no room left"):
+    async with (
+        open_sqlite(SqliteSettings(), context) as spool,
+        spool.subscribe("out", batch=9) as out,
+    ):
+        with pytest.raises(SpoolUnavailable, match="no room left"):
             await spool.append(arrivals("a"))
         await spool.state("sink:out").put("sinks", "go on")
         monkeypatch.setattr(os, "statvfs", lambda _path: room)
@@ -329,14 +384,19 @@ async def test_sources_are_refused_while_the_reserve_cannot_be_made(
         assert keys_of(await take_all(out, 1)) == ["a"]
 
 
-async def test_a_disk_without_any_room_lets_nothing_through_and_loses_nothing(context: SpoolContext, layer, mock_clock):
-    async with open_sqlite(SqliteSettings(), context, vfs=layer.name) as spool, spool.subscribe("out", batch=1) as out:
+async def test_a_disk_without_any_room_lets_nothing_through_and_loses_nothing(
+    context: SpoolContext, layer, mock_clock
+):
+    async with (
+        open_sqlite(SqliteSettings(), context, vfs=layer.name) as spool,
+        spool.subscribe("out", batch=1) as out,
+    ):
         await spool.append(arrivals("a"))
         lease = await out.take()
         layer.fail_write = FULL
-        with pytest.raises(Refused, match="no room left"):
+        with pytest.raises(SpoolUnavailable, match="no room left"):
             await lease.settle(1)
-        with pytest.raises(Refused, match="no room left"):
+        with pytest.raises(SpoolUnavailable, match="no room left"):
             await spool.append(arrivals("b"))
         layer.fail_write = 0
         await lease.settle(1)

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bridge.api import SpoolContext
+from bridge.api.spool import SpoolContext
 from bridge.spool import SqliteSettings
 from bridge.spool.audit import audit
 from bridge.spool.sqlite import open_sqlite
@@ -14,7 +14,12 @@ from bridge.testing.arrivals import arrival
 async def test_a_killed_process_leaves_every_acknowledged_event(context: SpoolContext):
     acknowledged = set()
     for life in range(4):
-        command = [sys.executable, Path(__file__).with_name("killed.py"), context.directory, str(life)]
+        command = [
+            sys.executable,
+            Path(__file__).with_name("killed.py"),
+            context.directory,
+            str(life),
+        ]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             for _ in range(50 + 173 * life):
                 acknowledged.add(process.stdout.readline().strip())
@@ -26,5 +31,7 @@ async def test_a_killed_process_leaves_every_acknowledged_event(context: SpoolCo
     async with open_sqlite(SqliteSettings(), context) as spool:
         again = [arrival(key) for key in acknowledged]
         assert len(again) > 1000
-        assert await spool.append(again) == 0  # all of them are known, and the audit found each key's row
+        assert (
+            await spool.append(again) == 0
+        )  # all of them are known, and the audit found each key's row
         assert found.accounts[0].received >= len(acknowledged) - 50

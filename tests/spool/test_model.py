@@ -1,4 +1,6 @@
-"""Whatever is done to the spool, it agrees with a model of twenty lines, and the audit agrees with both."""
+"""Whatever is done to the spool, it agrees with a model of twenty lines, and the audit
+agrees with both.
+"""
 
 import tempfile
 from pathlib import Path
@@ -7,7 +9,7 @@ from attrs import define, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge.api import DeadLetter, SpoolContext, lane_of
+from bridge.api.spool import DeadLetter, SpoolContext, lane_of
 from bridge.spool import SqliteSettings
 from bridge.spool.audit import audit
 from bridge.spool.sqlite import open_sqlite
@@ -36,7 +38,9 @@ class Model:
         self.ledgers = {}
 
     def append(self, events):
-        new = [event for event in dict.fromkeys(events) if (event.source, event.key) not in self.keys]
+        new = [
+            event for event in dict.fromkeys(events) if (event.source, event.key) not in self.keys
+        ]
         fresh = {(event.source, event.key): event for event in reversed(new)}.values()
         for event in new:
             if event in fresh:
@@ -54,7 +58,9 @@ class Model:
         return [event.key for event in events if wanted is None or event.source in wanted]
 
     def settle(self, sink, lane, keys, filtered, dead):
-        """Move the cursor behind the last of the keys, over whatever is not wanted on the way."""
+        """Move the cursor behind the last of the keys, over whatever is not wanted on
+        the way.
+        """
         ledger = self.ledgers[sink]
         left = list(keys)
         while left:
@@ -78,7 +84,9 @@ events = st.builds(
 sinks = st.sampled_from(sorted(WANTED))
 steps = st.one_of(
     st.tuples(st.just("append"), st.lists(events, max_size=8)),
-    st.tuples(st.just("deliver"), sinks, st.integers(1, BATCH), st.integers(0, 2), st.integers(0, 2)),
+    st.tuples(
+        st.just("deliver"), sinks, st.integers(1, BATCH), st.integers(0, 2), st.integers(0, 2)
+    ),
     st.tuples(st.just("reopen")),
     st.tuples(st.just("prune")),
 )
@@ -100,7 +108,9 @@ async def test_the_spool_agrees_with_its_model(steps):
             async with (
                 open_sqlite(SqliteSettings(lanes=LANES), context) as spool,
                 spool.subscribe("everything", batch=BATCH) as everything,
-                spool.subscribe("only towers", batch=BATCH, sources=WANTED["only towers"]) as towers,
+                spool.subscribe(
+                    "only towers", batch=BATCH, sources=WANTED["only towers"]
+                ) as towers,
             ):
                 for sink in WANTED:
                     model.begin(sink)
@@ -110,14 +120,18 @@ async def test_the_spool_agrees_with_its_model(steps):
                     elif kind == "prune":
                         await spool.housekeeping.prune_events()
                     else:
-                        await deliver(model, {"everything": everything, "only towers": towers}, *arguments)
+                        await deliver(
+                            model, {"everything": everything, "only towers": towers}, *arguments
+                        )
                 await compare(model, spool)
         found = audit(context.directory)
         assert found.problems == ()
 
 
 async def deliver(model, subscriptions, sink, count, filtered, dead):
-    """Take what the model says there is to take, settle a part of it and give the rest back."""
+    """Take what the model says there is to take, settle a part of it and give the rest
+    back.
+    """
     if not any(model.waiting(sink, lane) for lane in range(LANES)):
         return
     lease = await subscriptions[sink].take()
@@ -138,7 +152,10 @@ async def compare(model, spool):
         heads = {lane: len(events) for lane, events in model.lanes.items()}
         assert account.balanced
         assert account.received == sum(heads[lane] - ledger.start[lane] for lane in heads)
-        assert (account.delivered, account.dead) == (ledger.counts["delivered"], ledger.counts["dead"])
+        assert (account.delivered, account.dead) == (
+            ledger.counts["delivered"],
+            ledger.counts["dead"],
+        )
         # Unwanted events behind the last one settled may have been passed already.
         assert account.filtered >= ledger.counts["filtered"]
         wanted = [model.waiting(account.sink, lane) for lane in heads]

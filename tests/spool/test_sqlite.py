@@ -1,4 +1,6 @@
-"""What the SQLite spool promises beyond the contract: its files, its limits, its upkeep."""
+"""What the SQLite spool promises beyond the contract: its files, its limits, its
+upkeep.
+"""
 
 # ruff: noqa: SIM117  # what is nested is opened one after the other
 
@@ -18,7 +20,8 @@ import trio.testing
 from attrs import evolve
 
 from bridge import spool as plugin
-from bridge.api import DeadLetter, Duration, Refused, SettingError, Size, SpoolContext, SpoolError, Stale, hookspecs
+from bridge.api import Duration, SettingError, Size, SpoolUnavailable, hookspecs
+from bridge.api.spool import DeadLetter, SpoolContext, SpoolError, Stale
 from bridge.spool import SqliteSettings
 from bridge.spool import read as reading
 from bridge.spool.audit import audit
@@ -30,7 +33,9 @@ from bridge.testing.fakes import FakeReport, FixedClock
 @contextmanager
 def rows_of(context: SpoolContext) -> Iterator[sqlite3.Connection]:
     """The rows themselves, for a test that looks at them or damages them."""
-    with closing(sqlite3.connect(context.directory / "spool.sqlite", isolation_level=None)) as connection:
+    with closing(
+        sqlite3.connect(context.directory / "spool.sqlite", isolation_level=None)
+    ) as connection:
         yield connection
 
 
@@ -51,7 +56,9 @@ def test_a_limit_that_holds_nothing_is_refused():
 async def test_nobody_else_can_read_the_files(context: SpoolContext):
     async with open_sqlite(SqliteSettings(), context) as spool:
         await spool.append(arrivals("a"))
-        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in context.directory.iterdir()}
+        modes = {
+            path.name: stat.S_IMODE(path.stat().st_mode) for path in context.directory.iterdir()
+        }
         assert stat.S_IMODE(context.directory.stat().st_mode) == 0o700
     assert modes.keys() == {
         "spool.lock", "spool.reserve", "spool.sqlite", "spool.sqlite-shm", "spool.sqlite-wal",
@@ -67,7 +74,9 @@ async def test_a_second_process_is_refused_and_told_who_has_it(context: SpoolCon
     command = [sys.executable, "-c", holder, str(context.directory)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout.readline() == b"held\n"
-        with pytest.raises(SpoolError, match=f"spool.sqlite is in use by process {process.pid}; end that one"):
+        with pytest.raises(
+            SpoolError, match=f"spool.sqlite is in use by process {process.pid}; end that one"
+        ):
             async with open_sqlite(SqliteSettings(), context):
                 pass
         process.communicate()
@@ -87,7 +96,9 @@ async def test_a_spool_of_a_newer_bridge_is_left_alone(context: SpoolContext):
         pass
     with rows_of(context) as rows:
         rows.execute("PRAGMA user_version = 99")
-    with pytest.raises(SpoolError, match=r"has version 99, this bridge knows versions up to 1: .* run that one"):
+    with pytest.raises(
+        SpoolError, match=r"has version 99, this bridge knows versions up to 1: .* run that one"
+    ):
         async with open_sqlite(SqliteSettings(), context):
             pass
 
@@ -105,8 +116,12 @@ async def test_a_file_of_another_program_is_left_alone(context: SpoolContext):
 
 async def test_a_file_that_is_no_database_is_named_as_damaged(context: SpoolContext):
     context.directory.mkdir()
-    (context.directory / "spool.sqlite").write_bytes(b"not a database, whatever its name may say" * 50)
-    with pytest.raises(SpoolError, match=r"spool.sqlite is damaged \(file is not a database\); keep a copy"):
+    (context.directory / "spool.sqlite").write_bytes(
+        b"not a database, whatever its name may say" * 50
+    )
+    with pytest.raises(
+        SpoolError, match=r"spool.sqlite is damaged \(file is not a database\); keep a copy"
+    ):
         async with open_sqlite(SqliteSettings(), context):
             pass
 
@@ -118,7 +133,9 @@ async def test_a_state_folder_that_is_a_file_is_refused_in_a_sentence(context: S
             pass
 
 
-async def test_another_number_of_lanes_has_no_effect_and_is_reported(context: SpoolContext, report: FakeReport):
+async def test_another_number_of_lanes_has_no_effect_and_is_reported(
+    context: SpoolContext, report: FakeReport
+):
     async with open_sqlite(SqliteSettings(lanes=3), context):
         assert report.texts == []
     async with open_sqlite(SqliteSettings(lanes=5), context) as spool:
@@ -141,7 +158,10 @@ async def test_a_lane_has_one_owner_at_a_time(context: SpoolContext):
 
 
 async def test_a_lease_cannot_be_settled_beyond_its_events(context: SpoolContext):
-    async with open_sqlite(SqliteSettings(), context) as spool, spool.subscribe("out", batch=9) as out:
+    async with (
+        open_sqlite(SqliteSettings(), context) as spool,
+        spool.subscribe("out", batch=9) as out,
+    ):
         await spool.append(arrivals("a", "b"))
         lease = await out.take()
         with pytest.raises(ValueError, match="settle names 3 events of a lease of 2"):
@@ -156,7 +176,10 @@ async def test_events_that_come_at_once_can_be_waited_for(context: SpoolContext,
     async def take(subscription):
         taken.extend(keys_of((await subscription.take(linger=5)).events))
 
-    async with open_sqlite(SqliteSettings(), context) as spool, spool.subscribe("out", batch=9) as out:
+    async with (
+        open_sqlite(SqliteSettings(), context) as spool,
+        spool.subscribe("out", batch=9) as out,
+    ):
         async with trio.open_nursery() as takers:
             takers.start_soon(take, out)
             await trio.testing.wait_all_tasks_blocked()
@@ -167,7 +190,10 @@ async def test_events_that_come_at_once_can_be_waited_for(context: SpoolContext,
 
 
 async def test_a_damaged_event_becomes_a_dead_letter_and_the_others_are_lent(context: SpoolContext):
-    async with open_sqlite(SqliteSettings(), context) as spool, spool.subscribe("out", batch=9) as out:
+    async with (
+        open_sqlite(SqliteSettings(), context) as spool,
+        spool.subscribe("out", batch=9) as out,
+    ):
         await spool.append(arrivals("a", "b", "c", "d"))
         with rows_of(context) as rows:
             rows.execute("UPDATE events SET body = X'7B00FF' WHERE id % 65536 = 2")
@@ -178,14 +204,26 @@ async def test_a_damaged_event_becomes_a_dead_letter_and_the_others_are_lent(con
         (account,) = await spool.accounts(["out"])
         assert (account.delivered, account.dead, account.pending) == (3, 2, 0)
         with rows_of(context) as rows:
-            letters = rows.execute("SELECT reason, CAST(body AS BLOB) FROM dead_letters ORDER BY id").fetchall()
-    assert all(reason.startswith("cannot be read back: ") and body == b"{\0\xff" for reason, body in letters)
-    assert [problem.split(": ")[1] for problem in audit(context.directory).problems] == ["cannot be read back"] * 2
+            letters = rows.execute(
+                "SELECT reason, CAST(body AS BLOB) FROM dead_letters ORDER BY id"
+            ).fetchall()
+    assert all(
+        reason.startswith("cannot be read back: ") and body == b"{\0\xff"
+        for reason, body in letters
+    )
+    assert [problem.split(": ")[1] for problem in audit(context.directory).problems] == [
+        "cannot be read back"
+    ] * 2
 
 
-async def test_large_events_are_lent_a_few_at_a_time(context: SpoolContext, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(reading, "MOST_BYTES", 400)
-    async with open_sqlite(SqliteSettings(), context) as spool, spool.subscribe("out", batch=9) as out:
+async def test_large_events_are_lent_a_few_at_a_time(
+    context: SpoolContext, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(reading, "MAX_BYTES", 400)
+    async with (
+        open_sqlite(SqliteSettings(), context) as spool,
+        spool.subscribe("out", batch=9) as out,
+    ):
         await spool.append(arrivals("a", "b", "c", "d" * 500))
         sizes = []
         for _ in range(3):
@@ -215,7 +253,10 @@ def count(context: SpoolContext, table: str) -> int:
 
 async def test_events_are_deleted_once_no_sink_owes_them(context: SpoolContext, mock_clock):
     async with open_sqlite(SqliteSettings(), context) as spool:
-        async with spool.subscribe("fast", batch=2000) as fast, spool.subscribe("slow", batch=50) as slow:
+        async with (
+            spool.subscribe("fast", batch=2000) as fast,
+            spool.subscribe("slow", batch=50) as slow,
+        ):
             await spool.append([arrival(f"{number}") for number in range(2500)])
             await take_all(fast, 2500)
             await spool.housekeeping.prune_events()
@@ -235,9 +276,14 @@ async def test_events_are_deleted_once_no_sink_owes_them(context: SpoolContext, 
     assert audit(context.directory).problems == ()
 
 
-async def test_nothing_is_deleted_before_every_configured_sink_has_begun(context: SpoolContext, mock_clock):
+async def test_nothing_is_deleted_before_every_configured_sink_has_begun(
+    context: SpoolContext, mock_clock
+):
     context = evolve(context, sinks=("one", "two"))
-    async with open_sqlite(SqliteSettings(), context) as spool, spool.subscribe("one", batch=10) as one:
+    async with (
+        open_sqlite(SqliteSettings(), context) as spool,
+        spool.subscribe("one", batch=10) as one,
+    ):
         await spool.append(arrivals("a", "b"))
         await take_all(one, 2)
         await spool.housekeeping.prune_events()
@@ -281,14 +327,18 @@ async def test_a_key_is_known_for_the_window_and_not_much_longer(
         assert await spool.append(arrivals("0", "249", "young")) == 2
 
 
-async def test_what_is_due_is_deleted_in_the_background(context: SpoolContext, clock: FixedClock, mock_clock):
+async def test_what_is_due_is_deleted_in_the_background(
+    context: SpoolContext, clock: FixedClock, mock_clock
+):
     async with open_sqlite(SqliteSettings(dedup_window=Duration(60)), context) as spool:
         async with spool.subscribe("out", batch=10) as out:
             await spool.append([arrival("a", received=clock() - timedelta(hours=1))])
             await take_all(out, 1)
             mock_clock.jump(1)
             while count(context, "events") + count(context, "keys"):
-                await spool.state("source:sensors").put("turn", 1)  # a turn of the writer, until the round is through
+                await spool.state("source:sensors").put(
+                    "turn", 1
+                )  # a turn of the writer, until the round is through
     assert audit(context.directory).problems == ()
 
 
@@ -300,14 +350,20 @@ async def test_sources_are_refused_beyond_the_limit_and_let_in_again_below_it(
     async with open_sqlite(settings, context) as spool, spool.subscribe("out", batch=100) as out:
         stored = 0
         while spool.refusal is None:
-            with suppress(Refused):
+            with suppress(SpoolUnavailable):
                 stored += await spool.append([large[stored]])
-        expected = r"the spool holds (1\.0|0\.9) MiB, the limit is max_size = 1MiB; let the sinks deliver, purge"
-        with pytest.raises(Refused, match=expected):
+        expected = (
+            r"the spool holds (1\.0|0\.9) MiB, the limit is max_size = 1MiB; let the sinks "
+            r"deliver, purge"
+        )
+        with pytest.raises(SpoolUnavailable, match=expected):
             await spool.append([large[stored]])
         assert 100 < stored < 300
         assert report.problems == [spool.refusal]
-        used = sum((context.directory / name).stat().st_size for name in ("spool.sqlite", "spool.sqlite-wal"))
+        used = sum(
+            (context.directory / name).stat().st_size
+            for name in ("spool.sqlite", "spool.sqlite-wal")
+        )
         assert used < 1.05 * (1 << 20)
         assert len(await take_all(out, stored)) == stored
         await spool.state("sink:out").put("last", "delivered")
@@ -333,14 +389,17 @@ async def test_a_stranger_that_holds_the_file_costs_a_refusal_not_the_spool(
     async with open_sqlite(SqliteSettings(), context) as spool:
         with rows_of(context) as stranger:
             stranger.execute("BEGIN IMMEDIATE")
-            with pytest.raises(Refused, match="is held by another program"):
+            with pytest.raises(SpoolUnavailable, match="is held by another program"):
                 await spool.append(arrivals("a"))
             assert spool.refusal is None
         assert await spool.append(arrivals("a")) == 1
 
 
 async def test_a_request_that_cannot_be_written_fails_alone(context: SpoolContext, mock_clock):
-    async with open_sqlite(SqliteSettings(), context) as spool, spool.subscribe("out", batch=9) as out:
+    async with (
+        open_sqlite(SqliteSettings(), context) as spool,
+        spool.subscribe("out", batch=9) as out,
+    ):
         await spool.append(arrivals("a"))
         lease = await out.take()
 
@@ -362,7 +421,9 @@ async def test_a_request_that_cannot_be_written_fails_alone(context: SpoolContex
         assert {*keys_of(await take_all(out, 2))} == {"b", "c"}
 
 
-async def test_rows_put_into_the_file_behind_our_back_are_not_overwritten(context: SpoolContext, mock_clock):
+async def test_rows_put_into_the_file_behind_our_back_are_not_overwritten(
+    context: SpoolContext, mock_clock
+):
     async with open_sqlite(SqliteSettings(lanes=1), context) as spool:
         await spool.append(arrivals("a"))
         with rows_of(context) as rows:
@@ -388,7 +449,9 @@ async def test_opening_a_large_spool_reads_next_to_nothing(context: SpoolContext
 
 async def test_a_file_that_cannot_grow_is_refused_and_survives(context: SpoolContext):
     script = Path(__file__).with_name("limited.py")
-    done = subprocess.run([sys.executable, script, context.directory], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, script, context.directory], capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0, done.stderr
     stored, refused = map(int, done.stdout.split())
     assert stored > 0

@@ -1,4 +1,6 @@
-"""The thread that owns a connection: it serves what it was asked, and outlives mistakes and leavers."""
+"""The thread that owns a connection: it serves what it was asked, and outlives mistakes
+and leavers.
+"""
 
 import threading
 
@@ -15,7 +17,7 @@ def nothing():
 
 
 async def test_all_that_wait_are_served_together(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(thread, "MOST_WAITING", 4)
+    monkeypatch.setattr(thread, "MAX_WAITING", 4)
     sizes, go = [], threading.Event()
 
     def serve(batch):

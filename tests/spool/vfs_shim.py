@@ -1,13 +1,15 @@
-"""A layer between SQLite and the files: sees every write and every sync, can hold them, fail them, or cut the power.
+"""A layer between SQLite and the files: sees every write and every sync, can hold them,
+fail them, or cut the power.
 
     with file_layer() as layer:
         async with open_sqlite(settings, context, vfs=layer.name): ...
         layer.log            [("write", "spool.sqlite-wal"), ("sync", "spool.sqlite-wal"), ...]
         layer.cut(folder)    the files as a power cut would leave them
 
-It is an SQLite VFS made with ctypes: a copy of the default one whose ``xOpen`` puts our functions in front of the four
-methods that change a file. The library is reached through Python's own module, so that both use the same SQLite; if it
-does not give its symbols away, loading fails, and with it every test that relies on this.
+It is an SQLite VFS made with ctypes: a copy of the default one whose ``xOpen`` puts our
+functions in front of the four methods that change a file. The library is reached
+through Python's own module, so that both use the same SQLite; if it does not give its
+symbols away, loading fails, and with it every test that relies on this.
 """
 
 import _sqlite3
@@ -16,7 +18,18 @@ import random
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from ctypes import CFUNCTYPE, POINTER, Structure, byref, c_char_p, c_int, c_int64, c_void_p, cast, string_at
+from ctypes import (
+    CFUNCTYPE,
+    POINTER,
+    Structure,
+    byref,
+    c_char_p,
+    c_int,
+    c_int64,
+    c_void_p,
+    cast,
+    string_at,
+)
 from pathlib import Path
 
 OK = 0
@@ -30,7 +43,8 @@ Read = CFUNCTYPE(c_int, c_void_p, c_void_p, c_int, c_int64)
 Write = CFUNCTYPE(c_int, c_void_p, c_void_p, c_int, c_int64)
 Truncate = CFUNCTYPE(c_int, c_void_p, c_int64)
 Sync = CFUNCTYPE(c_int, c_void_p, c_int)
-# The path is handed on as the address it came as: SQLite keeps it for as long as the file is open.
+# The path is handed on as the address it came as: SQLite keeps it for as long as the
+# file is open.
 Open = CFUNCTYPE(c_int, c_void_p, c_void_p, c_void_p, c_int, c_void_p)
 Delete = CFUNCTYPE(c_int, c_void_p, c_char_p, c_int)
 
@@ -134,7 +148,9 @@ class FileLayer:
         self._disks.clear()
 
     def cut(self, folder: Path, chance: random.Random | None = None) -> None:
-        """Write the files as a power cut would leave them: what was synced, and by chance some of the rest."""
+        """Write the files as a power cut would leave them: what was synced, and by
+        chance some of the rest.
+        """
         folder.mkdir()
         for path, disk in self._disks.items():
             content = bytearray(disk.synced)
@@ -208,15 +224,26 @@ class FileLayer:
             self._disks[path].sync()
             return sync(file, flags)
 
-        functions = [Close(our_close), Read(our_read), Write(our_write), Truncate(our_truncate), Sync(our_sync)]
-        for name, function in zip(("close", "read", "write", "truncate", "sync"), functions, strict=True):
+        functions = [
+            Close(our_close),
+            Read(our_read),
+            Write(our_write),
+            Truncate(our_truncate),
+            Sync(our_sync),
+        ]
+        for name, function in zip(
+            ("close", "read", "write", "truncate", "sync"), functions, strict=True
+        ):
             setattr(methods, name, cast(function, c_void_p))
         return functions
 
 
 @contextmanager
 def file_layer(name: str = "layer") -> Iterator[FileLayer]:
-    """Register a VFS of this name while the block is entered. Close every connection before leaving."""
+    """Register a VFS of this name while the block is entered.
+
+    Close every connection before leaving.
+    """
     library = ctypes.CDLL(_sqlite3.__file__)
     library.sqlite3_vfs_find.restype = POINTER(Vfs)
     default = library.sqlite3_vfs_find(None)

@@ -14,7 +14,9 @@ RELEASES = [Release("bookworm", 252), Release("trixie", 257)]
 
 @pytest.fixture(scope="session")
 def roots(request: pytest.FixtureRequest) -> Iterator[Roots]:
-    if request.config.option.markexpr != "systemd":  # asked for, a test that cannot run is a failure
+    if (
+        request.config.option.markexpr != "systemd"
+    ):  # asked for, a test that cannot run is a failure
         pytest.skip("boots whole systems: sudo make systemd-test")
     try:
         with opened() as roots:
@@ -23,7 +25,9 @@ def roots(request: pytest.FixtureRequest) -> Iterator[Roots]:
         pytest.fail(str(exc), pytrace=False)
 
 
-@pytest.fixture(scope="session", params=RELEASES, ids=lambda release: f"{release.name}-{release.systemd}")
+@pytest.fixture(
+    scope="session", params=RELEASES, ids=lambda release: f"{release.name}-{release.systemd}"
+)
 def release(request: pytest.FixtureRequest) -> Release:
     return request.param
 
@@ -38,7 +42,9 @@ def root(roots: Roots, release: Release) -> Path:
 
 @pytest.fixture
 def machine(release: Release, root: Path) -> Iterator[Machine]:
-    """Give a machine that has just booted, with the bridge installed and not yet configured."""
+    """Give a machine that has just booted, with the bridge installed and not yet
+    configured.
+    """
     machine = Machine(release, root)
     try:
         machine.boot()

@@ -18,7 +18,10 @@ PATIENCE = 60.0  # seconds for anything that is waited for, on a busy machine
 
 
 class Machine:
-    """One machine. Every command that fails, and every wait that is in vain, shows the journal."""
+    """One machine.
+
+    Every command that fails, and every wait that is in vain, shows the journal.
+    """
 
     def __init__(self, release: Release, root: Path) -> None:
         self.release = release
@@ -29,7 +32,8 @@ class Machine:
 
     def boot(self) -> None:
         """Return when everything has started."""
-        # The tmpfs of the machine is mounted on this folder in its namespaces only: here it stays empty.
+        # The tmpfs of the machine is mounted on this folder in its namespaces only:
+        # here it stays empty.
         with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as errors:
             # If this process is killed, so is unshare, and with it the whole machine.
             command = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "sh", str(BOOT)]
@@ -42,7 +46,10 @@ class Machine:
             try:
                 self._init = wait_until(self._find_init, "its systemd runs")
                 wait = ["systemctl", "is-system-running", "--wait"]
-                self.wait_until(lambda: self.run(*wait, check=False).stdout == "running\n", "everything has started")
+                self.wait_until(
+                    lambda: self.run(*wait, check=False).stdout == "running\n",
+                    "everything has started",
+                )
             except AssertionError as exc:
                 errors.seek(0)
                 raise AssertionError(f"{exc}\n{errors.read().decode(errors='replace')}") from None
@@ -58,17 +65,32 @@ class Machine:
                 pass  # killed below
         self._outer.kill()
         self._outer.wait()
-        wait_until(self._cgroup_removed, "its cgroup is removed")  # refused until the last process is gone
+        wait_until(
+            self._cgroup_removed, "its cgroup is removed"
+        )  # refused until the last process is gone
 
     def run(
-        self, *command: str, text: str = "", terminal: IO[bytes] | int | None = None, check: bool = True
+        self,
+        *command: str,
+        text: str = "",
+        terminal: IO[bytes] | int | None = None,
+        check: bool = True,
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command inside, with ``text`` or a terminal as its input. What it printed is one text."""
+        """Run a command inside, with ``text`` or a terminal as its input.
+
+        What it printed is one text.
+        """
         spaces = ["--mount", "--pid", "--uts", "--net", "--ipc", "--cgroup"]
         inside = ["nsenter", f"--target={self._init}", *spaces, "--", "env", "-i"]
         try:
             done = subprocess.run(
-                [*inside, "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "SYSTEMD_PAGER=", *command],
+                [
+                    *inside,
+                    "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
+                    "LANG=C.UTF-8",
+                    "SYSTEMD_PAGER=",
+                    *command,
+                ],
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
@@ -77,9 +99,13 @@ class Machine:
                 **({"input": text} if terminal is None else {"stdin": terminal}),
             )
         except subprocess.TimeoutExpired as exc:
-            raise AssertionError(f"{command} took more than {PATIENCE:.0f} s\n{self.journal()}") from exc
+            raise AssertionError(
+                f"{command} took more than {PATIENCE:.0f} s\n{self.journal()}"
+            ) from exc
         if check and done.returncode:
-            raise AssertionError(f"{command}: exit code {done.returncode}\n{done.stdout}\n{self.journal()}")
+            raise AssertionError(
+                f"{command}: exit code {done.returncode}\n{done.stdout}\n{self.journal()}"
+            )
         return done
 
     def write(self, path: str, text: str, mode: str = "0640") -> None:
@@ -87,12 +113,18 @@ class Machine:
         self.run("install", "-D", "-m", mode, "-g", "bridge", "/dev/stdin", path, text=text)
 
     def journal(self, *options: str) -> str:
-        """Return the messages that the options of journalctl select, the last 200 of all without."""
+        """Return the messages that the options of journalctl select, the last 200 of
+        all without.
+        """
         selected = options or ("--lines=200",)
-        return self.run("journalctl", "--quiet", "--output=cat", "--no-pager", *selected, check=False).stdout
+        return self.run(
+            "journalctl", "--quiet", "--output=cat", "--no-pager", *selected, check=False
+        ).stdout
 
     def wait_until(self, condition: Callable[[], T], what: str, within: float = PATIENCE) -> T:
-        """Return the first value of ``condition`` that is true; fail with the journal after ``within`` seconds."""
+        """Return the first value of ``condition`` that is true; fail with the journal
+        after ``within`` seconds.
+        """
         try:
             return wait_until(condition, what, within)
         except AssertionError as exc:
@@ -101,18 +133,26 @@ class Machine:
     def _find_init(self) -> int:
         assert self._outer is not None
         assert self._outer.poll() is None, "the machine ended while it booted"
-        children = Path(f"/proc/{self._outer.pid}/task/{self._outer.pid}/children").read_text().split()
-        # Its first process is the shell of boot.sh, until the root file system is in place.
+        children = (
+            Path(f"/proc/{self._outer.pid}/task/{self._outer.pid}/children").read_text().split()
+        )
+        # Its first process is the shell of boot.sh, until the root file system is in
+        # place.
         return next((int(child) for child in children if _name(child) == "systemd"), 0)
 
     def _cgroup_removed(self) -> bool:
-        remove = 'mount -t cgroup2 cgroup2 /mnt; cd /mnt; [ ! -d "$1" ] || find "$1" -depth -type d -delete'
+        remove = (
+            'mount -t cgroup2 cgroup2 /mnt; cd /mnt; [ ! -d "$1" ] || find "$1" -depth -type d '
+            "-delete"
+        )
         command = ["unshare", "--mount", "sh", "-ec", remove, "sh", self._cgroup]
         return subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode == 0
 
 
 def wait_until(condition: Callable[[], T], what: str, within: float = PATIENCE) -> T:
-    """Return the first value of ``condition`` that is true; fail after ``within`` seconds."""
+    """Return the first value of ``condition`` that is true; fail after ``within``
+    seconds.
+    """
     deadline = time.monotonic() + within
     while not (value := condition()):
         assert time.monotonic() < deadline, f"after {within:.0f} s it is still not so: {what}"

@@ -1,4 +1,6 @@
-"""The instance ``bridge@office`` of a machine: a webhook that is proved by a secret token, and a file it goes to."""
+"""The instance ``bridge@office`` of a machine: a webhook that is proved by a secret
+token, and a file it goes to.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,10 @@ class Office:
         self.machine.write("/etc/bridge/office.ini", CONFIG.format(listener=listener))
 
     def store_command(self, name: str) -> list[str]:
-        """Return the command that the bridge's messages name. Who runs it here is root already."""
+        """Return the command that the bridge's messages name.
+
+        Who runs it here is root already.
+        """
         command = STORE_CREDENTIAL.format(instance="office", name=name).split()
         assert command[0] == "sudo"
         return command[1:]
@@ -58,16 +63,32 @@ class Office:
 
     def post(self, token: str = SECRET) -> str:
         """Send a reading as the vendor would; return the status of the answer."""
-        value = {"deviceId": "tower-1", "property": "energy", "payload": 1.5, "timestamp": int(time.time() * 1000)}
+        value = {
+            "deviceId": "tower-1",
+            "property": "energy",
+            "payload": 1.5,
+            "timestamp": int(time.time() * 1000),
+        }
         headers = ["-H", f"X-Token: {token}", "-H", "Content-Type: application/json"]
         quiet = ["--silent", "--output", "/dev/null", "--write-out", "%{http_code}"]
         url = "http://127.0.0.1:8443/wattsense/values"
-        return self.machine.run("curl", *quiet, *headers, "--data", json.dumps([value]), url, check=False).stdout
+        return self.machine.run(
+            "curl", *quiet, *headers, "--data", json.dumps([value]), url, check=False
+        ).stdout
 
     def make_certificate(self, name: str) -> tuple[str, str]:
         """Return a new certificate for ``name`` and its key."""
         paths = ["-keyout", "/tmp/key.pem", "-out", "/tmp/certificate.pem"]
-        kind = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30"]
+        kind = [
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-days",
+            "30",
+        ]
         self.machine.run("openssl", "req", *kind, "-subj", f"/CN={name}", *paths)
         return tuple(self.machine.run("cat", path).stdout for path in (paths[3], paths[1]))
 

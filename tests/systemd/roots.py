@@ -3,8 +3,9 @@
     with opened() as roots:                       # one session at a time: they are reinstalled by each
         root = roots.prepare(Release("bookworm", 252))
 
-What takes long, debootstrap and the bridge's dependencies, is done once and kept in ``.systemd`` of the checkout;
-delete that folder to begin anew. Nothing is mounted there but in namespaces that end with their process.
+What takes long, debootstrap and the bridge's dependencies, is done once and kept in
+``.systemd`` of the checkout; delete that folder to begin anew. Nothing is mounted there
+but in namespaces that end with their process.
 """
 
 from __future__ import annotations
@@ -25,11 +26,18 @@ from attrs import frozen
 CHECKOUT = Path(__file__).parents[2]
 CACHE = CHECKOUT / ".systemd"
 PACKAGES = "systemd,systemd-sysv,dbus,python3,python3-venv,iproute2,curl,openssl"
-TOOLS = {"debootstrap": "debootstrap", "unshare": "util-linux", "nsenter": "util-linux", "setpriv": "util-linux"}
+TOOLS = {
+    "debootstrap": "debootstrap",
+    "unshare": "util-linux",
+    "nsenter": "util-linux",
+    "setpriv": "util-linux",
+}
 """Commands that are needed here, and the Debian packages that bring them."""
 
 HOST = "/run/host"
-"""Where the file system of this machine is seen from within a root, while something is installed there."""
+"""Where the file system of this machine is seen from within a root, while something is
+installed there.
+"""
 
 IN_ROOT = f"""
 set -e
@@ -82,7 +90,9 @@ def opened() -> Iterator[Roots]:
         raise Unprepared("booting a system needs root: sudo make systemd-test")
     missing = {package for tool, package in TOOLS.items() if shutil.which(tool) is None}
     if missing:
-        raise Unprepared(f"booting a system needs more packages: apt-get install {' '.join(sorted(missing))}")
+        raise Unprepared(
+            f"booting a system needs more packages: apt-get install {' '.join(sorted(missing))}"
+        )
     CACHE.mkdir(exist_ok=True)
     with (CACHE / "lock").open("w") as lock, tempfile.TemporaryDirectory() as folder:
         try:
@@ -99,15 +109,21 @@ class Roots:
     wheel: Path
 
     def prepare(self, release: Release) -> Path:
-        """Return the root file system of a release, with the bridge as it stands in this checkout."""
+        """Return the root file system of a release, with the bridge as it stands in
+        this checkout.
+        """
         root, made_of = CACHE / release.name, CACHE / f"{release.name}.packages"
         if not made_of.exists() or made_of.read_text() != PACKAGES:
             made_of.unlink(missing_ok=True)
             shutil.rmtree(root, ignore_errors=True)
-            # In a namespace of its own, so that what it mounts is gone even if it is killed.
+            # In a namespace of its own, so that what it mounts is gone even if it is
+            # killed.
             options = ["--variant=minbase", f"--include={PACKAGES}"]
-            _run(["unshare", "--mount", "debootstrap", *options, release.name, str(root), _mirror()])
-            # There are no kernel modules in a namespace: on 257 this unit fails, and the system is "degraded".
+            _run(
+                ["unshare", "--mount", "debootstrap", *options, release.name, str(root), _mirror()]
+            )
+            # There are no kernel modules in a namespace: on 257 this unit fails, and
+            # the system is "degraded".
             _in_root(root, "systemctl mask systemd-modules-load.service", {})
             made_of.write_text(PACKAGES)  # the last: a root is complete once this is there
         paths = {"WHEEL": f"{HOST}{self.wheel}", "UNITS": f"{HOST}{CHECKOUT}/systemd"}
@@ -127,7 +143,9 @@ def _mirror() -> str:
 
 
 def _wheel(folder: Path) -> Path:
-    """Build a wheel from a copy: in the checkout, setuptools would leave and reuse what is no longer there."""
+    """Build a wheel from a copy: in the checkout, setuptools would leave and reuse what
+    is no longer there.
+    """
     ignored = shutil.ignore_patterns("__pycache__")
     for name in ("bridge", "plugins"):
         shutil.copytree(CHECKOUT / name, folder / "source" / name, ignore=ignored)
@@ -148,17 +166,38 @@ def _in_root(root: Path, script: str, environ: dict[str, str]) -> None:
 
 
 def _pip_environment() -> dict[str, str]:
-    """Return the settings of pip here, wherever they come from, as they are to be named within a root."""
-    settings: dict[str, dict[str, str]] = {"global": {}, "install": {}, ":env:": {}}  # the later wins
+    """Return the settings of pip here, wherever they come from, as they are to be named
+    within a root.
+    """
+    settings: dict[str, dict[str, str]] = {
+        "global": {},
+        "install": {},
+        ":env:": {},
+    }  # the later wins
     for line in _run([sys.executable, "-m", "pip", "config", "list"]).splitlines():
         name, _, value = line.partition("=")
         section, _, key = name.rpartition(".")
-        if section in settings and key not in ("cache-dir", "log", "prefix", "root", "target", "user"):
+        if section in settings and key not in (
+            "cache-dir",
+            "log",
+            "prefix",
+            "root",
+            "target",
+            "user",
+        ):
             settings[section][f"PIP_{key.upper().replace('-', '_')}"] = ast.literal_eval(value)
     proxies = {name: value for name, value in os.environ.items() if name.lower().endswith("_proxy")}
-    bundles = {name: os.environ[name] for name in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE") if name in os.environ}
+    bundles = {
+        name: os.environ[name]
+        for name in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")
+        if name in os.environ
+    }
     found = proxies | bundles | settings["global"] | settings["install"] | settings[":env:"]
-    own = {"PIP_NO_CACHE_DIR": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_ROOT_USER_ACTION": "ignore"}
+    own = {
+        "PIP_NO_CACHE_DIR": "1",
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "PIP_ROOT_USER_ACTION": "ignore",
+    }
     return {name: _within(value) for name, value in found.items()} | own
 
 
@@ -173,7 +212,11 @@ def _within(value: str) -> str:
 
 
 def _run(command: Sequence[str], environ: dict[str, str] | None = None) -> str:
-    done = subprocess.run(command, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
     if done.returncode:
-        raise Unprepared(f"{' '.join(command[:3])} ... failed:\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
+        raise Unprepared(
+            f"{' '.join(command[:3])} ... failed:\n{done.stdout[-2000:]}{done.stderr[-4000:]}"
+        )
     return done.stdout

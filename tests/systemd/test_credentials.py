@@ -1,4 +1,6 @@
-"""How secrets reach the bridge: by one command on every system, by systemd's own stores where it has them."""
+"""How secrets reach the bridge: by one command on every system, by systemd's own stores
+where it has them.
+"""
 
 from __future__ import annotations
 
@@ -50,9 +52,13 @@ def test_a_secret_that_comes_later_ends_the_waiting(office: Office):
 
 def test_another_instance_does_not_get_the_secret(office: Office):
     office.store("towers.secret", SECRET)
-    office.machine.write("/etc/bridge/plant.ini", office.machine.run("cat", "/etc/bridge/office.ini").stdout)
+    office.machine.write(
+        "/etc/bridge/plant.ini", office.machine.run("cat", "/etc/bridge/office.ini").stdout
+    )
     assert office.machine.run("systemctl", "start", "bridge@plant", check=False).returncode == 1
-    assert "/etc/bridge/credentials/plant/towers.secret" in office.machine.journal("--unit=bridge@plant")
+    assert "/etc/bridge/credentials/plant/towers.secret" in office.machine.journal(
+        "--unit=bridge@plant"
+    )
 
 
 def test_the_user_of_the_service_cannot_read_the_file(office: Office):
@@ -97,7 +103,9 @@ def test_nothing_of_an_unusable_key_is_in_the_journal(office: Office, damage: st
     office.store("towers.secret", SECRET)
     certificate, key = office.make_certificate("bridge.example")
     office.machine.write("/etc/bridge/tls/fullchain.pem", certificate)
-    garbage = key.replace("\n", "\nhunter2", 2) if damage == "in the middle" else "hunter2\nhunter2-too\n"
+    garbage = (
+        key.replace("\n", "\nhunter2", 2) if damage == "in the middle" else "hunter2\nhunter2-too\n"
+    )
     office.store("privkey.pem", garbage)
     assert office.machine.run("systemctl", "start", UNIT, check=False).returncode == 1
     told = office.machine.journal("--no-tail", "--output=verbose")

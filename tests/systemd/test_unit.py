@@ -1,4 +1,6 @@
-"""The unit on booted systems: what systemd says about it, how it starts, reloads, and comes back."""
+"""The unit on booted systems: what systemd says about it, how it starts, reloads, and
+comes back.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ def test_a_signed_webhook_is_stored_and_reaches_the_file(office: Office):
     assert office.post() == "200"
     assert office.post("hunter2-wrong") == "401"
     arrived = office.machine.wait_until(
-        lambda: office.machine.run("cat", "/var/lib/bridge/office/out.jsonl", check=False).stdout.count("tower-1"),
+        lambda: office.machine.run(
+            "cat", "/var/lib/bridge/office/out.jsonl", check=False
+        ).stdout.count("tower-1"),
         "the reading is in the file",
     )
     assert arrived
@@ -41,18 +45,23 @@ def test_a_killed_bridge_is_started_again(office: Office):
     office.start()
     office.machine.run("systemctl", "kill", "--signal=KILL", UNIT)
     office.machine.wait_until(
-        lambda: office.show("NRestarts", "ActiveState") == ["1", "active"], "it runs after one restart"
+        lambda: office.show("NRestarts", "ActiveState") == ["1", "active"],
+        "it runs after one restart",
     )
     assert office.post() == "200"
 
 
 def test_reload_serves_a_renewed_certificate_at_once(office: Office):
-    office.configure("certificate = /etc/bridge/tls/fullchain.pem\nkey = /etc/bridge/tls/privkey.pem")
+    office.configure(
+        "certificate = /etc/bridge/tls/fullchain.pem\nkey = /etc/bridge/tls/privkey.pem"
+    )
     office.store("towers.secret", SECRET)
     for name in ("old.example", "new.example"):
         certificate, key = office.make_certificate(name)
         office.machine.write("/etc/bridge/tls/fullchain.pem", certificate)
         office.machine.write("/etc/bridge/tls/privkey.pem", key)
         office.machine.run("systemctl", "reload-or-restart", UNIT)
-        office.machine.wait_until(lambda name=name: name in office.served_certificate(), f"{name} is served", within=3)
+        office.machine.wait_until(
+            lambda name=name: name in office.served_certificate(), f"{name} is served", within=3
+        )
     assert office.show("NRestarts", "ActiveState") == ["0", "active"]

@@ -1,4 +1,6 @@
-"""The HTTP server under the emulators: as faithful as a vendor's, and as hard to bring down."""
+"""The HTTP server under the emulators: as faithful as a vendor's, and as hard to bring
+down.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +16,14 @@ import pytest
 import trio
 import trustme
 
-from bridge.api import Answer, HangUp, Request, serve_http
-from bridge.testing.emulation import Handler
+from bridge.api import Request, Response
+from bridge.testing.http_server import Handler, HangUp, serve_http
 
 
-async def echo(request: Request) -> Answer:
-    return Answer(200, request.body or b"nothing", (("Content-Type", "text/plain"), ("X-Path", request.path)))
+async def echo(request: Request) -> Response:
+    return Response(
+        200, request.body or b"nothing", (("Content-Type", "text/plain"), ("X-Path", request.path))
+    )
 
 
 async def talk(url: str, *pieces: bytes) -> bytes:
@@ -43,16 +47,21 @@ async def serving(handler: Handler, **options: Any) -> AsyncIterator[str]:
 async def test_a_request_reaches_the_handler_as_it_was_sent():
     seen: list[Request] = []
 
-    async def handler(request: Request) -> Answer:
+    async def handler(request: Request) -> Response:
         seen.append(request)
-        return Answer(204)
+        return Response(204)
 
     async with serving(handler) as url, httpx.AsyncClient() as client:
         headers = [("X-Twice", "a"), ("x-twice", "b"), ("X-Odd", "caf\xe9".encode("latin-1"))]
         answer = await client.put(f"{url}/a%20b?c=%2F&d", content=b"body", headers=headers)  # type: ignore[arg-type]
     (request,) = seen
     assert answer.status_code == 204
-    assert (request.method, request.path, request.query, request.body) == ("PUT", "/a%20b", "c=%2F&d", b"body")
+    assert (request.method, request.path, request.query, request.body) == (
+        "PUT",
+        "/a%20b",
+        "c=%2F&d",
+        b"body",
+    )
     assert request.headers["x-twice"] == ("a", "b")
     assert request.headers["x-odd"] == ("caf\xe9",)
     assert request.peer == "127.0.0.1"
@@ -60,7 +69,10 @@ async def test_a_request_reaches_the_handler_as_it_was_sent():
 
 async def test_a_connection_serves_one_request_after_the_other():
     async with serving(echo) as url:
-        requests = [b"POST /%d HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n%d" % (n, n) for n in range(3)]
+        requests = [
+            b"POST /%d HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n%d" % (n, n)
+            for n in range(3)
+        ]
         answers = await talk(url, *requests)
         pipelined = await talk(url, b"".join(requests))
     for text in (answers, pipelined):
@@ -91,15 +103,17 @@ async def test_a_caller_that_asks_for_it_gets_its_connection_closed():
         host, _, port = url.removeprefix("http://").partition(":")
         async with await trio.open_tcp_stream(host, int(port)) as stream:
             await stream.send_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-            answer = b"".join([bytes(part) async for part in stream])  # ends, although we never say so
+            answer = b"".join(
+                [bytes(part) async for part in stream]
+            )  # ends, although we never say so
     assert answer.endswith(b"nothing")
 
 
 async def test_a_handler_that_hangs_up_leaves_its_caller_without_an_answer_and_others_alone():
-    async def handler(request: Request) -> Answer:
+    async def handler(request: Request) -> Response:
         if request.path == "/hang-up":
             raise HangUp
-        return Answer(200)
+        return Response(200)
 
     async with serving(handler) as url, httpx.AsyncClient() as client:
         with pytest.raises(httpx.RemoteProtocolError, match="without sending a response"):
@@ -110,11 +124,11 @@ async def test_a_handler_that_hangs_up_leaves_its_caller_without_an_answer_and_o
 async def test_a_caller_that_went_away_while_it_was_answered_harms_nobody():
     gone = trio.Event()
 
-    async def handler(request: Request) -> Answer:
+    async def handler(request: Request) -> Response:
         if request.path == "/slow":
             await gone.wait()
-            return Answer(200, bytes(10_000_000))
-        return Answer(200)
+            return Response(200, bytes(10_000_000))
+        return Response(200)
 
     async with serving(handler) as url, httpx.AsyncClient() as client:
         reset_after(url, b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -122,7 +136,9 @@ async def test_a_caller_that_went_away_while_it_was_answered_harms_nobody():
         assert (await client.get(url)).status_code == 200
 
 
-@pytest.mark.parametrize("sent", [b"", b"GET / HTT", b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n12"])
+@pytest.mark.parametrize(
+    "sent", [b"", b"GET / HTT", b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n12"]
+)
 async def test_a_connection_that_is_reset_harms_nobody(sent: bytes):
     async with serving(echo) as url, httpx.AsyncClient() as client:
         for _ in range(5):
@@ -130,7 +146,9 @@ async def test_a_connection_that_is_reset_harms_nobody(sent: bytes):
         assert (await client.get(url)).status_code == 200
 
 
-@pytest.mark.parametrize("sent", [b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\nHost: x\r\n"])
+@pytest.mark.parametrize(
+    "sent", [b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\nHost: x\r\n"]
+)
 async def test_what_is_no_request_ends_its_connection_and_no_other(sent: bytes):
     async with serving(echo) as url, httpx.AsyncClient() as client:
         assert await talk(url, sent) == b""
@@ -149,15 +167,19 @@ async def test_slow_handlers_do_not_hold_each_other_up():
     both = trio.Event()
     waiting = 0
 
-    async def handler(request: Request) -> Answer:
+    async def handler(request: Request) -> Response:
         nonlocal waiting
         waiting += 1
         if waiting == 2:
             both.set()
         await both.wait()
-        return Answer(200)
+        return Response(200)
 
-    async with serving(handler) as url, httpx.AsyncClient() as client, trio.open_nursery() as nursery:
+    async with (
+        serving(handler) as url,
+        httpx.AsyncClient() as client,
+        trio.open_nursery() as nursery,
+    ):
         nursery.start_soon(client.get, url)
         nursery.start_soon(client.get, url)
     assert waiting == 2
@@ -188,4 +210,7 @@ async def test_over_tls_a_client_that_trusts_the_ca_is_served_and_another_harms_
             async with httpx.AsyncClient() as plain:
                 await plain.get(url.replace("https", "http"))
         async with httpx.AsyncClient(verify=trusting) as client:
-            assert [(await client.post(url, content=b"hello")).content for _ in range(2)] == [b"hello", b"hello"]
+            assert [(await client.post(url, content=b"hello")).content for _ in range(2)] == [
+                b"hello",
+                b"hello",
+            ]

@@ -6,7 +6,8 @@ import pytest
 import trio
 from attrs import evolve
 
-from bridge.api import Accepted, DeadLetter, Event, Reading, Refused, Request
+from bridge.api import Accepted, Event, Reading, Request, SpoolUnavailable
+from bridge.api.spool import DeadLetter
 from bridge.testing.arrivals import TIME, arrivals, keys_of, take_all
 from bridge.testing.fakes import (
     START,
@@ -29,7 +30,7 @@ async def test_an_outlet_takes_events_until_it_is_told_to_refuse():
         emitting.start_soon(context.outlet.emit, EVENT, evolve(EVENT, key="b"))
         assert [event.key for event in await outlet.wait_for(2)] == ["a", "b"]
     outlet.refuse = "the disk is full"
-    with pytest.raises(Refused, match="the disk is full"):
+    with pytest.raises(SpoolUnavailable, match="the disk is full"):
         await context.outlet.emit(EVENT)
     assert outlet.emits == [(EVENT, evolve(EVENT, key="b"))]
 
@@ -79,14 +80,14 @@ async def test_a_spool_in_memory_refuses_when_told():
     async with open_memory_spool(lanes=1) as spool, spool.subscribe("out", batch=9) as out:
         await spool.append(arrivals("a", "b"))
         spool.refuse = "the disk is full"
-        with pytest.raises(Refused, match="the disk is full"):
+        with pytest.raises(SpoolUnavailable, match="the disk is full"):
             await spool.append(arrivals("c"))
         assert spool.refusal == "the disk is full"
         lease = await out.take()
         spool.refuse_writes = "the disk is broken"
-        with pytest.raises(Refused, match="the disk is broken"):
+        with pytest.raises(SpoolUnavailable, match="the disk is broken"):
             await lease.settle(2)
-        with pytest.raises(Refused, match="the disk is broken"):
+        with pytest.raises(SpoolUnavailable, match="the disk is broken"):
             await spool.state("sink:out").put("key", 1)
         spool.refuse = spool.refuse_writes = None
         await lease.settle(2, dead=[DeadLetter(1, "refused", 422, 1, TIME)])

@@ -1,17 +1,20 @@
 """One lease, from the first attempt to the last settlement.
 
-A lease holds events of one lane. It is cut into *groups*, each delivered by one attempt: the whole lease, or one group
-for each device where a sink takes one device a request. Then, group by group:
+A lease holds events of one lane. It is cut into *groups*, each delivered by one
+attempt: the whole lease, or one group for each device where a sink takes one device a
+request. Then, group by group:
 
     delivered ──▶ the events are done
     Reject    ──▶ bisect: two halves take the group's place; a single event becomes a dead letter
     Retry     ──▶ wait, the same group again (the same events: an identical request)
     Pause     ──▶ wait longer; if it concerns one device only, the other groups go on meanwhile
 
-Before a wait and at the end what is done at the front of the lease is settled: no more than a lease is ever repeated.
+Before a wait and at the end what is done at the front of the lease is settled: no more
+than a lease is ever repeated.
 
-One refusal is the fault of an event, twenty in a row are the fault of a configuration: when ``reject_limit`` events
-were refused and none was taken in between, the events become pending again and the sink is paused.
+One refusal is the fault of an event, twenty in a row are the fault of a configuration:
+when ``reject_limit`` events were refused and none was taken in between, the events
+become pending again and the sink is paused.
 """
 
 from __future__ import annotations
@@ -22,7 +25,8 @@ from datetime import datetime
 
 from attrs import define, frozen
 
-from bridge.api import Batch, DeadLetter, Outcome, Pause, Reject, Retry, Stored
+from bridge.api import Batch, Outcome, Pause, Reject, Retry, Stored
+from bridge.api.spool import DeadLetter
 
 _ALL_DELIVERED = Outcome()
 CRASHES_TO_REJECT = 3  # attempts in which the plugin itself failed, before its batch is bisected
@@ -41,7 +45,7 @@ class Group:
 
 
 @frozen
-class Wait:
+class Backoff:
     """Nothing more can be done now."""
 
     why: str
@@ -54,8 +58,11 @@ class Wait:
 
 
 @define(eq=False)
-class Refusals:
-    """Refusals in a row, counted over all lanes of a sink. A verdict that names several events is one."""
+class ConsecutiveRejects:
+    """Refusals in a row, counted over all lanes of a sink.
+
+    A verdict that names several events is one.
+    """
 
     limit: int
     in_a_row: int = 0
@@ -73,11 +80,16 @@ class Refusals:
         return 0 < self.limit <= self.in_a_row
 
 
-class Work:
+class LeaseProgress:
     """What is left of a lease. Decides; whoever holds it delivers, waits and settles."""
 
     def __init__(
-        self, events: Sequence[Stored], *, one_device: bool, refusals: Refusals, now: Callable[[], datetime]
+        self,
+        events: Sequence[Stored],
+        *,
+        one_device: bool,
+        refusals: ConsecutiveRejects,
+        now: Callable[[], datetime],
     ) -> None:
         self._events = events
         self._one_device = one_device
@@ -85,7 +97,9 @@ class Work:
         self._trips = refusals.trips
         self._now = now
         self._groups = deque(_groups(events, one_device=one_device))
-        self._done: dict[int, DeadLetter | bool] = {}  # a dead letter; True: delivered; False: filtered
+        self._done: dict[
+            int, DeadLetter | bool
+        ] = {}  # a dead letter; True: delivered; False: filtered
         self._condemned: list[int] = []  # refused since the last delivery, not settled yet
         self._settled = 0
 
@@ -109,7 +123,7 @@ class Work:
         self._take(group, outcome or _ALL_DELIVERED)
         self._groups.popleft()
 
-    def rejected(self, group: Group, verdict: Reject) -> Wait | None:
+    def rejected(self, group: Group, verdict: Reject) -> Backoff | None:
         """The sink refused the group, or some of its events, for good."""
         if self._refusals.systemic and not _delivers(group, verdict):
             return self._systemic(verdict)  # a probe that was refused condemns nothing
@@ -127,7 +141,10 @@ class Work:
         return self._systemic(verdict) if self._refusals.systemic else None
 
     def _take(self, group: Group, outcome: Outcome, *, but: Container[int] = ()) -> None:
-        """Note what became of the events that were not refused. A delivery among them ends a row of refusals."""
+        """Note what became of the events that were not refused.
+
+        A delivery among them ends a row of refusals.
+        """
         delivered = False
         for position, index in enumerate(group.indexes):
             if position in but:
@@ -144,28 +161,39 @@ class Work:
     def _dead_letter(self, index: int, reason: str, group: Group, status: int | None) -> DeadLetter:
         return DeadLetter(index, reason, status, group.attempts, self._now())
 
-    def _systemic(self, verdict: Reject) -> Wait:
-        why = f"refused {self._refusals.limit} events in a row, so it is hardly the events' fault: {verdict.why}"
-        return Wait(why, paused=True)
+    def _systemic(self, verdict: Reject) -> Backoff:
+        why = (
+            f"refused {self._refusals.limit} events in a row, so it is hardly the events' fault: "
+            f"{verdict.why}"
+        )
+        return Backoff(why, paused=True)
 
-    def failed(self, group: Group, verdict: Retry) -> Wait:
-        """The attempt failed. The other devices get the next turn, so that one cannot hold them up."""
+    def failed(self, group: Group, verdict: Retry) -> Backoff:
+        """The attempt failed.
+
+        The other devices get the next turn, so that one cannot hold them up.
+        """
         if group.attempts > 1:
             self._others_first(group)
-        return Wait(verdict.why, verdict.after)
+        return Backoff(verdict.why, verdict.after)
 
-    def crashed(self, group: Group, exc: Exception) -> Wait | None:
-        """The plugin itself failed: tried again a few times, then treated as a refusal of these events."""
+    def crashed(self, group: Group, exc: Exception) -> Backoff | None:
+        """The plugin itself failed: tried again a few times, then treated as a refusal
+        of these events.
+        """
         why = f"the plugin failed: {type(exc).__name__}: {exc}"
         group.crashes += 1
         if group.crashes < CRASHES_TO_REJECT:
-            return Wait(why, scope="device")
+            return Backoff(why, scope="device")
         return self.rejected(group, Reject(why))
 
-    def paused(self, group: Group, verdict: Pause) -> Wait | None:
-        """The sink needs a person. For one device only: None while another group can go."""
+    def paused(self, group: Group, verdict: Pause) -> Backoff | None:
+        """The sink needs a person.
+
+        For one device only: None while another group can go.
+        """
         if not verdict.device_only:
-            return Wait(verdict.why, paused=True)
+            return Backoff(verdict.why, paused=True)
         for other in self._groups:
             other.paused = other.paused or self._device(other) == self._device(group)
         self._others_first(group)
@@ -173,12 +201,14 @@ class Work:
             return None
         for other in self._groups:
             other.paused = False
-        return Wait(verdict.why, scope="device", paused=True)
+        return Backoff(verdict.why, scope="device", paused=True)
 
     def settlement(self) -> tuple[int, int, list[DeadLetter]]:
-        """Take what is done at the front: number of events, how many filtered, dead letters among them.
+        """Take what is done at the front: number of events, how many filtered, dead
+        letters among them.
 
-        Events that may yet be reprieved are not part of it while others of the lease are still to be tried.
+        Events that may yet be reprieved are not part of it while others of the lease
+        are still to be tried.
         """
         self._heed_others()
         count = filtered = 0
@@ -187,7 +217,11 @@ class Work:
         while (index := self._settled + count) < held and index in self._done:
             outcome = self._done[index]
             if isinstance(outcome, DeadLetter):
-                dead.append(DeadLetter(count, outcome.reason, outcome.status, outcome.attempts, outcome.time))
+                dead.append(
+                    DeadLetter(
+                        count, outcome.reason, outcome.status, outcome.attempts, outcome.time
+                    )
+                )
             elif not outcome:
                 filtered += 1
             count += 1
@@ -202,11 +236,14 @@ class Work:
         middle = len(group.indexes) // 2
         self._groups.popleft()
         self._groups.extendleft(
-            Group(half, group.attempts, group.crashes) for half in (group.indexes[middle:], group.indexes[:middle])
+            Group(half, group.attempts, group.crashes)
+            for half in (group.indexes[middle:], group.indexes[:middle])
         )
 
     def _heed_others(self) -> None:
-        """Reprieve what was refused here, if the limit was reached since: in this lane or in another."""
+        """Reprieve what was refused here, if the limit was reached since: in this lane
+        or in another.
+        """
         if self._trips != self._refusals.trips:
             self._trips = self._refusals.trips
             self._reprieve()
@@ -224,10 +261,16 @@ class Work:
         return self._events[group.indexes[0]].event.device
 
     def _others_first(self, group: Group) -> None:
-        """Move a device's groups behind those of other devices, and paused ones behind all; order within stays."""
+        """Move a device's groups behind those of other devices, and paused ones behind
+        all; order within stays.
+        """
         if self._one_device:
             device = self._device(group)
-            self._groups = deque(sorted(self._groups, key=lambda other: (other.paused, self._device(other) == device)))
+            self._groups = deque(
+                sorted(
+                    self._groups, key=lambda other: (other.paused, self._device(other) == device)
+                )
+            )
 
 
 def _delivers(group: Group, verdict: Reject) -> bool:
@@ -236,7 +279,9 @@ def _delivers(group: Group, verdict: Reject) -> bool:
     return bool(verdict.reasons) and len(named) < len(group.indexes)
 
 
-def _groups(events: Sequence[Stored], *, one_device: bool, only: Sequence[int] | None = None) -> list[Group]:
+def _groups(
+    events: Sequence[Stored], *, one_device: bool, only: Sequence[int] | None = None
+) -> list[Group]:
     indexes = range(len(events)) if only is None else only
     if not one_device:
         return [Group(indexes)]

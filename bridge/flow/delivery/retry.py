@@ -1,8 +1,9 @@
 """When to try again.
 
-A lane that failed waits by itself (:func:`backoff`). When a sink fails again and again its breaker opens: then one
-attempt at a time goes through, as a probe, and everybody else waits for its outcome. There is no time after which
-anything is given up: waiting costs disk, and the disk has a limit of its own.
+A lane that failed waits by itself (``backoff``). When a sink fails again and again its
+breaker opens: then one attempt at a time goes through, as a probe, and everybody else
+waits for its outcome. There is no time after which anything is given up: waiting costs
+disk, and the disk has a limit of its own.
 """
 
 from __future__ import annotations
@@ -12,21 +13,18 @@ from typing import Literal
 
 import trio
 
+from bridge.api import backoff
+
 FAILURES_TO_OPEN = 3  # one lost request among good ones is no outage
-LONGEST_RETRY_AFTER = 3600.0  # a destination that asks for more is asked again after an hour
-
-
-def backoff(failures: int, base: float, cap: float, random: Callable[[], float]) -> float:
-    """Give the seconds to wait after so many failures in a row: full jitter under an exponential ceiling."""
-    ceiling: float = min(cap, base * 2 ** min(failures - 1, 40))
-    return random() * ceiling
+MAX_RETRY_AFTER = 3600.0  # a destination that asks for more is asked again after an hour
 
 
 class Breaker:
     """The gate before one destination.
 
-    ``closed``: attempts go as they come. ``open``: the destination fails. ``paused``: it refuses credentials or
-    configuration. In the latter two one probe goes at a time, when its time has come.
+    ``closed``: attempts go as they come. ``open``: the destination fails. ``paused``:
+    it refuses credentials or configuration. In the latter two one probe goes at a time,
+    when its time has come.
     """
 
     def __init__(self, base: float, cap: float, pause: float, random: Callable[[], float]) -> None:
@@ -43,7 +41,10 @@ class Breaker:
         """When the next probe may go, on trio's clock; meaningful unless closed."""
 
     async def permit(self) -> None:
-        """Wait until an attempt may go. Its outcome is told by one of the methods below."""
+        """Wait until an attempt may go.
+
+        Its outcome is told by one of the methods below.
+        """
         while self.state != "closed":
             if not self._probing and trio.current_time() >= self.probe_at:
                 self._probing = True
@@ -64,11 +65,14 @@ class Breaker:
         self._to("closed")
 
     def failed(self, after: float | None) -> None:
-        """The attempt failed. ``after``: seconds that the destination asked for, or None."""
+        """The attempt failed.
+
+        ``after``: seconds that the destination asked for, or None.
+        """
         self.failures += 1
         if after is not None or self.failures >= FAILURES_TO_OPEN or self.state != "closed":
             wait = backoff(self.failures, self._base, self._cap, self._random)
-            self.probe_at = trio.current_time() + max(wait, min(after or 0.0, LONGEST_RETRY_AFTER))
+            self.probe_at = trio.current_time() + max(wait, min(after or 0.0, MAX_RETRY_AFTER))
             self._to("open")
 
     def paused(self) -> None:

@@ -1,7 +1,8 @@
 """Which state each instance is in, in one sentence, told once per change.
 
-A destination that is away for a night is two lines in the log, not a million: every report goes through the board,
-which logs it when its text changes and keeps it for those who look.
+A destination that is away for a night is two lines in the log, not a million: every
+report goes through the board, which logs it when its text changes and keeps it for
+those who look.
 """
 
 from __future__ import annotations
@@ -12,12 +13,11 @@ from datetime import datetime
 
 from attrs import frozen
 
-from bridge.api import Report
-from bridge.config.diagnostics import printable
+from bridge.api import Report, printable
 
 log = logging.getLogger("bridge")
 
-MOST_TEXT = 1000  # characters of a state
+MAX_TEXT = 1000  # characters of a state
 
 
 @frozen
@@ -43,7 +43,9 @@ class Board:
         _, _, name = instance.rpartition(":")
 
         def report(text: str, *, problem: bool = False) -> None:
-            text = printable(self._redact(text)[:MOST_TEXT])  # a reason may hold what a vendor answered
+            text = printable(
+                self._redact(text)[:MAX_TEXT]
+            )  # a reason may hold what a vendor answered
             before = self.states.get(instance)
             if before is not None and (before.text, before.problem) == (text, problem):
                 return

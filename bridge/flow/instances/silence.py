@@ -3,7 +3,8 @@
     heard ─▶ interval ─▶ usual interval (rises at once, to twice at most; falls slowly)
     silent for three times the usual interval ─▶ named as a problem ─▶ heard again ─▶ taken back
 
-Learned is bounded at both ends, and so is the number of devices. While the bridge was down nobody was silent.
+Learned is bounded at both ends, and so is the number of devices. While the bridge was
+down nobody was silent.
 """
 
 from __future__ import annotations
@@ -14,19 +15,19 @@ from datetime import UTC, datetime
 import trio
 from attrs import define
 
-from bridge.api import JSON, KeyValue, Refused, Report
-from bridge.flow.recovery.gaps import span
+from bridge.api import JSON, KeyValue, Report, SpoolUnavailable
 from bridge.flow.ingest import Intake
+from bridge.flow.recovery.gaps import span
 
 TICK = 30.0  # seconds between two looks; what a device sends within one of them counts once
 FACTOR = 3.0  # times its usual interval a device may be silent
-SHORTEST_USUAL = 300.0  # seconds: a device that speaks each second is not missed after three
-LONGEST_USUAL = 86_400.0
+MIN_USUAL = 300.0  # seconds: a device that speaks each second is not missed after three
+MAX_USUAL = 86_400.0
 LEARNED_AFTER = 5  # intervals, before anybody is missed
 FALL = 0.1  # share of a shorter interval in the new usual one
-MOST_DEVICES = 10_000  # of a source; above that the one that was heard longest ago is forgotten
+MAX_DEVICES = 10_000  # of a source; above that the one that was heard longest ago is forgotten
 FORGOTTEN_AFTER = 30 * 86_400.0  # seconds of silence: it was taken away
-MOST_NAMED = 5
+MAX_NAMED = 5
 KEEP_EVERY = 900.0  # seconds between two times of keeping what was learned
 RHYTHMS = "rhythms"
 
@@ -51,17 +52,23 @@ class Rhythm:
             self.usual = min(interval, 2 * self.usual)
         else:
             self.usual += FALL * (interval - self.usual)
-        self.usual = min(self.usual, LONGEST_USUAL)
+        self.usual = min(self.usual, MAX_USUAL)
         self.intervals += 1
 
     @property
     def expected(self) -> float:
         """Its usual interval, not below what is worth missing."""
-        return max(self.usual, SHORTEST_USUAL)
+        return max(self.usual, MIN_USUAL)
 
     def silent(self, now: float, awake_since: float) -> bool:
-        """Tell whether it is silent for too long. Only time in which the bridge was up counts."""
-        return self.intervals >= LEARNED_AFTER and now - max(self.last, awake_since) > FACTOR * self.expected
+        """Tell whether it is silent for too long.
+
+        Only time in which the bridge was up counts.
+        """
+        return (
+            self.intervals >= LEARNED_AFTER
+            and now - max(self.last, awake_since) > FACTOR * self.expected
+        )
 
 
 class Devices:
@@ -80,16 +87,24 @@ class Devices:
                 rhythm = Rhythm(time)
             else:
                 rhythm.heard(time)
-            self.rhythms[device] = rhythm  # at the end: the first is the one that was heard longest ago
-        while len(self.rhythms) > MOST_DEVICES:
+            self.rhythms[device] = (
+                rhythm  # at the end: the first is the one that was heard longest ago
+            )
+        while len(self.rhythms) > MAX_DEVICES:
             del self.rhythms[next(iter(self.rhythms))]
 
     def silent(self, now: float, awake_since: float) -> dict[str, Rhythm]:
         """Give those that are silent for too long, and forget those that are for good."""
-        gone = [device for device, rhythm in self.rhythms.items() if now - rhythm.last > FORGOTTEN_AFTER]
+        gone = [
+            device for device, rhythm in self.rhythms.items() if now - rhythm.last > FORGOTTEN_AFTER
+        ]
         for device in gone:
             del self.rhythms[device]
-        return {device: rhythm for device, rhythm in self.rhythms.items() if rhythm.silent(now, awake_since)}
+        return {
+            device: rhythm
+            for device, rhythm in self.rhythms.items()
+            if rhythm.silent(now, awake_since)
+        }
 
     def kept(self) -> JSON:
         """Give what is to be kept."""
@@ -100,18 +115,25 @@ class Devices:
 
 
 def describe(silent: Mapping[str, Rhythm], known: int) -> str:
-    """Name silent devices in one sentence that stays the same while the same devices are silent."""
+    """Name silent devices in one sentence that stays the same while the same devices
+    are silent.
+    """
     named = [
         f"{device} since {datetime.fromtimestamp(rhythm.last, UTC):%Y-%m-%d %H:%M} UTC "
         f"(usually every {span(rhythm.expected)})"
-        for device, rhythm in list(silent.items())[:MOST_NAMED]
+        for device, rhythm in list(silent.items())[:MAX_NAMED]
     ]
-    more = f" and {len(silent) - MOST_NAMED} more" if len(silent) > MOST_NAMED else ""
+    more = f" and {len(silent) - MAX_NAMED} more" if len(silent) > MAX_NAMED else ""
     verb = "device is" if len(silent) == 1 else "devices are"
-    return f"{len(silent)} of {known} {verb} silent: {', '.join(named)}{more}; see whether they have power and contact"
+    return (
+        f"{len(silent)} of {known} {verb} silent: {', '.join(named)}{more}; see whether they "
+        "have power and contact"
+    )
 
 
-async def watch_devices(intake: Intake, state: KeyValue, report: Report, now: Callable[[], datetime]) -> None:
+async def watch_devices(
+    intake: Intake, state: KeyValue, report: Report, now: Callable[[], datetime]
+) -> None:
     """Watch the devices of one source until cancelled; then keep what was learned."""
     devices = Devices(state.get(RHYTHMS))
     intake.watched = True
@@ -142,5 +164,5 @@ async def watch_devices(intake: Intake, state: KeyValue, report: Report, now: Ca
 async def _keep(state: KeyValue, devices: Devices) -> None:
     try:
         await state.put(RHYTHMS, devices.kept())
-    except Refused:
+    except SpoolUnavailable:
         pass  # the spool reports why; it is tried again

@@ -1,7 +1,8 @@
 """Restarting what crashed.
 
-A plugin that fails is a line in the status, not an outage: each instance runs in a supervisor of its own, which waits
-longer after every crash and forgets about them after a time of health. Cancellation passes by.
+A plugin that fails is a line in the status, not an outage: each instance runs in a
+supervisor of its own, which waits longer after every crash and forgets about them after
+a time of health. Cancellation passes by.
 """
 
 from __future__ import annotations
@@ -12,13 +13,12 @@ from typing import Protocol
 
 import trio
 
-from bridge.api import Report
-from bridge.flow.delivery.retry import backoff
+from bridge.api import Report, backoff
 
 log = logging.getLogger(__name__)
 
-SHORTEST_PAUSE = 1.0
-LONGEST_PAUSE = 60.0
+MIN_PAUSE = 1.0
+MAX_PAUSE = 60.0
 HEALTHY_AFTER = 120.0  # seconds without a crash that make the next one the first
 
 
@@ -53,7 +53,8 @@ async def supervise(
 ) -> None:
     """Run an instance until cancelled, again and again.
 
-    :param run: called with the status object on which it says that it is ready; only the first time counts.
+    :param run: called with the status object on which it says that it is ready; only
+        the first time counts.
     """
     status = _StartedOnce(task_status)
     crashes = 0
@@ -67,8 +68,8 @@ async def supervise(
         if trio.current_time() - began >= HEALTHY_AFTER:
             crashes = 0
         crashes += 1
-        pause = max(SHORTEST_PAUSE, backoff(crashes, 2 * SHORTEST_PAUSE, LONGEST_PAUSE, random))
-        report(f"{why}; started again after a pause that grows to {LONGEST_PAUSE:.0f} s", problem=True)
+        pause = max(MIN_PAUSE, backoff(crashes, 2 * MIN_PAUSE, MAX_PAUSE, random))
+        report(f"{why}; started again after a pause that grows to {MAX_PAUSE:.0f} s", problem=True)
         await trio.sleep(pause)
 
 

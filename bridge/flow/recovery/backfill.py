@@ -1,27 +1,30 @@
 """What ``bridged KIND backfill`` asks a running source.
 
-It may ask to read back a span of time, or only what that would be, and then how far it is.
+It may ask to read back a span of time, or only what that would be, and then how far it
+is.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from bridge.api import JSON, CommandError, Pause, Reject, Respond, Retry
+from bridge.api import JSON, CommandError, CommandHandler, Pause, Reject, Retry
 from bridge.flow.recovery.recoverer import Recoverer
 
 BACKFILL = "backfill"
 PROGRESS = "backfill-progress"
 
 
-def responders(recoverer: Recoverer) -> dict[str, Respond]:
+def command_handlers(recoverer: Recoverer) -> dict[str, CommandHandler]:
     """Give the functions that answer, by request."""
 
     async def backfill(arguments: JSON) -> JSON:
         """Begin a job, or say what one would read."""
         start, end = _time(arguments["from"]), _time(arguments["to"])
         if end <= start:
-            raise CommandError(f"--to must be after --from, got {start.isoformat()} to {end.isoformat()}")
+            raise CommandError(
+                f"--to must be after --from, got {start.isoformat()} to {end.isoformat()}"
+            )
         if (lacks := recoverer.recovery.lacks(recoverer.settings)) is not None:
             raise CommandError(f"nothing can be read back: {lacks}")
         if arguments["dry_run"]:
@@ -38,7 +41,9 @@ def responders(recoverer: Recoverer) -> dict[str, Respond]:
                 return {"finished": False, "text": recoverer.progress(job)}
         if number in recoverer.results:
             return {"finished": True, "text": recoverer.results[number]}
-        raise CommandError(f"there is no job {number}; the bridge may have finished it before it was started again")
+        raise CommandError(
+            f"there is no job {number}; the bridge may have finished it before it was started again"
+        )
 
     return {BACKFILL: backfill, PROGRESS: progress}
 

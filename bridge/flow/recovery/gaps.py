@@ -4,8 +4,9 @@
     silence of an hour or more, then an event ──▶ gap
     refused, or stored too late ──▶ gap, when the next event is stored
 
-Looked at every half minute, so that the way of an event has nothing to do with it. What is kept may therefore be half a
-minute old after a crash: the gap is then seen a little longer than it was, which costs nothing but some reading.
+Looked at every half minute, so that the way of an event has nothing to do with it. What
+is kept may therefore be half a minute old after a crash: the gap is then seen a little
+longer than it was, which costs nothing but some reading.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from datetime import datetime
 
 import trio
 
-from bridge.api import KeyValue, Refused, Report
+from bridge.api import KeyValue, Report, SpoolUnavailable
 from bridge.flow.ingest import Intake
 
 TICK = 30.0  # seconds between two looks
@@ -25,10 +26,14 @@ NOT_WORTH_A_WORD = 60.0  # seconds of a gap that nobody needs to hear of
 RECEIVED = "received"  # key of the last receipt
 
 Found = Callable[[datetime, bool], None]
-"""Called with the begin of a gap that ends now, and whether the bridge was up and refused nothing all the while."""
+"""Called with the begin of a gap that ends now, and whether the bridge was up and
+refused nothing all the while.
+"""
 
 
-async def watch_gaps(intake: Intake, state: KeyValue, found: Found, now: Callable[[], datetime]) -> None:
+async def watch_gaps(
+    intake: Intake, state: KeyValue, found: Found, now: Callable[[], datetime]
+) -> None:
     """Watch one source until cancelled; then keep when it last received."""
     kept = last_receipt(state)
     if kept is not None:
@@ -66,7 +71,7 @@ def _look(intake: Intake, known: datetime, last: datetime, found: Found) -> None
 async def _keep(state: KeyValue, last: datetime) -> None:
     try:
         await state.put(RECEIVED, last.isoformat())
-    except Refused:
+    except SpoolUnavailable:
         pass  # the spool reports why; the next look keeps it
 
 
@@ -74,7 +79,10 @@ def tell_of_gap(report: Report, now: Callable[[], datetime], since: datetime, up
     """Say that there was a gap, for a source that can read nothing back."""
     length = (now() - since).total_seconds()
     if length >= NOT_WORTH_A_WORD and not up:
-        report(f"gap {span(length)}: what its vendor does not send again is missing; its plugin can read nothing back")
+        report(
+            f"gap {span(length)}: what its vendor does not send again is missing; its plugin "
+            "can read nothing back"
+        )
 
 
 def span(seconds: float) -> str:
@@ -84,4 +92,6 @@ def span(seconds: float) -> str:
     days, hours = divmod(hours, 24)
     parts = [(days, "d"), (hours, "h"), (minutes, "min"), (rest, "s")]
     first = next((place for place, (number, _) in enumerate(parts) if number), 3)
-    return " ".join(f"{number} {unit}" for number, unit in parts[first : first + 2] if number) or "0 s"
+    return (
+        " ".join(f"{number} {unit}" for number, unit in parts[first : first + 2] if number) or "0 s"
+    )

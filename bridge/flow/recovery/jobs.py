@@ -8,7 +8,7 @@ from attrs import define, field
 
 from bridge.api import JSON
 
-MOST_LEFT_OUT = 3  # named in a report
+MAX_LEFT_OUT = 3  # named in a report
 
 
 @define
@@ -20,7 +20,9 @@ class Job:
     start: datetime
     end: datetime
     lost_before: datetime | None = None
-    """Begin of the gap, if the vendor's record does not reach so far; what is between it and ``start`` is lost."""
+    """Begin of the gap, if the vendor's record does not reach so far; what is between
+    it and ``start`` is lost.
+    """
     done: list[str] = field(factory=list)
     parts: int = 0
     """How many there are; 0 until they are known."""
@@ -48,16 +50,24 @@ class Job:
     def from_json(cls, kept: JSON) -> Job:
         """Read back what :meth:`as_json` gave."""
         lost = kept["lost_before"]
-        times = {"start": datetime.fromisoformat(kept["start"]), "end": datetime.fromisoformat(kept["end"])}
-        return cls(**{**kept, **times, "lost_before": datetime.fromisoformat(lost) if lost else None})
+        times = {
+            "start": datetime.fromisoformat(kept["start"]),
+            "end": datetime.fromisoformat(kept["end"]),
+        }
+        return cls(
+            **{**kept, **times, "lost_before": datetime.fromisoformat(lost) if lost else None}
+        )
 
     def result(self, parts: str) -> str:
         """Tell what became of it. ``parts``: what they are called."""
-        text = f"{self.why}: read back {self.parts} {parts}, {self.events} events, {self.new} of them new"
+        text = (
+            f"{self.why}: read back {self.parts} {parts}, {self.events} events, {self.new} of "
+            "them new"
+        )
         if self.left_out:
-            rest = len(self.left_out) - MOST_LEFT_OUT
+            rest = len(self.left_out) - MAX_LEFT_OUT
             more = f"; and {rest} more" if rest > 0 else ""
-            named = "; ".join(self.left_out[:MOST_LEFT_OUT])
+            named = "; ".join(self.left_out[:MAX_LEFT_OUT])
             text += f"; not read: {named}{more} (a backfill by command tries again)"
         if self.lost_before is not None:
             text += (

@@ -2,9 +2,10 @@
 
     gap ─▶ judge ─▶ job, kept in the spool ─▶ part by part, page by page ─▶ marked, stored ─▶ part done, kept
 
-Rules. A job survives a crash: its parts that are done are kept, and what is read twice is known once. Before each store
-it yields: while more waits for a healthy sink than that sink takes in a moment, it waits too, though never for long. It
-never gives up: what may pass is tried again, and what needs a person is shown and tried slowly.
+Rules. A job survives a crash: its parts that are done are kept, and what is read twice
+is known once. Before each store it yields: while more waits for a healthy sink than
+that sink takes in a moment, it waits too, though never for long. It never gives up:
+what may pass is tried again, and what needs a person is shown and tried slowly.
 """
 
 from __future__ import annotations
@@ -24,25 +25,25 @@ from bridge.api import (
     KeyValue,
     Pause,
     Recovery,
-    Refused,
     Reject,
     Report,
     Retry,
     SourceContext,
+    SpoolUnavailable,
+    backoff,
 )
 from bridge.config import RecoveryPolicy
-from bridge.flow.recovery.gaps import NOT_WORTH_A_WORD, span
 from bridge.flow.ingest import Ingest
+from bridge.flow.recovery.gaps import NOT_WORTH_A_WORD, span
 from bridge.flow.recovery.jobs import Job
-from bridge.flow.delivery.retry import backoff
 
-MOST_EVENTS = 100  # stored together: what is live waits for them at most
-MOST_PENDING = 500  # events that wait for a healthy sink
-LONGEST_YIELD = 5.0  # seconds, then it goes on: a sink that is always busy must not stop it
+MAX_EVENTS = 100  # stored together: what is live waits for them at most
+MAX_PENDING = 500  # events that wait for a healthy sink
+MAX_YIELD = 5.0  # seconds, then it goes on: a sink that is always busy must not stop it
 YIELD = 0.1
 RETRY_BASE, RETRY_CAP = 2.0, 300.0  # seconds
 PAUSE_PROBE = 300.0
-MOST_JOBS = 20
+MAX_JOBS = 20
 JOBS = "jobs"
 
 T = TypeVar("T")
@@ -79,30 +80,46 @@ class Recoverer:
         name = f"gap {span(length)}"
         if length < self.policy.after:
             if length >= NOT_WORTH_A_WORD:
-                self.report(f"{name}, shorter than backfill_after: {self.recovery.meanwhile(self.settings)}")
+                self.report(
+                    f"{name}, shorter than backfill_after: {self.recovery.meanwhile(self.settings)}"
+                )
         elif not self.policy.automatic:
             meanwhile = self.recovery.meanwhile(self.settings)
-            self.report(f"{name} until {now:%Y-%m-%d %H:%M} UTC: {meanwhile}; more only by command (backfill = no)")
+            self.report(
+                f"{name} until {now:%Y-%m-%d %H:%M} UTC: {meanwhile}; more only by command "
+                "(backfill = no)"
+            )
         else:
             self.ask_for(name, since, problem=not up and length >= NOT_WORTH_A_WORD)
 
     def ask_for(self, why: str, since: datetime, *, problem: bool = True) -> None:
-        """Add a job that reaches until now, or say what is missing because it cannot be done."""
+        """Add a job that reaches until now, or say what is missing because it cannot be
+        done.
+        """
         if (lacks := self.recovery.lacks(self.settings)) is not None:
-            self.report(f"{why} until {self.context.now():%Y-%m-%d %H:%M} UTC: {lacks}", problem=problem)
+            self.report(
+                f"{why} until {self.context.now():%Y-%m-%d %H:%M} UTC: {lacks}", problem=problem
+            )
         else:
             self.ask(why, since)
 
     def ask(self, why: str, start: datetime, end: datetime | None = None) -> Job:
-        """Add a job. Without an end it reaches until now, and begins before its start by the overlap."""
+        """Add a job.
+
+        Without an end it reaches until now, and begins before its start by the overlap.
+        """
         now = self.context.now()
         begin = start if end is not None else start - timedelta(seconds=self.policy.overlap)
         lost = None
-        if self.recovery.reach is not None and begin < (reached := now - timedelta(seconds=self.recovery.reach)):
+        if self.recovery.reach is not None and begin < (
+            reached := now - timedelta(seconds=self.recovery.reach)
+        ):
             lost, begin = start if start < reached else None, reached
         number = 1 + max([0, *self.results, *(job.number for job in self.jobs)])
         job = Job(number, why, begin, end or now, lost)
-        if len(self.jobs) >= MOST_JOBS:  # so many only if none can be done: the last one takes this in
+        if (
+            len(self.jobs) >= MAX_JOBS
+        ):  # so many only if none can be done: the last one takes this in
             last = self.jobs.pop()
             job.start, job.end = min(last.start, job.start), max(last.end, job.end)
         self.jobs.append(job)
@@ -126,10 +143,16 @@ class Recoverer:
     def progress(self, job: Job) -> str:
         """Tell how far a job is."""
         count = f"{len(job.done)} of {job.parts}" if job.parts else "no"
-        return f"{job.why}: {count} {self.recovery.parts} read back, {job.events} events, {job.new} of them new"
+        return (
+            f"{job.why}: {count} {self.recovery.parts} read back, {job.events} events, {job.new} "
+            "of them new"
+        )
 
     async def list_parts(self) -> list[str]:
-        """Name what a job would read, for a person who asks first. One attempt: raises the verdicts of a history."""
+        """Name what a job would read, for a person who asks first.
+
+        One attempt: raises the verdicts of a history.
+        """
         async with self.recovery.open(self.settings, self.context) as history:
             return list(await history.parts())
 
@@ -170,8 +193,8 @@ class Recoverer:
                 return await history.page(part, job.start, job.end, cursor)
 
             page = await failures.insist(job, read)
-            for begin in range(0, len(page.events), MOST_EVENTS):
-                await self._store(job, page.events[begin : begin + MOST_EVENTS])
+            for begin in range(0, len(page.events), MAX_EVENTS):
+                await self._store(job, page.events[begin : begin + MAX_EVENTS])
             cursor = page.cursor
             if cursor is None:
                 return
@@ -185,7 +208,7 @@ class Recoverer:
         while True:
             try:
                 job.new += await self.ingest.recover(self.source, marked)
-            except Refused as refused:
+            except SpoolUnavailable as refused:
                 await trio.sleep(refused.retry_after)
             except ValueError as exc:
                 if len(marked) > 1:
@@ -199,16 +222,19 @@ class Recoverer:
                 return
 
     async def _yield(self) -> None:
-        with trio.move_on_after(LONGEST_YIELD):
-            while await self.pressure() > MOST_PENDING:  # noqa: ASYNC110  # the spool tells nobody when it is less
+        with trio.move_on_after(MAX_YIELD):
+            while await self.pressure() > MAX_PENDING:  # noqa: ASYNC110  # the spool tells nobody when it is less
                 await trio.sleep(YIELD)
 
     async def keep(self) -> None:
-        """Keep the jobs. Waits while the spool cannot write: a job must not be half known."""
+        """Keep the jobs.
+
+        Waits while the spool cannot write: a job must not be half known.
+        """
         while True:
             try:
                 await self.state.put(JOBS, [job.as_json() for job in self.jobs])
-            except Refused as refused:
+            except SpoolUnavailable as refused:
                 await trio.sleep(refused.retry_after)
             else:
                 return
@@ -239,7 +265,10 @@ class _Failures:
         owner = self._owner
         self._in_a_row += 1
         if isinstance(exc, Pause | Reject):
-            owner.report(f"{job.why}: backfill waits: {exc.why}; tried again every {span(PAUSE_PROBE)}", problem=True)
+            owner.report(
+                f"{job.why}: backfill waits: {exc.why}; tried again every {span(PAUSE_PROBE)}",
+                problem=True,
+            )
             await trio.sleep(PAUSE_PROBE)
             return
         after = 0.0
@@ -248,5 +277,10 @@ class _Failures:
         else:
             why = f"the plugin failed: {type(exc).__name__}: {exc}"
             log.error("%s: reading back what was missed failed", owner.source, exc_info=exc)
-        owner.report(f"{job.why}: backfill is interrupted: {why}; it goes on by itself", problem=self._in_a_row > 3)
-        await trio.sleep(max(backoff(self._in_a_row, RETRY_BASE, RETRY_CAP, owner.context.random), after))
+        owner.report(
+            f"{job.why}: backfill is interrupted: {why}; it goes on by itself",
+            problem=self._in_a_row > 3,
+        )
+        await trio.sleep(
+            max(backoff(self._in_a_row, RETRY_BASE, RETRY_CAP, owner.context.random), after)
+        )

@@ -1,4 +1,6 @@
-"""The chart of the emulated Databoom: recorded values read back, each by itself or one for an hour, a day, a month."""
+"""The chart of the emulated Databoom: recorded values read back, each by itself or one
+for an hour, a day, a month.
+"""
 
 from __future__ import annotations
 
@@ -7,24 +9,35 @@ from datetime import UTC, datetime
 from itertools import groupby
 
 from bridge.api import JSON, Value
+
 from .cloud import Signal, javascript
 
-MOST_VALUES = 10_080  # vendor documentation
+MAX_VALUES = 10_080  # vendor documentation
 GRANULARITIES = ("a", "*", "h", "d", "m")
 
 Row = tuple[datetime, Value]
 
 
 def chart(signals: Iterable[Signal], start: datetime, end: datetime, granularity: str) -> JSON:
-    """Give the answer of a chart. ``a``, automatic, is taken as every value; the nesting of ``info`` is assumed."""
+    """Give the answer of a chart.
+
+    ``a``, automatic, is taken as every value; the nesting of ``info`` is assumed.
+    """
     used = "*" if granularity == "a" else granularity
     charted: dict[str, JSON] = {}
     info: dict[str, JSON] = {}
     for signal in signals:
-        rows = sorted((row for row in signal.points if start <= row[0] <= end), key=lambda row: row[0])
-        groups = [list(group) for _, group in groupby(enumerate(rows), key=lambda each: _place(each, used))]
-        charted[signal.id] = [_entry([row for _, row in group], used) for group in groups[:MOST_VALUES]]
-        info[signal.id] = {"granularity": used, "overBound": len(groups) > MOST_VALUES}
+        rows = sorted(
+            (row for row in signal.points if start <= row[0] <= end), key=lambda row: row[0]
+        )
+        groups = [
+            list(group)
+            for _, group in groupby(enumerate(rows), key=lambda each: _place(each, used))
+        ]
+        charted[signal.id] = [
+            _entry([row for _, row in group], used) for group in groups[:MAX_VALUES]
+        ]
+        info[signal.id] = {"granularity": used, "overBound": len(groups) > MAX_VALUES}
     return charted | {"info": info}
 
 

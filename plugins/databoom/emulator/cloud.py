@@ -1,4 +1,5 @@
-"""What the emulated Databoom holds: devices, signals and their values, and the rules by which a push changes them.
+"""What the emulated Databoom holds: devices, signals and their values, and the rules by
+which a push changes them.
 
 A push is taken whole or refused whole.
 """
@@ -11,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from bridge.api import JSON, Value
+
 from .dates import parse_date
 from .model import Pushed, Refuse, Rules, Sent, Signal
 
@@ -23,7 +25,9 @@ _DIGITS = re.compile(r"-?\d+(\.\d+)?", re.ASCII)
 class Cloud:
     """Everything that an account holds."""
 
-    def __init__(self, rules: Rules, arrived: Callable[[str, str, Value, datetime], None] | None = None) -> None:
+    def __init__(
+        self, rules: Rules, arrived: Callable[[str, str, Value, datetime], None] | None = None
+    ) -> None:
         self.rules = rules
         self.devices: dict[str, str] = {}
         """Device token to id."""
@@ -48,7 +52,9 @@ class Cloud:
         self.signals[device, signal].status = "ACTIVE"
 
     def points(self, device: str, signal: str) -> list[tuple[datetime, Value]]:
-        """Give the recorded values of a signal in the order of arrival; none if there is no such signal."""
+        """Give the recorded values of a signal in the order of arrival; none if there
+        is no such signal.
+        """
         known = self.signals.get((device, signal))
         return list(known.points) if known else []
 
@@ -66,7 +72,10 @@ class Cloud:
         return Pushed(device, self._moment(document, now))
 
     def push_template(self, document: JSON, unique: str, now: datetime) -> list[Pushed]:
-        """Understand a push in template form. Changes nothing. :raises Refuse: when it is not acceptable."""
+        """Understand a push in template form.
+
+        Changes nothing. :raises Refuse: when it is not acceptable.
+        """
         if not isinstance(document, dict) or document.get("type") != "data":
             raise Refuse(400, "type is not data")
         entries = document.get("message")
@@ -91,19 +100,30 @@ class Cloud:
             self._signal(push.device, token, {}, "ACTIVE")
         for one in push.sent:
             described = isinstance(one.meta, dict)
-            signal = self._signal(push.device, one.signal, one.meta or {}, "ACTIVE" if described else "INIT")
+            signal = self._signal(
+                push.device, one.signal, one.meta or {}, "ACTIVE" if described else "INIT"
+            )
             if signal.log_on and (signal.status == "ACTIVE" or not self.rules.validation_trap):
                 self._record(signal, one, now)
 
-    def _signal(self, device: str, token: str, meta: dict[str, JSON], status: Literal["INIT", "ACTIVE"]) -> Signal:
-        """Give a signal, made if it is not there: description and status matter only then."""
+    def _signal(
+        self, device: str, token: str, meta: dict[str, JSON], status: Literal["INIT", "ACTIVE"]
+    ) -> Signal:
+        """Give a signal, made if it is not there: description and status matter only
+        then.
+        """
         signal = self.signals.get((device, token))
         if signal is None:
-            signal = self.signals[device, token] = Signal(self._new_id(), device, token, status, meta)
+            signal = self.signals[device, token] = Signal(
+                self._new_id(), device, token, status, meta
+            )
         return signal
 
     def create_signal(self, asked: dict[str, JSON]) -> Signal:
-        """Create a signal as ``POST /v1/signals/`` does. :raises Refuse: when it is not acceptable."""
+        """Create a signal as ``POST /v1/signals/`` does.
+
+        :raises Refuse: when it is not acceptable.
+        """
         token, status = asked.get("signal_token"), asked.get("status", "INIT")
         device = self.device_of(asked.get("device"))
         if not isinstance(token, str) or not token or not isinstance(asked.get("type"), str):
@@ -115,7 +135,9 @@ class Cloud:
         return self._signal(device, token, {"description": asked.get("description", "")}, status)
 
     def update_signal(self, id_: str, asked: dict[str, JSON]) -> Signal:
-        """Change a signal as ``PUT /v1/signals/ID`` does; of the settings only ``log_on``."""
+        """Change a signal as ``PUT /v1/signals/ID`` does; of the settings only
+        ``log_on``.
+        """
         signal = self.signal_of(id_)
         if not isinstance(log_on := asked.get("log_on"), bool):
             raise Refuse(400, "log_on is missing")
@@ -141,7 +163,11 @@ class Cloud:
         every = list(self.signals.values())
         shown = every[(page - 1) * per_page : page * per_page]
         pages = -(-len(every) // per_page)
-        return {"data": [self.described(signal, now) for signal in shown], "pages": pages, "total_items": len(every)}
+        return {
+            "data": [self.described(signal, now) for signal in shown],
+            "pages": pages,
+            "total_items": len(every),
+        }
 
     def _moment(self, entry: dict[str, JSON], now: datetime) -> tuple[Sent, ...]:
         signals = entry.get("signals")

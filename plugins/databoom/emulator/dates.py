@@ -1,7 +1,9 @@
-"""Dates as the emulated Databoom reads them: whatever JavaScript's ``Date`` parses (vendor documentation).
+"""Dates as the emulated Databoom reads them: whatever JavaScript's ``Date`` parses
+(vendor documentation).
 
-That the server runs V8 is assumed. A date without a zone is read in the server's zone, which is how a client that sends
-local times gives itself away; a number of seconds lands in January 1970, one that counts milliseconds is right.
+That the server runs V8 is assumed. A date without a zone is read in the server's zone,
+which is how a client that sends local times gives itself away; a number of seconds
+lands in January 1970, one that counts milliseconds is right.
 """
 
 from __future__ import annotations
@@ -44,7 +46,9 @@ def parse_date(value: JSON, server_zone: tzinfo) -> datetime | None:
 
 def _parse_text(text: str, server_zone: tzinfo) -> datetime | None:
     if _RECOMMENDED.fullmatch(text):
-        return datetime.fromisoformat(text)  # nearly every date there is, ten times faster than what follows
+        return datetime.fromisoformat(
+            text
+        )  # nearly every date there is, ten times faster than what follows
     for pattern in (_ISO, *_OTHERS):
         if match := pattern.fullmatch(text):
             break

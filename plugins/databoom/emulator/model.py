@@ -24,12 +24,18 @@ class Refuse(Exception):
 
 @define
 class Rules:
-    """How this Databoom behaves where the real one is not documented, or where a test wants it otherwise."""
+    """How this Databoom behaves where the real one is not documented, or where a test
+    wants it otherwise.
+    """
 
     unknown_device: Literal["create", 404, 400] = "create"
-    """What a push for a device that does not exist brings about; the real one does not create it."""
+    """What a push for a device that does not exist brings about; the real one does not
+    create it.
+    """
     validation_trap: bool = True
-    """Whether values of a signal that is not validated are acknowledged and thrown away."""
+    """Whether values of a signal that is not validated are acknowledged and thrown
+    away.
+    """
     server_zone: tzinfo = timezone(timedelta(hours=1))
     """Zone in which dates without one are read."""
     duplicates: Literal["overwrite", "second row"] = "overwrite"

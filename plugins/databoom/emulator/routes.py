@@ -9,8 +9,9 @@
     POST /v1/chart                     Read
     GET  /v1/auth/gmtclock/plain       any credential
 
-With and without a slash at the end. A request with both a token and an API key is refused (the vendor says: one of the
-two). The shape of ``/all`` is assumed to be that of the list with pages.
+With and without a slash at the end. A request with both a token and an API key is
+refused (the vendor says: one of the two). The shape of ``/all`` is assumed to be that
+of the list with pages.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from urllib.parse import parse_qs, unquote
 import orjson
 
 from bridge.api import JSON, Request
+
 from .chart import GRANULARITIES, chart
 from .cloud import Cloud, Refuse
 from .dates import parse_date
@@ -48,7 +50,11 @@ class Access:
         self._revoked.discard(credential)
 
     def authorise(self, request: Request, *scopes: str) -> None:
-        """Let a request pass. :raises Refuse: 401 for an unknown credential, 403 for a missing scope, 400 for two."""
+        """Let a request pass.
+
+        :raises Refuse: 401 for an unknown credential, 403 for a missing scope, 400 for
+            two.
+        """
         authorization = request.headers.get("authorization", ())
         apikey = request.headers.get("apikey", ())
         if authorization and apikey:
@@ -109,11 +115,17 @@ def route(request: Request, cloud: Cloud, access: Access, faults: Faults, now: d
     raise Refuse(404, "Not found")
 
 
-def _push(request: Request, cloud: Cloud, faults: Faults, now: datetime, *, unique: str | None) -> JSON:
+def _push(
+    request: Request, cloud: Cloud, faults: Faults, now: datetime, *, unique: str | None
+) -> JSON:
     if len(request.body) > cloud.rules.most_bytes:
         raise Refuse(413, "request entity too large")
     document = _parsed(request.body)
-    pushes = [cloud.push(document, now)] if unique is None else cloud.push_template(document, unique, now)
+    pushes = (
+        [cloud.push(document, now)]
+        if unique is None
+        else cloud.push_template(document, unique, now)
+    )
     values = [one for push in pushes for one in push.sent]
     if any(one.value in faults.poison or one.signal in faults.poison for one in values):
         raise Refuse(400, "this value is not liked")
@@ -128,7 +140,9 @@ def _chart(asked: dict[str, JSON], cloud: Cloud) -> JSON:
     start, end = (parse_date(asked.get(name), UTC) for name in ("startDate", "endDate"))
     if start is None or end is None or not isinstance(asked.get("signals"), list):
         raise Refuse(400, "signals or dates are missing")
-    return chart([cloud.signal_of(id_) for id_ in asked["signals"]], start, end, asked["granularity"])
+    return chart(
+        [cloud.signal_of(id_) for id_ in asked["signals"]], start, end, asked["granularity"]
+    )
 
 
 def _asked(request: Request, name: str, default: int) -> int:

@@ -1,10 +1,11 @@
-"""A stand-in for Databoom: the push in its three forms, the lists, and the chart that reads values back.
+"""A stand-in for Databoom: the push in its three forms, the lists, and the chart that
+reads values back.
 
 request ──▶ fault due? ──▶ emulator_routes.py ──▶ emulator_cloud.py, emulator_chart.py ──▶ answer
               delay, status, cut before                                 cut after, another body ─┘
 
-Written from vendor documentation; the sink's own encoding and classification are not used. Where the documentation is
-silent, ``Rules`` and ``Faults`` let a test choose.
+Written from vendor documentation; the sink's own encoding and classification are not
+used. Where the documentation is silent, ``Rules`` and ``Faults`` let a test choose.
 """
 
 from __future__ import annotations
@@ -19,14 +20,26 @@ from functools import partial
 import orjson
 import trio
 
-from bridge.api import JSON, Answer, Emulation, EmulatorContext, HangUp, Request, Value, serve_http
+from bridge.api import JSON, Request, Response, Value
+from bridge.testing.emulation import Emulation, EmulatorContext
+from bridge.testing.http_server import HangUp, serve_http
+
 from .cloud import Cloud, Refuse, Rules
 from .faults import Fault, Faults, Logged
 from .routes import PUSH, SCOPES, Access, is_push, route
 
 BODILESS = (204, 304)  # statuses that have no body in HTTP
 
-__all__ = ["SCOPES", "Emulator", "Fault", "Faults", "Logged", "Rules", "open_emulation", "open_emulator"]
+__all__ = [
+    "SCOPES",
+    "Emulator",
+    "Fault",
+    "Faults",
+    "Logged",
+    "Rules",
+    "open_emulation",
+    "open_emulator",
+]
 
 
 class Emulator:
@@ -59,7 +72,7 @@ class Emulator:
         """Make a revoked one good again."""
         self._access.restore(credential)
 
-    async def answer(self, request: Request) -> Answer:
+    async def answer(self, request: Request) -> Response:
         """Answer a request. :raises HangUp: to close the connection instead."""
         fault = self.faults.due(push=is_push(request))
         status: int | None = None
@@ -73,7 +86,7 @@ class Emulator:
                 self.requests.append(Logged.of(request, status))
         return answer
 
-    def _answer(self, request: Request, fault: Fault) -> Answer:
+    def _answer(self, request: Request, fault: Fault) -> Response:
         now = self._now()
         status = 200
         document: JSON = None
@@ -91,13 +104,18 @@ class Emulator:
         body = orjson.dumps(document) if fault.body is None else fault.body
         if status in BODILESS:
             body = b""
-        headers = [("Content-Type", "application/json"), ("Date", _http_date(now + self.faults.clock_skew))]
+        headers = [
+            ("Content-Type", "application/json"),
+            ("Date", _http_date(now + self.faults.clock_skew)),
+        ]
         if fault.retry_after is not None:
             late = fault.retry_after
-            headers.append(("Retry-After", _http_date(late) if isinstance(late, datetime) else str(late)))
+            headers.append(
+                ("Retry-After", _http_date(late) if isinstance(late, datetime) else str(late))
+            )
         if fault.location is not None:
             headers.append(("Location", fault.location))
-        return Answer(status, body, tuple(headers))
+        return Response(status, body, tuple(headers))
 
 
 def _http_date(time: datetime) -> str:
@@ -121,13 +139,16 @@ async def open_emulator(
 
     :param tokens: token to its scopes.
     :param apikeys: API keys, which may do everything.
-    :param arrived: called for each value that is recorded: device, signal, value, time of measurement.
+    :param arrived: called for each value that is recorded: device, signal, value, time
+        of measurement.
     :param now: the wall clock of this Databoom; by default that of this machine.
     :param keep_log: whether requests are kept; off for long runs.
     """
     cloud = Cloud(rules or Rules(), arrived)
     access = Access(tokens, apikeys)
-    emulator = Emulator(cloud, faults or Faults(), access, now=now or partial(datetime.now, UTC), keep_log=keep_log)
+    emulator = Emulator(
+        cloud, faults or Faults(), access, now=now or partial(datetime.now, UTC), keep_log=keep_log
+    )
     async with serve_http(emulator.answer, port=port, tls=tls) as base:
         emulator.url = base + PUSH
         yield emulator
@@ -135,12 +156,16 @@ async def open_emulator(
 
 @asynccontextmanager
 async def open_emulation(context: EmulatorContext) -> AsyncIterator[Emulation]:
-    """Open the stand-in for ``bridged demo``: HTTPS, devices made as they come, nothing kept."""
+    """Open the stand-in for ``bridged demo``: HTTPS, devices made as they come, nothing
+    kept.
+    """
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(context.certificate, context.key)
     token = f"demo-{context.random.getrandbits(64):016x}"
     rules = Rules(keep_points=False)
-    serving = open_emulator({token: SCOPES}, rules=rules, arrived=context.arrived, keep_log=False, tls=tls)
+    serving = open_emulator(
+        {token: SCOPES}, rules=rules, arrived=context.arrived, keep_log=False, tls=tls
+    )
     async with serving as emulator:
         settings = {
             "plugin": "databoom",

@@ -1,12 +1,15 @@
-"""The Data Connector as it should be and as it is: differences, and the request that removes them. Pure.
+"""The Data Connector as it should be and as it is: differences, and the request that
+removes them. Pure.
 
     settings ─▶ Wanted ──┐
                          ├─▶ differences ─▶ body of the PATCH: only the members that differ
     answer ─▶ Connector ─┘
 
-Of the custom headers ours must be there; those of others stay. Whether DT merges or replaces ``headers`` is not known,
-so the whole map is sent. An answer may show the signature secret in clear, or not at all (vendor documentation): here
-it is a Secret from the beginning, and where it is not shown the caller says whether it is known to be ours.
+Of the custom headers ours must be there; those of others stay. Whether DT merges or
+replaces ``headers`` is not known, so the whole map is sent. An answer may show the
+signature secret in clear, or not at all (vendor documentation): here it is a Secret
+from the beginning, and where it is not shown the caller says whether it is known to be
+ours.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from urllib.parse import urlsplit
 from attrs import field, frozen
 
 from bridge.api import JSON, Secret
+
 from ..settings import Settings
 
 HTTP_PUSH = "HTTP_PUSH"
@@ -78,7 +82,8 @@ class Metrics:
     successes: int | None = None
     errors: int | None = None
     latency: str = ""
-    """99th percentile, such as ``0.663s``; empty or ``0s`` without traffic (assumed)."""
+    """99th percentile, such as ``0.663s``; empty or ``0s`` without traffic (assumed).
+    """
 
 
 def read_connector(answer: Mapping[str, JSON]) -> Connector:
@@ -98,7 +103,9 @@ def read_connector(answer: Mapping[str, JSON]) -> Connector:
         labels=_texts(answer.get("labels")),
         url=_text(config.get("url")),
         secret=_secret(config.get("signatureSecret")),
-        headers={name: _secret(value) for name, value in headers.items()} if isinstance(headers, dict) else None,
+        headers={name: _secret(value) for name, value in headers.items()}
+        if isinstance(headers, dict)
+        else None,
     )
 
 
@@ -107,12 +114,17 @@ def read_metrics(answer: Mapping[str, JSON]) -> Metrics:
     metrics = answer.get("metrics")
     metrics = metrics if isinstance(metrics, dict) else {}
     return Metrics(
-        _count(metrics.get("successCount")), _count(metrics.get("errorCount")), _text(metrics.get("latency99p"))
+        _count(metrics.get("successCount")),
+        _count(metrics.get("errorCount")),
+        _text(metrics.get("latency99p")),
     )
 
 
 def wanted_connector(settings: Settings, name: str) -> Wanted:
-    """Give the connector that settings with a ``public_url`` ask for. :param name: of the source."""
+    """Give the connector that settings with a ``public_url`` ask for.
+
+    :param name: of the source.
+    """
     assert settings.public_url is not None
     ours = settings.header_name is not None and settings.header_value is not None
     return Wanted(
@@ -128,7 +140,9 @@ def wanted_connector(settings: Settings, name: str) -> Wanted:
 def pushing_to(connectors: Iterable[Connector], url: str) -> list[Connector]:
     """Give the connectors that push to a URL, active ones first."""
     address = _address(url)
-    found = [each for each in connectors if each.type == HTTP_PUSH and _address(each.url) == address]
+    found = [
+        each for each in connectors if each.type == HTTP_PUSH and _address(each.url) == address
+    ]
     return sorted(found, key=lambda each: each.status != ACTIVE)
 
 
@@ -142,18 +156,31 @@ def differences(
     """
     said = []
     if _address(found.url) != _address(wanted.url):
-        said.append(Difference("url", f"URL is {shown_url(found.url)}, expected {shown_url(wanted.url)}"))
+        said.append(
+            Difference("url", f"URL is {shown_url(found.url)}, expected {shown_url(wanted.url)}")
+        )
     if found.display_name != wanted.display_name:
-        said.append(Difference("displayName", f"name is {found.display_name!r}, expected {wanted.display_name!r}"))
+        said.append(
+            Difference(
+                "displayName", f"name is {found.display_name!r}, expected {wanted.display_name!r}"
+            )
+        )
     if frozenset(found.events) != frozenset(wanted.events):
-        text = f"event types are {_joined(found.events, 'all')}, expected {_joined(wanted.events, 'all')}"
+        text = (
+            f"event types are {_joined(found.events, 'all')}, expected "
+            f"{_joined(wanted.events, 'all')}"
+        )
         said.append(Difference("events", text))
     if frozenset(found.labels) != frozenset(wanted.labels):
-        text = f"labels are {_joined(found.labels, 'none')}, expected {_joined(wanted.labels, 'none')}"
+        text = (
+            f"labels are {_joined(found.labels, 'none')}, expected {_joined(wanted.labels, 'none')}"
+        )
         said.append(Difference("labels", text))
     if wanted.secret is not None:
         if found.secret is None and not same_secret:
-            said.append(Difference("signatureSecret", "secret is not shown, and not known to be ours"))
+            said.append(
+                Difference("signatureSecret", "secret is not shown, and not known to be ours")
+            )
         elif found.secret is not None and not _same(found.secret, wanted.secret):
             said.append(Difference("signatureSecret", "secret differs"))
     if wanted.headers and (text := _header_difference(wanted.headers, found.headers, same_headers)):
@@ -191,7 +218,9 @@ def create_body(wanted: Wanted) -> dict[str, Any]:
 
 
 def secrets_in(body: Mapping[str, Any]) -> list[str]:
-    """Give the secrets in the body of a request, so that no error repeats them; those of others are among them."""
+    """Give the secrets in the body of a request, so that no error repeats them; those
+    of others are among them.
+    """
     config = body.get("httpConfig", {})
     return [config.get("signatureSecret", ""), *config.get("headers", {}).values()]
 
@@ -239,13 +268,20 @@ def _members(wanted: Wanted) -> dict[Member, Any]:
 
 
 def _whole(ours: Mapping[str, Secret], theirs: Mapping[str, Secret | None]) -> dict[str, str]:
-    """Give the whole map to send: theirs, but ours where names are the same in any case."""
+    """Give the whole map to send: theirs, but ours where names are the same in any
+    case.
+    """
     names = {name.lower() for name in ours}
     kept = {name: value for name, value in theirs.items() if name.lower() not in names}
-    return {name: value.reveal() if value is not None else "" for name, value in {**kept, **ours}.items()}
+    return {
+        name: value.reveal() if value is not None else ""
+        for name, value in {**kept, **ours}.items()
+    }
 
 
-def _header_difference(ours: Mapping[str, Secret], theirs: Mapping[str, Secret | None] | None, same: bool) -> str:
+def _header_difference(
+    ours: Mapping[str, Secret], theirs: Mapping[str, Secret | None] | None, same: bool
+) -> str:
     if theirs is None:
         return "" if same else "headers are not shown, and not known to be ours"
     known = {name.lower(): value for name, value in theirs.items()}

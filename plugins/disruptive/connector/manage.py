@@ -1,13 +1,15 @@
-"""Keeping the Data Connector: made as the settings ask at start, then looked at, for as long as the source runs.
+"""Keeping the Data Connector: made as the settings ask at start, then looked at, for as
+long as the source runs.
 
     start ─▶ list, create or correct, read back ─▶ look ─ watch_interval ─▶ look ...
                                                     ├─ SYSTEM_DISABLED ─ reenable? ─▶ ACTIVE, then recover
                                                     ├─ ACTIVE again ─▶ recover
                                                     └─ more failed pushes than before ─▶ a problem
 
-What an operator disabled or deleted is reported and left so. A disabled connector has lost its queue and all that
-happened meanwhile (vendor documentation): it is enabled first and the history read afterwards, so that no hole opens
-between the two. Nothing that happens here ends the source: pushes are received all the while.
+What an operator disabled or deleted is reported and left so. A disabled connector has
+lost its queue and all that happened meanwhile (vendor documentation): it is enabled
+first and the history read afterwards, so that no hole opens between the two. Nothing
+that happens here ends the source: pushes are received all the while.
 """
 
 from __future__ import annotations
@@ -19,10 +21,12 @@ import httpx
 import trio
 from attrs import define, evolve
 
-from bridge.api import Pause, Refused, Reject, Report, Retry, SourceContext
+from bridge.api import Pause, Reject, Report, Retry, SourceContext, SpoolUnavailable
+
 from ..rest.client import Cloud, open_cloud
+from ..rest.transport import MAX_WAIT
+from ..settings import Settings
 from .documents import ACTIVE, SYSTEM_DISABLED, USER_DISABLED, Metrics, wanted_connector
-from .state import Memory, recall, remember
 from .provisioning import (
     Plan,
     Provisioned,
@@ -33,8 +37,7 @@ from .provisioning import (
     make_plan,
     patch_connector,
 )
-from ..settings import Settings
-from ..rest.transport import LONGEST_WAIT
+from .state import Memory, recall, remember
 
 log = logging.getLogger(__name__)
 
@@ -63,19 +66,29 @@ async def keep_connector(
     *,
     network: httpx.AsyncBaseTransport | None = None,
 ) -> None:
-    """Keep the connector until cancelled. What goes wrong is reported and tried again, never raised.
+    """Keep the connector until cancelled. What goes wrong is reported and tried again,
+    never raised.
 
     :param network: what carries the requests, instead of the real one.
     """
     while True:
         try:
-            async with open_cloud(settings, now=context.now, random=context.random, network=network) as cloud:
-                await _keep(_Keeper(cloud, settings, context, report, recall(context.state, settings)))
+            async with open_cloud(
+                settings, now=context.now, random=context.random, network=network
+            ) as cloud:
+                await _keep(
+                    _Keeper(cloud, settings, context, report, recall(context.state, settings))
+                )
         except* Pause as group:
             report(f"the connector is not managed: {group.exceptions[0]}", problem=True)
         except* Exception as group:
-            log.exception("%s: the connector is not managed, because of a mistake in the plugin", context.name)
-            report(f"the connector is not managed: {type(group.exceptions[0]).__name__}; see the log", problem=True)
+            log.exception(
+                "%s: the connector is not managed, because of a mistake in the plugin", context.name
+            )
+            report(
+                f"the connector is not managed: {type(group.exceptions[0]).__name__}; see the log",
+                problem=True,
+            )
         await trio.sleep(settings.watch_interval)
 
 
@@ -86,10 +99,12 @@ async def _keep(keeper: _Keeper) -> None:
             if keeper.connector is None:
                 await _settle(keeper)
             await _look(keeper)
-        except (Retry, Refused) as failed:
+        except (Retry, SpoolUnavailable) as failed:
             asked = (failed.after if isinstance(failed, Retry) else failed.retry_after) or 0.0
-            wait = max(asked, min(wait, LONGEST_WAIT))
-            keeper.report(f"the connector could not be looked at: {failed}; it is tried again", problem=True)
+            wait = max(asked, min(wait, MAX_WAIT))
+            keeper.report(
+                f"the connector could not be looked at: {failed}; it is tried again", problem=True
+            )
         except (Pause, Reject) as refused:
             keeper.report(_refused(keeper, refused), problem=True)
         await trio.sleep(wait)
@@ -99,7 +114,9 @@ def _refused(keeper: _Keeper, refused: Pause | Reject) -> str:
     if not isinstance(refused, Reject) or refused.status != 404:
         return f"the connector cannot be managed: {refused}"
     if keeper.connector is None:
-        return f"the connector cannot be managed: {refused}; check project ({keeper.settings.project})"
+        return (
+            f"the connector cannot be managed: {refused}; check project ({keeper.settings.project})"
+        )
     return (
         f"connector {keeper.connector} is gone, so nothing is pushed; if nobody meant that, create it again: "
         f"bridged disruptive connectors apply --name {keeper.context.name}, and restart the bridge"
@@ -135,7 +152,10 @@ def _changed(plan: Plan, done: Provisioned) -> str:
     if plan.found is None:
         return f"connector {done.connector.id} was created"
     if plan.differences:
-        return f"connector {done.connector.id} was corrected: {'; '.join(said.text for said in plan.differences)}"
+        return (
+            f"connector {done.connector.id} was corrected: "
+            f"{'; '.join(said.text for said in plan.differences)}"
+        )
     return ""
 
 
@@ -144,7 +164,10 @@ def _standing(plan: Plan, done: Provisioned) -> list[str]:
     said = []
     if done.remaining:
         texts = "; ".join(difference.text for difference in done.remaining)
-        said.append(f"connector {done.connector.id} still differs after it was set: {texts}; correct it at DT")
+        said.append(
+            f"connector {done.connector.id} still differs after it was set: {texts}; correct "
+            "it at DT"
+        )
     if plan.others:
         said.append(
             f"connectors {', '.join(plan.others)} push to the same URL too, so every event arrives more than once; "
@@ -172,7 +195,8 @@ async def _look(keeper: _Keeper) -> None:
 
 
 async def _disabled(keeper: _Keeper, connector_id: str, status: str) -> None:
-    # Remembered before anything else: whoever enables it, and whenever, what was missed is read back then.
+    # Remembered before anything else: whoever enables it, and whenever, what was missed
+    # is read back then.
     if keeper.memory.disabled != status:
         await _remember(keeper, evolve(keeper.memory, disabled=status))
     if status == SYSTEM_DISABLED and keeper.settings.reenable:
@@ -187,13 +211,18 @@ async def _enabled_again(keeper: _Keeper, connector_id: str, status: str) -> Non
     """The connector is active: now, and not before, ask for what it missed."""
     keeper.context.recover(f"the connector was {status}", since=keeper.memory.last_worked)
     await _remember(keeper, evolve(keeper.memory, disabled=None))
-    _tell(keeper, f"connector {connector_id} was {status} and is {ACTIVE} again; what it missed is read back", "")
+    _tell(
+        keeper,
+        f"connector {connector_id} was {status} and is {ACTIVE} again; what it missed is read back",
+        "",
+    )
 
 
 def complaint(connector_id: str, metrics: Metrics, before: Metrics, settings: Settings) -> str:
     """Say what is wrong with these metrics, and what to do; empty if nothing is.
 
-    DT counts over the last 3 hours, so that only a growing number tells of new failures.
+    DT counts over the last 3 hours, so that only a growing number tells of new
+    failures.
     """
     if metrics.errors is None or before.errors is None or metrics.errors <= before.errors:
         return ""
@@ -217,7 +246,10 @@ def advice(connector_id: str, status: str, name: str) -> str:
             f"connector {connector_id} is {status}: somebody disabled it, and what happens now is not pushed later; "
             f"it is left so; to receive again: {enable}"
         )
-    return f"connector {connector_id} has the status {status!r}, expected {ACTIVE}; look at it in DT Studio"
+    return (
+        f"connector {connector_id} has the status {status!r}, expected {ACTIVE}; look at it "
+        "in DT Studio"
+    )
 
 
 def _tell(keeper: _Keeper, state: str, problem: str) -> None:

@@ -3,8 +3,9 @@
     list ─ ours? ─ no ──▶ create, and after any doubt list before trying again ─┐
              └─ yes ─ differences ─▶ PATCH only those ──────────────────────────┴─▶ read back: what still differs?
 
-DT has no idempotency key: a second create would make a second connector, and every event would arrive twice (vendor
-documentation). So nothing is created before a list was seen in which ours is missing.
+DT has no idempotency key: a second create would make a second connector, and every
+event would arrive twice (vendor documentation). So nothing is created before a list was
+seen in which ours is missing.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ import trio
 from attrs import frozen
 
 from bridge.api import JSON, Pause, Reject, Retry
-from ..rest.client import MOST_ATTEMPTS, Cloud
+
+from ..rest.client import MAX_ATTEMPTS, Cloud
+from ..rest.transport import MAX_WAIT
 from .documents import (
     HTTP_PUSH,
     Connector,
@@ -30,7 +33,6 @@ from .documents import (
     read_metrics,
     secrets_in,
 )
-from ..rest.transport import LONGEST_WAIT
 
 
 @frozen
@@ -41,7 +43,9 @@ class Plan:
     """The connector that is ours; None: it is to be created."""
     differences: tuple[Difference, ...] = ()
     others: tuple[str, ...] = ()
-    """Ids of other active connectors that push to the same URL: every event arrives once more for each."""
+    """Ids of other active connectors that push to the same URL: every event arrives
+    once more for each.
+    """
 
 
 @frozen
@@ -87,7 +91,8 @@ async def get_metrics(cloud: Cloud, connector_id: str) -> Metrics:
 
 
 async def create_connector(cloud: Cloud, wanted: Wanted) -> Connector:
-    """Create a connector after a list has shown that there is none for this URL; never two.
+    """Create a connector after a list has shown that there is none for this URL; never
+    two.
 
     :raises Retry: it is not known whether it was created: begin again with a list.
     """
@@ -95,9 +100,11 @@ async def create_connector(cloud: Cloud, wanted: Wanted) -> Connector:
     number = 1
     while True:
         try:
-            return _connector(await cloud.call("POST", _path(cloud), body=body, secrets=secrets_in(body)))
+            return _connector(
+                await cloud.call("POST", _path(cloud), body=body, secrets=secrets_in(body))
+            )
         except Retry as failed:
-            if number == MOST_ATTEMPTS or (failed.after or 0.0) > LONGEST_WAIT:
+            if number == MAX_ATTEMPTS or (failed.after or 0.0) > MAX_WAIT:
                 raise
             await trio.sleep(cloud.pause(number) if failed.after is None else failed.after)
         except Reject as refused:
@@ -128,8 +135,10 @@ def make_plan(
     """Choose our connector and tell how it differs.
 
     :param named: id that a person gave; nothing else will do.
-    :param remembered: id of the one that was ours; used when none pushes to the URL, for the URL may have changed.
-    :param same_secret: what is known of the remembered one if its secret is not shown; likewise ``same_headers``.
+    :param remembered: id of the one that was ours; used when none pushes to the URL,
+        for the URL may have changed.
+    :param same_secret: what is known of the remembered one if its secret is not shown;
+        likewise ``same_headers``.
     :raises Pause: there is no connector of the named id.
     """
     ours = [each for each in connectors if each.type == HTTP_PUSH]
@@ -139,7 +148,10 @@ def make_plan(
     if named is not None:
         found = known.get(named)
         if found is None:
-            raise Pause(f"the project has no connector {named} of type {HTTP_PUSH}; correct or remove its id")
+            raise Pause(
+                f"the project has no connector {named} of type {HTTP_PUSH}; correct or remove "
+                "its id"
+            )
     elif candidates:
         found = next((each for each in candidates if each.id == remembered), candidates[0])
     else:
@@ -148,12 +160,17 @@ def make_plan(
     if found is None:
         return Plan(None, (), others)
     same = found.id == remembered
-    said = differences(wanted, found, same_secret=same and same_secret, same_headers=same and same_headers)
+    said = differences(
+        wanted, found, same_secret=same and same_secret, same_headers=same and same_headers
+    )
     return Plan(found, said, others)
 
 
 async def carry_out(cloud: Cloud, wanted: Wanted, plan: Plan) -> Provisioned:
-    """Create or correct, then read back. Raises what a call raises; may be done again, from a new list."""
+    """Create or correct, then read back.
+
+    Raises what a call raises; may be done again, from a new list.
+    """
     found = plan.found
     if found is None:
         found = await create_connector(cloud, wanted)

@@ -1,7 +1,8 @@
-"""What is remembered of our connector from one start to the next. No secret: salted hashes of those that were set.
+"""What is remembered of our connector from one start to the next. No secret: salted
+hashes of those that were set.
 
-An answer may not show the signature secret (vendor documentation). Whether the one at DT is still ours can then be told
-only by what was set last.
+An answer may not show the signature secret (vendor documentation). Whether the one at
+DT is still ours can then be told only by what was set last.
 """
 
 from __future__ import annotations
@@ -14,14 +15,17 @@ from typing import Self
 from attrs import evolve, frozen
 
 from bridge.api import JSON, KeyValue
-from .documents import Wanted, fingerprint
+
 from ..settings import Settings
+from .documents import Wanted, fingerprint
 
 REMEMBERED = "connector"
 """Key of the state."""
 
 METRICS_SPAN = timedelta(hours=3)
-"""DT's counts are of so long a time (vendor documentation): so much earlier may the last success have been."""
+"""DT's counts are of so long a time (vendor documentation): so much earlier may the
+last success have been.
+"""
 
 
 @frozen
@@ -36,7 +40,8 @@ class Memory:
     headers: str | None = None
     """Hash of our custom header that was set."""
     worked: datetime | None = None
-    """When it was last seen to be active and to have delivered within ``METRICS_SPAN``."""
+    """When it was last seen to be active and to have delivered within ``METRICS_SPAN``.
+    """
     disabled: str | None = None
     """Status in which it was found, until it is active again."""
 
@@ -62,7 +67,9 @@ class Memory:
 
     @property
     def last_worked(self) -> datetime | None:
-        """A time at which, or after which, it delivered for the last time; None: not known."""
+        """A time at which, or after which, it delivered for the last time; None: not
+        known.
+        """
         return None if self.worked is None else self.worked - METRICS_SPAN
 
 
@@ -86,7 +93,7 @@ def recall(state: KeyValue, settings: Settings) -> Memory:
 
 
 async def remember(state: KeyValue, settings: Settings, memory: Memory) -> None:
-    """Store it. :raises Refused: if it cannot be stored."""
+    """Store it. :raises SpoolUnavailable: if it cannot be stored."""
     await state.put(
         REMEMBERED,
         {
@@ -115,4 +122,6 @@ def _hash_of_secret(salt: str | None, wanted: Wanted) -> str | None:
 def _hash_of_headers(salt: str | None, wanted: Wanted) -> str | None:
     if salt is None or not wanted.headers:
         return None
-    return fingerprint(salt, *(text for name, value in wanted.headers.items() for text in (name, value.reveal())))
+    return fingerprint(
+        salt, *(text for name, value in wanted.headers.items() for text in (name, value.reveal()))
+    )

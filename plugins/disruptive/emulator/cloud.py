@@ -1,4 +1,5 @@
-"""Emulator of DT: the whole cloud, with what its REST API and its identity service know.
+"""Emulator of DT: the whole cloud, with what its REST API and its identity service
+know.
 
     Cloud ─ projects ─ devices ─ events
           ├ connectors, made by code or by REST
@@ -19,14 +20,14 @@ import httpx
 import trio
 from attrs import define, field, frozen
 
-from .push.delivery import Delivery, Network
 from .events import new_xid
-from .push.faults import Faults
 from .project import Device, Project
 from .push.connector import Connector
+from .push.delivery import Delivery, Network
+from .push.faults import Faults
 from .push.requests import Endpoint
-from .rest.faults import Meter, Rate, RestFault
 from .push.tokens import SigningKeys
+from .rest.faults import Meter, Rate, RestFault
 
 Role = Literal["none", "user", "developer"]
 
@@ -61,7 +62,10 @@ class Rules:
     # History
     history: timedelta = timedelta(days=31)
     indexing_delay: timedelta = timedelta(0)
-    """From an event's publication until the history shows it. With DT 1 to 2 s, at most about 10 s."""
+    """From an event's publication until the history shows it.
+
+    With DT 1 to 2 s, at most about 10 s.
+    """
     order: Literal["ascending", "descending", "shuffled"] = "ascending"
     """Of the events in a history: unknown."""
     inclusive: bool = True
@@ -81,7 +85,9 @@ class Rules:
     unique_urls: bool = False
     """Whether a second connector with the same URL is refused with 409."""
     merge_headers: bool = False
-    """Whether a PATCH of ``headers`` adds to them, instead of replacing all of them: unknown."""
+    """Whether a PATCH of ``headers`` adds to them, instead of replacing all of them:
+    unknown.
+    """
     show_secrets: bool = True
     """Whether answers have ``signatureSecret``, in clear."""
     new_ids_on_sync: bool = False
@@ -131,7 +137,9 @@ class Cloud:
     """Of connectors that are made from now on."""
     network: Network
     keys: SigningKeys | None = None
-    """Of ``DT-Asymmetric-Signature``, of connectors that are made from now on; None: it is not sent."""
+    """Of ``DT-Asymmetric-Signature``, of connectors that are made from now on; None: it
+    is not sent.
+    """
     projects: dict[str, Project] = field(factory=dict)
     connectors: dict[str, Connector | OtherConnector] = field(factory=dict)
     """By id, oldest first."""
@@ -169,7 +177,9 @@ class Cloud:
         """Where to read ``jwks_uri``."""
         return f"{self.issuer}/.well-known/openid-configuration"
 
-    def add_project(self, project_id: str | None = None, *, display_name: str = "Building") -> Project:
+    def add_project(
+        self, project_id: str | None = None, *, display_name: str = "Building"
+    ) -> Project:
         """Add a project.
 
         :param project_id: None: a new one.

@@ -1,6 +1,7 @@
 """Emulator of DT: a handful of sensors in a building, for the demo.
 
-Temperatures rise and fall like those of a slow day, a door opens, somebody comes and goes.
+Temperatures rise and fall like those of a slow day, a door opens, somebody comes and
+goes.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from typing import Any
 import trio
 from attrs import frozen
 
-from bridge.api import Emulation, EmulatorContext
-from .server import Connector, Delivery, open_cloud
+from bridge.testing.emulation import Emulation, EmulatorContext
+
 from .events import rfc3339
+from .server import Connector, Delivery, open_cloud
 
 _PATH = "/disruptive"
-_MOST_PENDING = 1000  # events that wait for a slow or absent bridge; then they come first
+_MAX_PENDING = 1000  # events that wait for a slow or absent bridge; then they come first
 
 
 @frozen
@@ -34,9 +36,13 @@ class _Round:
     random: Random
 
     def wave(self, middle: float, swing: float, rounds: float, digits: int = 2) -> float:
-        """Give a value that swings around a middle once in so many rounds, with a little noise."""
+        """Give a value that swings around a middle once in so many rounds, with a
+        little noise.
+        """
         noise = self.random.uniform(-0.02, 0.02)
-        return round(middle + swing * (math.sin(2 * math.pi * self.number / rounds) + noise), digits)
+        return round(
+            middle + swing * (math.sin(2 * math.pi * self.number / rounds) + noise), digits
+        )
 
     def changes(self, rounds: int) -> bool:
         """Give True for so many rounds, then False for as many."""
@@ -55,7 +61,9 @@ def _fridge(now: _Round) -> Mapping[str, Any]:
     """Make a heartbeat with three measurements, newest first as DT has them."""
     values = [now.wave(4.0, 1.5, 60) for _ in range(3)]
     times = [rfc3339(now.time - timedelta(seconds=30 * back)) for back in range(3)]
-    samples = [{"value": value, "sampleTime": time} for value, time in zip(values, times, strict=True)]
+    samples = [
+        {"value": value, "sampleTime": time} for value, time in zip(values, times, strict=True)
+    ]
     return {"value": values[0], "updateTime": times[0], "samples": samples, "isBackfilled": False}
 
 
@@ -78,9 +86,17 @@ def _network(now: _Round) -> Mapping[str, Any]:
 def _devices() -> list[_Device]:
     return [
         _Device(
-            "emucfridge00bridge0demo", "temperature", "fridge", {"temperature": _fridge, "networkStatus": _network}
+            "emucfridge00bridge0demo",
+            "temperature",
+            "fridge",
+            {"temperature": _fridge, "networkStatus": _network},
         ),
-        _Device("emucoffice00bridge0demo", "humidity", "office", {"humidity": _humidity, "networkStatus": _network}),
+        _Device(
+            "emucoffice00bridge0demo",
+            "humidity",
+            "office",
+            {"humidity": _humidity, "networkStatus": _network},
+        ),
         _Device(
             "emucmeeting0bridge0demo",
             "co2",
@@ -95,13 +111,20 @@ def _devices() -> list[_Device]:
             "emucdoor0000bridge0demo",
             "contact",
             "front door",
-            {"contact": lambda now: {"state": "OPEN" if now.changes(5) else "CLOSED"}, "touch": lambda _now: {}},
+            {
+                "contact": lambda now: {"state": "OPEN" if now.changes(5) else "CLOSED"},
+                "touch": lambda _now: {},
+            },
         ),
         _Device(
             "emuccorridorbridge0demo",
             "motion",
             "corridor",
-            {"motion": lambda now: {"state": "MOTION_DETECTED" if now.changes(3) else "NO_MOTION_DETECTED"}},
+            {
+                "motion": lambda now: {
+                    "state": "MOTION_DETECTED" if now.changes(3) else "NO_MOTION_DETECTED"
+                }
+            },
         ),
         _Device(
             "emucdesk0000bridge0demo",
@@ -120,16 +143,22 @@ def _devices() -> list[_Device]:
 
 @asynccontextmanager
 async def open_devices(context: EmulatorContext) -> AsyncIterator[Emulation]:
-    """Open a cloud whose connector pushes to the bridge of the demo, and whose history the bridge may read."""
+    """Open a cloud whose connector pushes to the bridge of the demo, and whose history
+    the bridge may read.
+    """
     secret = f"{context.random.getrandbits(256):064x}"
     trusted = ssl.create_default_context(cafile=context.ca_file)
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     tls.load_cert_chain(context.certificate, context.key)
     # A person watches the demo, perhaps while restarting the bridge: try again soon.
     delivery = Delivery(spacing=0.5)
-    async with open_cloud(asymmetric=False, delivery=delivery, tls=tls, verify=trusted, random=context.random) as cloud:
+    async with open_cloud(
+        asymmetric=False, delivery=delivery, tls=tls, verify=trusted, random=context.random
+    ) as cloud:
         project = cloud.add_project()
-        connector = cloud.add_connector(project, context.bridge_url + _PATH, secret, labels=("name",))
+        connector = cloud.add_connector(
+            project, context.bridge_url + _PATH, secret, labels=("name",)
+        )
 
         async def run(rate: float) -> None:
             await publish_forever(connector, rate, context.random)
@@ -162,11 +191,16 @@ async def publish_forever(connector: Connector, rate: float, random: Random) -> 
                 now = _Round(number, datetime.now(UTC), random)
                 labels = {"name": device.name}
                 connector.publish(
-                    event_type, device.id, make(now), time=now.time, labels=labels, device_type=device.type
+                    event_type,
+                    device.id,
+                    make(now),
+                    time=now.time,
+                    labels=labels,
+                    device_type=device.type,
                 )
                 due += 1 / rate
                 await trio.sleep_until(due)
-                if connector.pending > _MOST_PENDING:
+                if connector.pending > _MAX_PENDING:
                     await connector.drained()
                     due = trio.current_time()
         number += 1

@@ -1,7 +1,8 @@
 """Emulator of DT: events as bytes.
 
-An event is written once, as compact UTF-8 JSON. The same bytes stand in the bodies of its pushes and in the answers of
-the history: there without labels and metadata, as a bare event (vendor documentation).
+An event is written once, as compact UTF-8 JSON. The same bytes stand in the bodies of
+its pushes and in the answers of the history: there without labels and metadata, as a
+bare event (vendor documentation).
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ class DeviceEvent:
     time: datetime
     """``timestamp``: when a gateway received it."""
     published: datetime
-    """When DT's cloud had it; differs from ``time`` where a sensor was offline, or a test chose the time."""
+    """When DT's cloud had it; differs from ``time`` where a sensor was offline, or a
+    test chose the time.
+    """
     text: bytes
     """The bare event, JSON."""
 
@@ -50,20 +53,32 @@ def compact(value: Any) -> bytes:
 
 
 def event_data(event_type: str, fields: Mapping[str, Any], time: datetime) -> dict[str, Any]:
-    """Make ``event.data`` from the fields of a type: adds what DT adds and ``fields`` does not have."""
+    """Make ``event.data`` from the fields of a type: adds what DT adds and ``fields``
+    does not have.
+    """
     if event_type == "labelsChanged":
         return dict(fields)
     inner = {**fields}
     updated = inner.setdefault("updateTime", rfc3339(time))
     if event_type in ("temperature", "humidity") and "samples" not in inner:
-        measured = {name: value for name, value in fields.items() if name not in ("updateTime", "isBackfilled")}
+        measured = {
+            name: value
+            for name, value in fields.items()
+            if name not in ("updateTime", "isBackfilled")
+        }
         inner["samples"] = [{**measured, "sampleTime": updated}]
         inner.setdefault("isBackfilled", False)
     return {event_type: inner}
 
 
 def make_event(
-    event_id: str, project: str, device: str, event_type: str, data: Mapping[str, Any], time: datetime, now: datetime
+    event_id: str,
+    project: str,
+    device: str,
+    event_type: str,
+    data: Mapping[str, Any],
+    time: datetime,
+    now: datetime,
 ) -> DeviceEvent:
     """Write an event, of a device that is in this project now."""
     text = compact(
@@ -78,7 +93,9 @@ def make_event(
     return DeviceEvent(event_id, event_type, device, time, now, text)
 
 
-def push_body(event: bytes, labels: Mapping[str, str], metadata: Mapping[str, str], faults: Faults, hit: Hit) -> bytes:
+def push_body(
+    event: bytes, labels: Mapping[str, str], metadata: Mapping[str, str], faults: Faults, hit: Hit
+) -> bytes:
     """Write the body of a push."""
     if hit(faults.no_samples):
         event = _before_samples(event)
@@ -87,7 +104,11 @@ def push_body(event: bytes, labels: Mapping[str, str], metadata: Mapping[str, st
         parts += [b',"metadata":', compact(metadata)]
     body = b"".join([*parts, b"}"])
     if hit(faults.invalid_utf8):
-        body = body.replace(b'"labels":{', b'"labels":{"broken":"\xff",' if labels else b'"labels":{"broken":"\xff"', 1)
+        body = body.replace(
+            b'"labels":{',
+            b'"labels":{"broken":"\xff",' if labels else b'"labels":{"broken":"\xff"',
+            1,
+        )
     return body
 
 

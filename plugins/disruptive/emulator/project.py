@@ -3,8 +3,8 @@
     publish ─▶ history of the device, latest of its type
             └▶ every connector of the project, which may filter, push, lose
 
-The history holds every event, pushed or not, so that a client can read back exactly what its pushes lost. A device
-that nobody added comes into being with its first event.
+The history holds every event, pushed or not, so that a client can read back exactly
+what its pushes lost. A device that nobody added comes into being with its first event.
 """
 
 from __future__ import annotations
@@ -21,7 +21,11 @@ from attrs import define, evolve, field
 
 from .events import DeviceEvent, compact, event_data, make_event, new_xid
 
-_ALWAYS_REPORTED = ("networkStatus", "batteryStatus", "touch")  # null until the first one (vendor documentation)
+_ALWAYS_REPORTED = (
+    "networkStatus",
+    "batteryStatus",
+    "touch",
+)  # null until the first one (vendor documentation)
 _time = attrgetter("time")
 
 
@@ -90,7 +94,9 @@ class Project:
         reported: Mapping[str, Any] | None = None,
     ) -> Device:
         """Add a device, or put it in the place of the one with this id."""
-        added = Device(device, device_type, dict(labels or {}), product_number, dict(reported or {}))
+        added = Device(
+            device, device_type, dict(labels or {}), product_number, dict(reported or {})
+        )
         self.devices[device] = added
         return added
 
@@ -107,11 +113,14 @@ class Project:
         """Let a device publish an event, and give its eventId.
 
         :param event_type: may be one that nobody knows.
-        :param fields: of the type's object, such as ``{"value": 21.5}``. ``updateTime``, and ``samples`` for
-            temperature and humidity, are added where they are missing.
-        :param time: when the gateway received it; None: now. Any time will do, in any order.
+        :param fields: of the type's object, such as ``{"value": 21.5}``.
+            ``updateTime``, and ``samples`` for temperature and humidity, are added
+            where they are missing.
+        :param time: when the gateway received it; None: now. Any time will do, in any
+            order.
         :param labels: the device's labels from now on; None: as they are.
-        :param device_type: ``metadata.deviceType`` from now on; None: as it is, and the event type of a new device.
+        :param device_type: ``metadata.deviceType`` from now on; None: as it is, and the
+            event type of a new device.
         """
         now = self._now()
         known = self.devices.get(device) or self.add_device(device, device_type or event_type)
@@ -129,9 +138,11 @@ class Project:
     def backfill(
         self, event_type: str, device: str, measured: Iterable[tuple[datetime, Mapping[str, Any]]]
     ) -> list[str]:
-        """Let a sensor send what it stored while it was offline: marked so, in a burst, newest first.
+        """Let a sensor send what it stored while it was offline: marked so, in a burst,
+        newest first.
 
-        :param measured: (time of the measurement, fields). The events carry these old times (assumed).
+        :param measured: (time of the measurement, fields). The events carry these old
+            times (assumed).
         """
         newest_first = sorted(measured, key=lambda item: item[0], reverse=True)
         return [
@@ -145,7 +156,9 @@ class Project:
         before, known.labels = known.labels, dict(labels)
         fields = {
             "added": {key: labels[key] for key in labels if key not in before},
-            "modified": {key: labels[key] for key in labels if before.get(key, labels[key]) != labels[key]},
+            "modified": {
+                key: labels[key] for key in labels if before.get(key, labels[key]) != labels[key]
+            },
             "removed": [key for key in before if key not in labels],
         }
         return self.publish("labelsChanged", device, fields)
@@ -155,9 +168,13 @@ class Project:
 
         :param new_ids: whether they get ids of their own. Which DT does is unknown.
         """
-        events = [(event, device) for device in self.devices.values() for event in device.latest.values()]
+        events = [
+            (event, device) for device in self.devices.values() for event in device.latest.values()
+        ]
         return [(self._renamed(event), device) for event, device in events] if new_ids else events
 
     def _renamed(self, event: DeviceEvent) -> DeviceEvent:
         event_id = new_xid(self._now(), self._random)
-        return evolve(event, id=event_id, text=compact({**json.loads(event.text), "eventId": event_id}))
+        return evolve(
+            event, id=event_id, text=compact({**json.loads(event.text), "eventId": event_id})
+        )

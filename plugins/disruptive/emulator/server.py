@@ -5,7 +5,8 @@
 
     open_emulator ─▶ one connector, nothing to ask
 
-Written from vendor documentation and recorded traffic alone: it shares no code with what it is tested against.
+Written from vendor documentation and recorded traffic alone: it shares no code with
+what it is tested against.
 """
 
 from __future__ import annotations
@@ -19,17 +20,19 @@ from random import Random
 import httpx
 import trio
 
-from bridge.api import Answer, Request, serve_http
+from bridge.api import Request, Response
+from bridge.testing.http_server import serve_http
+
 from .cloud import ORGANIZATION, Account, Cloud, Rules
-from .push.delivery import Delivery, Network
 from .events import new_xid
-from .push.faults import NO_FAULTS, Faults
-from .rest.identity import make_identity
 from .project import Project
 from .push.connector import Connector
+from .push.delivery import Delivery, Network
+from .push.faults import NO_FAULTS, Faults
 from .push.requests import Endpoint
-from .rest.service import REST, SENSORS, make_rest, serve
 from .push.tokens import SigningKeys
+from .rest.identity import make_identity
+from .rest.service import REST, SENSORS, make_rest, serve
 
 __all__ = ["Account", "Cloud", "Connector", "Delivery", "Rules", "open_cloud", "open_emulator"]
 
@@ -58,16 +61,17 @@ async def open_cloud(
     :param asymmetric: whether pushes have ``DT-Asymmetric-Signature``.
     :param tls: to serve REST and identity over HTTPS; None: plain HTTP.
     :param verify: how to verify the certificate of the bridge.
-    :param now: the clock of tokens, ages and the history. Retries, time limits and the rate follow trio's clock.
+    :param now: the clock of tokens, ages and the history. Retries, time limits and the
+        rate follow trio's clock.
     :param transport: another way of the pushes than the network, for tests.
     """
     random = random or Random()  # noqa: S311  # decides on faults, protects nothing
 
     # No call can come before a client knows where to: by then there is a cloud.
-    async def answer_rest(request: Request) -> Answer:
+    async def answer_rest(request: Request) -> Response:
         return await serve(cloud, rest, request)
 
-    async def answer_identity(request: Request) -> Answer:
+    async def answer_identity(request: Request) -> Response:
         return await serve(cloud, identity, request)
 
     async with (
@@ -105,12 +109,14 @@ async def open_emulator(
     now: Callable[[], datetime] = _wall_clock,
     transport: httpx.AsyncBaseTransport | None = None,
 ) -> AsyncIterator[Connector]:
-    """Push to ``url`` for as long as the block is entered; what waits at its end is forgotten.
+    """Push to ``url`` for as long as the block is entered; what waits at its end is
+    forgotten.
 
     :param verify: how to verify the certificate of the bridge.
     :param headers: the connector's custom headers.
     :param keys: to send ``DT-Asymmetric-Signature`` as well.
-    :param now: the clock of tokens and ages. Retries and time limits follow trio's clock.
+    :param now: the clock of tokens and ages. Retries and time limits follow trio's
+        clock.
     :param transport: another way than the network, for tests.
     """
     random = random or Random()  # noqa: S311  # decides on faults, protects nothing
@@ -133,8 +139,12 @@ async def _open_network(
     transport: httpx.AsyncBaseTransport | None,
 ) -> AsyncIterator[Network]:
     forever = httpx.Timeout(None)  # the answer limit is around the whole attempt
-    endless = httpx.Limits(max_connections=None)  # each connector has so many pushes under way, and no more
-    client = httpx.AsyncClient(verify=verify, timeout=forever, limits=endless, trust_env=False, transport=transport)
+    endless = httpx.Limits(
+        max_connections=None
+    )  # each connector has so many pushes under way, and no more
+    client = httpx.AsyncClient(
+        verify=verify, timeout=forever, limits=endless, trust_env=False, transport=transport
+    )
     async with client, trio.open_nursery() as deliveries:
         yield Network(client, verify, deliveries, now, random)
         deliveries.cancel_scope.cancel()

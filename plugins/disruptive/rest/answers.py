@@ -1,4 +1,5 @@
-"""What an answer of DT's REST API means: a verdict for each status, in words that hold no secret.
+"""What an answer of DT's REST API means: a verdict for each status, in words that hold
+no secret.
 
 =================================== ======= ==================================================
 status                              verdict what follows
@@ -9,7 +10,8 @@ status                              verdict what follows
 408, 429, 5xx, a success but 200    Retry   after ``Retry-After`` if DT names it
 =================================== ======= ==================================================
 
-The meaning of the statuses is known from vendor documentation, that of 408 and of other 4xx is assumed.
+The meaning of the statuses is known from vendor documentation, that of 408 and of other
+4xx is assumed.
 """
 
 from __future__ import annotations
@@ -23,12 +25,16 @@ from attrs import field, frozen
 
 from bridge.api import Pause, Reject, Retry, parse_json
 
-LONGEST_RETRY_AFTER = 3600.0  # a longer one is a mistake of the server; asking once an hour harms nobody
+MAX_RETRY_AFTER = (
+    3600.0  # a longer one is a mistake of the server; asking once an hour harms nobody
+)
 
 HIDDEN = "********"
 
-_TOKEN = re.compile(r"eyJ[\w-]+\.[\w-]+(\.[\w-]*)?")  # a JWT: three parts of base64, the first begins with {"
-LONGEST_TEXT = 200  # characters; more of DT's text helps nobody in a log line
+_TOKEN = re.compile(
+    r"eyJ[\w-]+\.[\w-]+(\.[\w-]*)?"
+)  # a JWT: three parts of base64, the first begins with {"
+MAX_TEXT = 200  # characters; more of DT's text helps nobody in a log line
 
 
 @frozen
@@ -42,7 +48,9 @@ class Reply:
     """May hold secrets: tokens and connectors come in it."""
 
 
-def refusal(request: str, reply: Reply, *, wait: float | None, secrets: Iterable[str]) -> Retry | Pause | Reject:
+def refusal(
+    request: str, reply: Reply, *, wait: float | None, secrets: Iterable[str]
+) -> Retry | Pause | Reject:
     """Tell what an answer that is not 200 means.
 
     :param request: method and path, for the text.
@@ -72,21 +80,25 @@ def refusal(request: str, reply: Reply, *, wait: float | None, secrets: Iterable
 
 
 def retry_after(value: str | None, now: datetime) -> float | None:
-    """Read a ``Retry-After`` header, seconds or an HTTP date, as seconds; None if it is absent or makes no sense."""
+    """Read a ``Retry-After`` header, seconds or an HTTP date, as seconds; None if it is
+    absent or makes no sense.
+    """
     if value is None:
         return None
     if re.fullmatch(r"\d{1,9}", value.strip(), re.ASCII):
-        return min(float(value), LONGEST_RETRY_AFTER)
+        return min(float(value), MAX_RETRY_AFTER)
     try:
         moment = parsedate_to_datetime(value)
         wait = (moment.replace(tzinfo=moment.tzinfo or UTC) - now).total_seconds()
     except (ValueError, TypeError, OverflowError):
         return None
-    return min(max(wait, 0.0), LONGEST_RETRY_AFTER)
+    return min(max(wait, 0.0), MAX_RETRY_AFTER)
 
 
 def error_text(body: bytes) -> str | None:
-    """Find DT's own words in an answer: ``error``, and RFC 6749's ``error_description``; members may be missing."""
+    """Find DT's own words in an answer: ``error``, and RFC 6749's
+    ``error_description``; members may be missing.
+    """
     try:
         answer = parse_json(body)
     except ValueError:
@@ -97,8 +109,10 @@ def error_text(body: bytes) -> str | None:
     return "; ".join(word for word in words if isinstance(word, str) and word) or None
 
 
-def redact(text: str, secrets: Iterable[str], longest: int = LONGEST_TEXT) -> str:
-    """Make foreign text fit for a log: no secret, no token, one line, no control characters, not long."""
+def redact(text: str, secrets: Iterable[str], longest: int = MAX_TEXT) -> str:
+    """Make foreign text fit for a log: no secret, no token, one line, no control
+    characters, not long.
+    """
     for secret in sorted(secrets, key=len, reverse=True):  # one secret may hold another
         if secret:
             text = text.replace(secret, HIDDEN)

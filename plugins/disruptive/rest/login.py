@@ -1,9 +1,11 @@
-"""Logging in to DT's REST API with a service account: HTTP Basic, or OAuth2 with a JWT bearer (RFC 7523).
+"""Logging in to DT's REST API with a service account: HTTP Basic, or OAuth2 with a JWT
+bearer (RFC 7523).
 
     service account ─ signs ─▶ assertion ─ POST token_url ─▶ access token, kept until 5 minutes before it expires
 
-Both forms, the claims and the four causes of a refusal are known from vendor documentation. The assertion is signed
-here: it is three lines, and a library would warn of what DT, not the user, chose: the length of the secret.
+Both forms, the claims and the four causes of a refusal are known from vendor
+documentation. The assertion is signed here: it is three lines, and a library would warn
+of what DT, not the user, chose: the length of the secret.
 """
 
 from __future__ import annotations
@@ -20,8 +22,9 @@ import trio
 from attrs import define, field
 
 from bridge.api import Pause, Retry, parse_json
-from .answers import Reply, error_text, redact, refusal, retry_after
+
 from ..settings import Settings
+from .answers import Reply, error_text, redact, refusal, retry_after
 
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 LIFETIME = 3600  # seconds, of the assertion, and of an access token that does not tell its own
@@ -29,7 +32,9 @@ BACKDATED = 5  # seconds; survives a clock of ours that is a little fast
 EARLY = 300.0  # seconds before its end at which a token is renewed
 
 Send = Callable[[str, str, Mapping[str, str], bytes | None], Awaitable[Reply]]
-"""Make a request: method, URL, headers, body. :raises Retry: no answer. :raises Pause: the certificate is refused."""
+"""Make a request: method, URL, headers, body. :raises Retry: no answer. :raises Pause:
+the certificate is refused.
+"""
 
 
 class Login(Protocol):
@@ -75,8 +80,14 @@ class _Bearer:
 
     async def authorization(self, refused: str | None = None) -> str:
         async with self._renewing:  # who waited here finds the token that another task got
-            if self._value is None or self._value == refused or trio.current_time() >= self._renew_at:
-                self._value = None  # a token that was refused is not offered again, should the renewal fail
+            if (
+                self._value is None
+                or self._value == refused
+                or trio.current_time() >= self._renew_at
+            ):
+                self._value = (
+                    None  # a token that was refused is not offered again, should the renewal fail
+                )
                 self._value = await self._renewed()
             return self._value
 
@@ -137,7 +148,10 @@ def _credentials(settings: Settings) -> tuple[str, str]:
 
 
 def read_token(body: bytes) -> tuple[str, float]:
-    """Read the access token and its lifetime in seconds. :raises Retry: if there is none."""
+    """Read the access token and its lifetime in seconds.
+
+    :raises Retry: if there is none.
+    """
     try:
         answer = parse_json(body)
     except ValueError:

@@ -1,9 +1,11 @@
-"""One request to DT and its answer, behind the gate that DT shuts with 429 (too many requests).
+"""One request to DT and its answer, behind the gate that DT shuts with 429 (too many
+requests).
 
     send ─ gate open? ─ no ─▶ Retry, with what is left of the wait
               └─ yes ─ request ─▶ answer ─ 429 ─▶ gate shut: Retry-After, else longer each time
 
-The gate is one for all tasks that send through it, logins too. An answer has one deadline and a largest size.
+The gate is one for all tasks that send through it, logins too. An answer has one
+deadline and a largest size.
 """
 
 from __future__ import annotations
@@ -16,18 +18,20 @@ import trio
 from attrs import define, field
 
 from bridge.api import Pause, Retry, certificate_failure
+
 from .answers import Reply, redact, retry_after
 
-FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0  # seconds between attempts, where DT does not say
-LARGEST_ANSWER = 32 << 20  # bytes; 1,000 events of the largest known size, 3 kB, take a tenth of it
+FIRST_WAIT, MAX_WAIT = 1.0, 60.0  # seconds between attempts, where DT does not say
+MAX_ANSWER = 32 << 20  # bytes; 1,000 events of the largest known size, 3 kB, take a tenth of it
 
 
 def pause(number: int, random: float) -> float:
-    """Give the seconds to wait after failure number 1, 2, 3 ...: twice as long each time, with jitter.
+    """Give the seconds to wait after failure number 1, 2, 3 ...: twice as long each
+    time, with jitter.
 
     :param random: a number in [0, 1).
     """
-    longest = min(FIRST_WAIT * 2.0 ** min(number - 1, 10), LONGEST_WAIT)
+    longest = min(FIRST_WAIT * 2.0 ** min(number - 1, 10), MAX_WAIT)
     return longest * (1 + random) / 2
 
 
@@ -46,7 +50,9 @@ class Transport:
     _turned_away: int = 0
     """How often DT answered 429 since its last other answer."""
 
-    async def send(self, method: str, url: str, headers: Mapping[str, str], content: bytes | None) -> Reply:
+    async def send(
+        self, method: str, url: str, headers: Mapping[str, str], content: bytes | None
+    ) -> Reply:
         """Make one request.
 
         :raises Retry: the gate is shut, nobody answers, or the answer is too long.
@@ -72,14 +78,18 @@ class Transport:
         """Give the seconds of ``Retry-After``, or None."""
         return retry_after(reply.headers.get("retry-after"), self.now())
 
-    async def _exchange(self, method: str, url: str, headers: Mapping[str, str], content: bytes | None) -> Reply:
+    async def _exchange(
+        self, method: str, url: str, headers: Mapping[str, str], content: bytes | None
+    ) -> Reply:
         body = bytearray()
         try:
             with trio.fail_after(self.timeout), trio.CancelScope() as reading:
-                async with self.client.stream(method, url, content=content, headers=headers) as response:
+                async with self.client.stream(
+                    method, url, content=content, headers=headers
+                ) as response:
                     async for chunk in response.aiter_bytes():
                         body += chunk
-                        if len(body) > LARGEST_ANSWER:
+                        if len(body) > MAX_ANSWER:
                             reading.cancel()  # unlike leaving the loop, it closes the generators inside httpx too
         except trio.TooSlowError as exc:
             raise Retry(f"no answer of DT's REST API within {self.timeout:g} s (timeout)") from exc
@@ -91,6 +101,6 @@ class Transport:
                 ) from exc
             why = redact(str(exc) or type(exc).__name__, self.secrets)
             raise Retry(f"DT's REST API cannot be reached: {why}") from exc
-        if len(body) > LARGEST_ANSWER:
-            raise Retry(f"an answer of DT's REST API is larger than {LARGEST_ANSWER} bytes")
+        if len(body) > MAX_ANSWER:
+            raise Retry(f"an answer of DT's REST API is larger than {MAX_ANSWER} bytes")
         return Reply(response.status_code, response.headers, bytes(body))

@@ -1,4 +1,5 @@
-"""Verification of ``DT-Asymmetric-Signature``: did DT send this body to our organization, recently, and is it whole?
+"""Verification of ``DT-Asymmetric-Signature``: did DT send this body to our
+organization, recently, and is it whole?
 
     header: ES256, kid ─▶ DT's public key ─▶ signature ─▶ iss ─▶ iat, exp ─▶ sub ─▶ checksum_sha256 ─▶ authentic
 
@@ -19,22 +20,28 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
 from bridge.api import Request
+
 from .rejections import Cause, Unauthentic
 from .token import Verify, check_body, check_times, only_token, read_object
 
 HEADER = "DT-Asymmetric-Signature"
 
 FindKey: TypeAlias = Callable[[str], EllipticCurvePublicKey]
-"""Give the key of a ``kid``. :raises Refusal: 503 if it is not known yet, 401 if there is no such key."""
+"""Give the key of a ``kid``.
+
+:raises HttpRejection: 503 if it is not known yet, 401 if there is no such key.
+"""
 
 
 def make_verify(
     find_key: FindKey, *, issuer: str, organization: str, leeway: float, now: Callable[[], datetime]
 ) -> Verify:
-    """Make the function that raises :class:`Refusal` unless a request is authentic.
+    """Make the function that raises :class:`HttpRejection` unless a request is
+    authentic.
 
     :param organization: the id alone.
-    :param leeway: seconds by which our clock and DT's may differ. 0 allows no difference.
+    :param leeway: seconds by which our clock and DT's may differ. 0 allows no
+        difference.
     """
     tokens = jwt.PyJWS(algorithms=["ES256"])
     subjects = (organization, f"organizations/{organization}")
@@ -43,17 +50,25 @@ def make_verify(
         token = only_token(request, HEADER, Cause.NO_ASYMMETRIC_SIGNATURE)
         claims = _verify_token(tokens, find_key(_kid(token)), token)
         if claims.get("iss") != issuer:
-            raise Unauthentic(Cause.OTHER_ISSUER, f"the token of {HEADER} is of another issuer than {issuer}")
+            raise Unauthentic(
+                Cause.OTHER_ISSUER, f"the token of {HEADER} is of another issuer than {issuer}"
+            )
         offset = check_times(claims, now().timestamp(), leeway)
         if claims.get("sub") not in subjects:
-            raise Unauthentic(Cause.OTHER_ORGANIZATION, f"the token of {HEADER} is for another organization ({offset})")
+            raise Unauthentic(
+                Cause.OTHER_ORGANIZATION,
+                f"the token of {HEADER} is for another organization ({offset})",
+            )
         check_body(claims, request, offset)
 
     return verify
 
 
 def _kid(token: str) -> str:
-    """Give the name of the key. The header is not trusted by this: PyJWT verifies it with the rest of the token."""
+    """Give the name of the key.
+
+    The header is not trusted by this: PyJWT verifies it with the rest of the token.
+    """
     part = token.partition(".")[0]
     try:
         text = urlsafe_b64decode(part + "=" * (-len(part) % 4))
@@ -62,7 +77,9 @@ def _kid(token: str) -> str:
     header = read_object(text, f"the header of the token of {HEADER}")
     if header.get("alg") != "ES256":
         raise Unauthentic(Cause.UNREADABLE, f"the token of {HEADER} is not signed with ES256")
-    if "crit" in header:  # extensions that must be understood; we understand none, and old PyJWT does not look
+    if (
+        "crit" in header
+    ):  # extensions that must be understood; we understand none, and old PyJWT does not look
         raise Unauthentic(Cause.UNREADABLE, f"the token of {HEADER} asks for an extension")
     kid = header.get("kid")
     if not isinstance(kid, str) or not kid:
@@ -75,7 +92,12 @@ def _verify_token(tokens: jwt.PyJWS, key: EllipticCurvePublicKey, token: str) ->
     try:
         text: bytes = tokens.decode(token, key, algorithms=["ES256"])
     except jwt.InvalidSignatureError as exc:
-        raise Unauthentic(Cause.NOT_DTS, f"{HEADER} was not made with the key that it names") from exc
-    except (jwt.PyJWTError, RecursionError) as exc:  # old PyJWT lets the latter through for a deeply nested header
+        raise Unauthentic(
+            Cause.NOT_DTS, f"{HEADER} was not made with the key that it names"
+        ) from exc
+    except (
+        jwt.PyJWTError,
+        RecursionError,
+    ) as exc:  # old PyJWT lets the latter through for a deeply nested header
         raise Unauthentic(Cause.UNREADABLE, f"the token of {HEADER} cannot be read") from exc
     return read_object(text, f"the claims of {HEADER}")

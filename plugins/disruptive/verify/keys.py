@@ -1,11 +1,13 @@
-"""DT's public keys: which are known, and which are wanted. Nothing here waits for the network.
+"""DT's public keys: which are known, and which are wanted. Nothing here waits for the
+network.
 
     {"keys": [JWK, ...]} ─────────▶ KeyRing ◀─ find(kid) ── a request, which cannot wait
                                        │ unknown kid: wanted
        discovery ─▶ jwks_uri ─▶ JWKS ◀─┘ fetched in the background (key_fetching.py), at most once a minute
 
-A request whose key is not known is answered 503, and DT sends it again: the key may have been made a moment ago. Only
-when DT has been asked after that, and does not publish such a key, is it answered 401.
+A request whose key is not known is answered 503, and DT sends it again: the key may
+have been made a moment ago. Only when DT has been asked after that, and does not
+publish such a key, is it answered 401.
 
 What was fetched replaces what was known: a key that DT withdraws is dropped.
 """
@@ -22,12 +24,15 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from jwt.algorithms import ECAlgorithm
 
 from bridge.api import JSON
+
 from .rejections import KeyNotFetched, UnknownKey
 
-INTERVAL = 60.0  # seconds between two fetches, at least: strangers, too, can name a key that is not known
+INTERVAL = (
+    60.0  # seconds between two fetches, at least: strangers, too, can name a key that is not known
+)
 RETRY_AFTER = 10.0  # seconds; time enough for a fetch that begins at once
-MOST_UNKNOWN = 100  # unknown kids that are remembered: strangers can send any
-MOST_KEYS = 100  # that are looked at in one JWKS; two at a time are to be expected
+MAX_UNKNOWN = 100  # unknown kids that are remembered: strangers can send any
+MAX_KEYS = 100  # that are looked at in one JWKS; two at a time are to be expected
 
 
 @frozen
@@ -41,21 +46,31 @@ class PublicKey:
 
 
 def read_keys(document: JSON) -> dict[str, PublicKey]:
-    """Choose from a JWKS the keys that can sign with ES256, by ``kid``: EC, curve P-256, ``use`` sig if present.
+    """Choose from a JWKS the keys that can sign with ES256, by ``kid``: EC, curve
+    P-256, ``use`` sig if present.
 
-    Other members are left out, a private part above all. What is of another shape is passed over.
+    Other members are left out, a private part above all. What is of another shape is
+    passed over.
     """
     listed = document.get("keys") if isinstance(document, dict) else None
     keys = {}
-    for item in listed[:MOST_KEYS] if isinstance(listed, list) else ():
-        if isinstance(item, dict) and item.get("use", "sig") == "sig" and (key := _read_key(item)) is not None:
+    for item in listed[:MAX_KEYS] if isinstance(listed, list) else ():
+        if (
+            isinstance(item, dict)
+            and item.get("use", "sig") == "sig"
+            and (key := _read_key(item)) is not None
+        ):
             keys[key.jwk["kid"]] = key
     return keys
 
 
 def _read_key(item: Mapping[str, Any]) -> PublicKey | None:
     """Read a key; None if it is of another kind, or no point of the curve."""
-    jwk = {name: text for name in ("kid", "kty", "crv", "x", "y") if isinstance(text := item.get(name), str) and text}
+    jwk = {
+        name: text
+        for name in ("kid", "kty", "crv", "x", "y")
+        if isinstance(text := item.get(name), str) and text
+    }
     if len(jwk) < 5 or jwk["kty"] != "EC" or jwk["crv"] != "P-256":
         return None
     try:
@@ -79,18 +94,21 @@ class KeyRing:
     def find(self, kid: str) -> EllipticCurvePublicKey:
         """Give a key.
 
-        :raises KeyNotFetched: 503 if DT has not been asked since this kid was first seen.
+        :raises KeyNotFetched: 503 if DT has not been asked since this kid was first
+            seen.
         :raises UnknownKey: 401 if it has been, and publishes no such key.
         """
         key = self._keys.get(kid)
         if key is not None:
             return key
-        if len(self._asked) < MOST_UNKNOWN:
+        if len(self._asked) < MAX_UNKNOWN:
             self._asked.add(kid)
         self._wanted.set()
         if kid in self._absent:
             raise UnknownKey("DT publishes no key of the name that DT-Asymmetric-Signature gives")
-        raise KeyNotFetched("the key of DT-Asymmetric-Signature has not been fetched yet", retry_after=RETRY_AFTER)
+        raise KeyNotFetched(
+            "the key of DT-Asymmetric-Signature has not been fetched yet", retry_after=RETRY_AFTER
+        )
 
     def want(self) -> None:
         """Ask for a fetch."""

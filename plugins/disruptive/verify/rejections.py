@@ -3,9 +3,10 @@
     verify ─▶ Unauthentic(cause, reason) ─▶ the core: 401, a line in the log
                         └─▶ RefusalWatch ─▶ a problem, once for each cause, until a request is authentic again
 
-A wrong secret means 12 hours of repeated requests, then lost events, and a disabled connector after 5 days (vendor
-documentation). So the first refusal is a problem. But anybody can send garbage to a public address: its words are in no
-report, and while DT itself gets through, garbage is none of our business.
+A wrong secret means 12 hours of repeated requests, then lost events, and a disabled
+connector after 5 days (vendor documentation). So the first refusal is a problem. But
+anybody can send garbage to a public address: its words are in no report, and while DT
+itself gets through, garbage is none of our business.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from enum import Enum
 import trio
 from attrs import define, field
 
-from bridge.api import Refusal, Report
+from bridge.api import HttpRejection, Report
 
 QUIET = 60.0  # seconds after an authentic request for which refusals are no problem
 
@@ -24,23 +25,43 @@ QUIET = 60.0  # seconds after an authentic request for which refusals are no pro
 class Cause(Enum):
     """Why requests are not authentic, and what to do about it: the words of the report."""
 
-    NO_SIGNATURE = "they carry no signature; does the Data Connector have the signature secret that is set here?"
-    NO_ASYMMETRIC_SIGNATURE = "they carry no DT-Asymmetric-Signature; if DT does not send it to you, set scheme = hmac"
-    UNREADABLE = "their signature is not as DT makes it; does something between DT and the bridge change headers?"
-    NOT_OURS = "they are signed with another secret; set secret to the signature secret of the Data Connector"
-    NOT_DTS = "their DT-Asymmetric-Signature was not made with the key of DT that it names; DT did not send them"
+    NO_SIGNATURE = (
+        "they carry no signature; does the Data Connector have the signature secret that is "
+        "set here?"
+    )
+    NO_ASYMMETRIC_SIGNATURE = (
+        "they carry no DT-Asymmetric-Signature; if DT does not send it to you, set scheme = hmac"
+    )
+    UNREADABLE = (
+        "their signature is not as DT makes it; does something between DT and the bridge "
+        "change headers?"
+    )
+    NOT_OURS = (
+        "they are signed with another secret; set secret to the signature secret of the Data "
+        "Connector"
+    )
+    NOT_DTS = (
+        "their DT-Asymmetric-Signature was not made with the key of DT that it names; DT did "
+        "not send them"
+    )
     UNKNOWN_KEY = "they are signed with a key that DT does not publish; check discovery_url"
     OTHER_ISSUER = "they are signed by another issuer; check issuer and discovery_url"
     OTHER_ORGANIZATION = "they are for another organization; set organization to the id of yours"
     TIMES = "the times of their signature are wrong; check the clock of this machine"
-    OTHER_BODY = "their body is not the one that was signed; does something between DT and the bridge change bodies?"
-    OLD_HASH = "their signature has no SHA-256 of the body; legacy_sha1 = yes would accept SHA-1 alone"
+    OTHER_BODY = (
+        "their body is not the one that was signed; does something between DT and the bridge "
+        "change bodies?"
+    )
+    OLD_HASH = (
+        "their signature has no SHA-256 of the body; legacy_sha1 = yes would accept SHA-1 alone"
+    )
     OTHER_HEADER = (
-        "their custom header is missing or another; set header_name and header_value as in the Data Connector"
+        "their custom header is missing or another; set header_name and header_value as in "
+        "the Data Connector"
     )
 
 
-class Unauthentic(Refusal):
+class Unauthentic(HttpRejection):
     """A request that DT did not make, or not for us, not now, not with this body: 401."""
 
     def __init__(self, cause: Cause, reason: str, *, offset: str = "") -> None:
@@ -57,7 +78,7 @@ class UnknownKey(Unauthentic):
         super().__init__(Cause.UNKNOWN_KEY, reason)
 
 
-class KeyNotFetched(Refusal):
+class KeyNotFetched(HttpRejection):
     """A token that cannot be checked yet: 503, DT sends the request again."""
 
     def __init__(self, reason: str, *, retry_after: float) -> None:
@@ -66,7 +87,9 @@ class KeyNotFetched(Refusal):
 
 @define(eq=False)
 class RefusalWatch:
-    """Tells a person about refusals: once for each cause, until a request is authentic again."""
+    """Tells a person about refusals: once for each cause, until a request is authentic
+    again.
+    """
 
     _report: Report
     _clock: Callable[[], float] = trio.current_time

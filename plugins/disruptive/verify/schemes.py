@@ -16,16 +16,20 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from bridge.api import Request
-from .rejections import Cause, KeyNotFetched, Unauthentic, UnknownKey
+
 from ..settings import Settings
+from .rejections import Cause, KeyNotFetched, Unauthentic, UnknownKey
 from .token import Verify
 
 if TYPE_CHECKING:
     from .asymmetric import FindKey
 
 
-def make_verify(settings: Settings, now: Callable[[], datetime], find_key: FindKey | None) -> Verify | None:
-    """Make the function that raises :class:`Refusal` unless a request is authentic; None for scheme none.
+def make_verify(
+    settings: Settings, now: Callable[[], datetime], find_key: FindKey | None
+) -> Verify | None:
+    """Make the function that raises :class:`HttpRejection` unless a request is
+    authentic; None for scheme none.
 
     :param find_key: gives DT's public keys to the schemes that need them.
     """
@@ -35,7 +39,11 @@ def make_verify(settings: Settings, now: Callable[[], datetime], find_key: FindK
         from . import signature
 
         schemes[signature.HEADER.lower()] = signature.make_verify(
-            [secret for secret in (settings.secret, settings.previous_secret) if secret is not None],
+            [
+                secret
+                for secret in (settings.secret, settings.previous_secret)
+                if secret is not None
+            ],
             leeway=settings.leeway,
             legacy_sha1=settings.legacy_sha1,
             now=now,
@@ -77,7 +85,10 @@ def _either(schemes: Mapping[str, Verify]) -> Verify:
                 continue
             try:
                 verify_one(request)
-            except (KeyNotFetched, UnknownKey) as refusal:  # without its key a signature proves nothing, either way
+            except (
+                KeyNotFetched,
+                UnknownKey,
+            ) as refusal:  # without its key a signature proves nothing, either way
                 keyless = refusal
             else:
                 verified = True
@@ -85,6 +96,8 @@ def _either(schemes: Mapping[str, Verify]) -> Verify:
             return
         if keyless is not None:
             raise keyless
-        raise Unauthentic(Cause.NO_SIGNATURE, "there is neither X-Dt-Signature nor DT-Asymmetric-Signature")
+        raise Unauthentic(
+            Cause.NO_SIGNATURE, "there is neither X-Dt-Signature nor DT-Asymmetric-Signature"
+        )
 
     return verify

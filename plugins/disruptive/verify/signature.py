@@ -1,8 +1,10 @@
-"""Verification of ``X-Dt-Signature``: did somebody who knows our secret send this body, recently, and is it whole?
+"""Verification of ``X-Dt-Signature``: did somebody who knows our secret send this body,
+recently, and is it whole?
 
-The header is not an HMAC of the body but a JWT (HS256) that carries hashes of it: ``checksum`` is SHA-1 and
-``checksum_sha256``, present since February 2022, is SHA-256, both in hex (vendor documentation, recorded traffic).
-The HMAC key is the UTF-8 of the secret as typed. A token that is seen twice is no error: events are known once.
+The header is not an HMAC of the body but a JWT (HS256) that carries hashes of it:
+``checksum`` is SHA-1 and ``checksum_sha256``, present since February 2022, is SHA-256,
+both in hex (vendor documentation, recorded traffic). The HMAC key is the UTF-8 of the
+secret as typed. A token that is seen twice is no error: events are known once.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import jwt
 from jwt.algorithms import HMACAlgorithm
 
 from bridge.api import Request, Secret
+
 from .rejections import Cause, Unauthentic
 from .token import Verify, check_body, check_times, only_token, read_object
 
@@ -21,10 +24,12 @@ HEADER = "X-Dt-Signature"
 
 
 class _PreparedHS256(HMACAlgorithm):
-    """HS256 as PyJWT has it, for keys that were looked at once, when the instance started.
+    """HS256 as PyJWT has it, for keys that were looked at once, when the instance
+    started.
 
-    PyJWT examines the key again with every token: whether it is a public key in disguise, which matters only where the
-    token may choose the algorithm, and whether it is short, which it reports as a warning per request.
+    PyJWT examines the key again with every token: whether it is a public key in
+    disguise, which matters only where the token may choose the algorithm, and whether
+    it is short, which it reports as a warning per request.
     """
 
     def prepare_key(self, key: str | bytes) -> bytes:
@@ -34,11 +39,15 @@ class _PreparedHS256(HMACAlgorithm):
         return None
 
 
-def make_verify(secrets: Sequence[Secret], *, leeway: float, legacy_sha1: bool, now: Callable[[], datetime]) -> Verify:
+def make_verify(
+    secrets: Sequence[Secret], *, leeway: float, legacy_sha1: bool, now: Callable[[], datetime]
+) -> Verify:
     """Make the function that raises :class:`Unauthentic` unless a request is authentic.
 
-    :param secrets: the current secret, and the one before it while DT may still sign with that.
-    :param leeway: seconds by which our clock and DT's may differ. 0 allows no difference.
+    :param secrets: the current secret, and the one before it while DT may still sign
+        with that.
+    :param leeway: seconds by which our clock and DT's may differ. 0 allows no
+        difference.
     :param legacy_sha1: accept a token without SHA-256 if its SHA-1 matches.
     """
     keys = [secret.reveal().encode() for secret in secrets]
@@ -62,8 +71,13 @@ def _verify_token(tokens: jwt.PyJWS, keys: Sequence[bytes], token: str) -> bytes
         except jwt.InvalidSignatureError:
             continue
         except jwt.InvalidAlgorithmError as exc:
-            raise Unauthentic(Cause.UNREADABLE, f"the token of {HEADER} is not signed with HS256") from exc
-        except (jwt.PyJWTError, RecursionError) as exc:  # old PyJWT lets the latter through for a deeply nested header
+            raise Unauthentic(
+                Cause.UNREADABLE, f"the token of {HEADER} is not signed with HS256"
+            ) from exc
+        except (
+            jwt.PyJWTError,
+            RecursionError,
+        ) as exc:  # old PyJWT lets the latter through for a deeply nested header
             raise Unauthentic(Cause.UNREADABLE, f"the token of {HEADER} cannot be read") from exc
         return claims
     reason = f"{HEADER} was signed with another secret; is it the connector's signature secret?"

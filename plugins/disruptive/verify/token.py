@@ -1,10 +1,11 @@
-"""What DT's two signatures have in common: a token (JWT) in a header that carries hashes of the body.
+"""What DT's two signatures have in common: a token (JWT) in a header that carries
+hashes of the body.
 
     one value ─▶ three parts ─▶ ... signed with a key of the scheme ... ─▶ iat, exp ─▶ checksum of the body
     └──────────────── the first step that fails is the reason of the 401 ────────────────┘
 
-PyJWT verifies the signature of a token. It knows the wall clock only, so times are compared here, with a clock from
-outside.
+PyJWT verifies the signature of a token. It knows the wall clock only, so times are
+compared here, with a clock from outside.
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from bridge.api import Refusal, Request, parse_json
+from bridge.api import HttpRejection, Request, parse_json
+
 from .rejections import Cause, Unauthentic
 
 Verify: TypeAlias = Callable[[Request], None]
-"""Raises :class:`Refusal`, with the reason, unless a request is authentic."""
+"""Raises :class:`HttpRejection`, with the reason, unless a request is authentic."""
 
-# Base64 decoders of Python skip foreign characters in silence: refuse them before anything is decoded.
+# Base64 decoders of Python skip foreign characters in silence: refuse them before
+# anything is decoded.
 _THREE_PARTS = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 
 
@@ -52,7 +55,9 @@ def read_object(text: bytes, what: str) -> Mapping[str, Any]:
 
 
 def check_times(claims: Mapping[str, Any], now: float, leeway: float) -> str:
-    """Refuse a token that is not valid now; give ``now - iat`` for other reasons: a steady offset is a wrong clock."""
+    """Refuse a token that is not valid now; give ``now - iat`` for other reasons: a
+    steady offset is a wrong clock.
+    """
     issued = _seconds(claims, "iat")
     expires = _seconds(claims, "exp")
     begins = max(issued, _seconds(claims, "nbf")) if "nbf" in claims else issued
@@ -61,19 +66,28 @@ def check_times(claims: Mapping[str, Any], now: float, leeway: float) -> str:
         reason = f"the token is not valid yet ({offset}, leeway {leeway:g} s); is our clock right?"
         raise Unauthentic(Cause.TIMES, reason, offset=offset)
     if now >= expires + leeway:
-        raise Unauthentic(Cause.TIMES, f"the token has expired ({offset}, leeway {leeway:g} s)", offset=offset)
+        raise Unauthentic(
+            Cause.TIMES, f"the token has expired ({offset}, leeway {leeway:g} s)", offset=offset
+        )
     return offset
 
 
 def _seconds(claims: Mapping[str, Any], name: str) -> float:
     value = claims.get(name)
-    if isinstance(value, bool) or not isinstance(value, (int, float)):  # finite, or it would not have been read
+    if isinstance(value, bool) or not isinstance(
+        value, (int, float)
+    ):  # finite, or it would not have been read
         raise Unauthentic(Cause.UNREADABLE, f"the token has no {name} that is a number of seconds")
     return value
 
 
-def check_body(claims: Mapping[str, Any], request: Request, offset: str, *, legacy_sha1: bool = False) -> None:
-    """Refuse a body that the token was not made for. If both hashes are there, SHA-256 decides."""
+def check_body(
+    claims: Mapping[str, Any], request: Request, offset: str, *, legacy_sha1: bool = False
+) -> None:
+    """Refuse a body that the token was not made for.
+
+    If both hashes are there, SHA-256 decides.
+    """
     name, digest = "checksum_sha256", hashlib.sha256
     if name not in claims:
         if not legacy_sha1:
@@ -87,10 +101,11 @@ def check_body(claims: Mapping[str, Any], request: Request, offset: str, *, lega
         return
     mismatch = f"the body does not match {name} of its token ({offset})"
     if "content-encoding" in request.headers:
-        # Whether DT would hash before or after it compresses is not known (assumed: either).
+        # Whether DT would hash before or after it compresses is not known (assumed:
+        # either).
         try:
             content = request.content()
-        except Refusal as exc:
+        except HttpRejection as exc:
             raise Unauthentic(Cause.OTHER_BODY, f"{mismatch}: {exc.reason}") from exc
         if hmac.compare_digest(digest(content).hexdigest().encode(), expected):
             return

@@ -1,6 +1,7 @@
 """Data points: stream, time and value of ``DataPoint``.
 
-Every field may be missing (vendor documentation, recorded traffic); nothing here fails, it finds less.
+Every field may be missing (vendor documentation, recorded traffic); nothing here fails,
+it finds less.
 """
 
 from __future__ import annotations
@@ -14,13 +15,16 @@ from typing import Any
 from attrs import frozen
 
 from bridge.api import JSON, Reading, Value
+
 from .entities import DEVICE_ID, UNKNOWN_DEVICE, Topic
-from .json import GREATEST_INTEGER, LEAST_INTEGER
+from .json import GREATEST_INTEGER, MIN_INTEGER
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _WHOLE = frozenset({"INTEGER", "LONG"})
 _FRACTIONAL = frozenset({"FLOAT", "DOUBLE"})
-_NO_VALUE = frozenset({"BINARY", "JSON", "GEOJSON"})  # a document or bytes, also where it is written as text
+_NO_VALUE = frozenset(
+    {"BINARY", "JSON", "GEOJSON"}
+)  # a document or bytes, also where it is written as text
 
 
 @frozen
@@ -36,9 +40,10 @@ class Stream:
 def stream_of(topic: Topic, point: Mapping[str, Any]) -> Stream:
     """Tell device and signal of a data point.
 
-    The device is the first part of the topic's path if that is a device id, else the first part of ``streamId`` if that
-    is one (with stream forwarding the two may differ), else the stream path itself: a stream of no device is ordered by
-    itself. The signal is the stream path without the device in front.
+    The device is the first part of the topic's path if that is a device id, else the
+    first part of ``streamId`` if that is one (with stream forwarding the two may
+    differ), else the stream path itself: a stream of no device is ordered by itself.
+    The signal is the stream path without the device in front.
     """
     stream_id = point.get("streamId")
     path = stream_id if isinstance(stream_id, str) and stream_id else topic.rest
@@ -68,7 +73,9 @@ def readings_of(stream: Stream, point: Mapping[str, Any], stamped: datetime) -> 
 
 
 def measured(point: Mapping[str, Any]) -> datetime | None:
-    """Tell when a data point was measured: the device's time, else the server's, else None."""
+    """Tell when a data point was measured: the device's time, else the server's, else
+    None.
+    """
     return instant(point.get("timestamp")) or instant(point.get("serverTimestamp"))
 
 
@@ -82,14 +89,18 @@ def _value(data: JSON, stream_type: JSON) -> Value | None:
 
 
 def number_of(text: str, stream_type: JSON) -> int | float | None:
-    """Read the text of a numeric stream as JSON would read the number; None if it is none that can be stored."""
+    """Read the text of a numeric stream as JSON would read the number; None if it is
+    none that can be stored.
+    """
     kind = stream_type.upper() if isinstance(stream_type, str) else ""
     text = text.strip()
     if kind in _WHOLE | _FRACTIONAL and re.fullmatch(r"-?[0-9]{1,20}", text):
         number = int(text)
-        if LEAST_INTEGER <= number <= GREATEST_INTEGER:
+        if MIN_INTEGER <= number <= GREATEST_INTEGER:
             return number
-    if kind in _FRACTIONAL and re.fullmatch(r"-?[0-9]{1,400}(\.[0-9]{1,400})?([Ee][+-]?[0-9]{1,4})?", text):
+    if kind in _FRACTIONAL and re.fullmatch(
+        r"-?[0-9]{1,400}(\.[0-9]{1,400})?([Ee][+-]?[0-9]{1,4})?", text
+    ):
         fraction = float(text)
         return fraction if math.isfinite(fraction) else None
     return None

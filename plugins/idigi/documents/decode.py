@@ -4,10 +4,11 @@
       \\                    \\------ of a templated monitor --------> one Event of kind "templated"
        \\------ what makes no sense --------------------------------> one Event of kind "undecodable"
 
-A message is what the vendor calls ``Msg``: an envelope (topic, operation, timestamp, group, replay) around one entity.
-Every object passes through, whatever is missing or unknown; the whole object is kept in ``data``. What cannot be read
-is kept too, as base64, so that it is stored and acknowledged: a server that waits for explicit acks would otherwise
-send it again for ever.
+A message is what the vendor calls ``Msg``: an envelope (topic, operation, timestamp,
+group, replay) around one entity. Every object passes through, whatever is missing or
+unknown; the whole object is kept in ``data``. What cannot be read is kept too, as
+base64, so that it is stored and acknowledged: a server that waits for explicit acks
+would otherwise send it again for ever.
 """
 
 from __future__ import annotations
@@ -22,12 +23,13 @@ import orjson
 from attrs import field, frozen
 
 from bridge.api import JSON, Event, raw_data
+
 from ..push import protocol
-from .entities import UNKNOWN_DEVICE, Topic, kind_of, moment, text_of
-from .json import parse_exactly, read_json
 from ..push.protocol import Block, Content, Undecodable, unpack
 from ..settings import FILE_LIMIT
+from .entities import UNKNOWN_DEVICE, Topic, kind_of, moment, text_of
 from .entity_view import view_of
+from .json import parse_exactly, read_json
 from .xml import read_xml
 
 UNDECODABLE = "undecodable"
@@ -36,9 +38,12 @@ TEMPLATED = "templated"
 ENVELOPE = frozenset({"topic", "operation", "timestamp", "group", "replay"})
 
 # The words differ between JSON and XML documents (recorded traffic); the labels do not.
-OPERATIONS = {"INSERTION": "create", "INSERT": "create", "CREATE": "create", "UPDATE": "update"} | dict.fromkeys(
-    ("DELETION", "DELETE"), "delete"
-)
+OPERATIONS = {
+    "INSERTION": "create",
+    "INSERT": "create",
+    "CREATE": "create",
+    "UPDATE": "update",
+} | dict.fromkeys(("DELETION", "DELETE"), "delete")
 
 
 @frozen
@@ -62,10 +67,12 @@ def decode(
     file_limit: int = FILE_LIMIT,
     ignore_service_alerts: bool = False,
 ) -> Decoded:
-    """Read a block. Never fails: what makes no sense becomes an event of kind ``undecodable``.
+    """Read a block. Never fails: what makes no sense becomes an event of kind
+    ``undecodable``.
 
     :param received: stands in for a time that the server did not send.
-    :param templated: the monitor has a template, so that a document may be anything: see :func:`templated_event`.
+    :param templated: the monitor has a template, so that a document may be anything:
+        see :func:`templated_event`.
     :param file_limit: most bytes of a file's content that stay in its event.
     :param ignore_service_alerts: alerts of the service about itself give no readings.
     """
@@ -73,16 +80,24 @@ def decode(
         content = unpack(block, inflate_limit)
         if templated:
             return Decoded((templated_event(block, content, received),))
-        messages = read_json(content.document) if content.format == protocol.JSON else read_xml(content.document)
+        messages = (
+            read_json(content.document)
+            if content.format == protocol.JSON
+            else read_xml(content.document)
+        )
     except Undecodable as exc:
         return keep_block(block, str(exc), received)
     remarks = []
     if content.count != len(messages):
-        remarks.append(f"the block says that it holds {content.count} events, but it holds {len(messages)}")
+        remarks.append(
+            f"the block says that it holds {content.count} events, but it holds {len(messages)}"
+        )
     if strange := sum(not isinstance(message, Mapping) for message in messages):
         remarks.append(f"events of the block that are no objects, kept as they are: {strange}")
     events = [
-        event_of(message, received, file_limit=file_limit, ignore_service_alerts=ignore_service_alerts)
+        event_of(
+            message, received, file_limit=file_limit, ignore_service_alerts=ignore_service_alerts
+        )
         for message in messages
     ]
     return Decoded(tuple(events), tuple(remarks))
@@ -91,19 +106,22 @@ def decode(
 def keep_block(block: Block, why: str, received: datetime) -> Decoded:
     """Keep a block that cannot be read: the frame as received, in one event.
 
-    Its key leaves out the block id, which differs when the server sends the same content on another connection.
+    Its key leaves out the block id, which differs when the server sends the same
+    content on another connection.
     """
     event = _undecodable(block.frame, block.body[2:], why, received)
     return Decoded((event,), (f"the block is kept as it is: {why}",), why)
 
 
 def templated_event(block: Block, content: Content, received: datetime) -> Event:
-    """Keep a document that a template printed, whole, with what the block says about it.
+    """Keep a document that a template printed, whole, with what the block says about
+    it.
 
-    ``data`` is the parsed document where it is JSON, else its bytes as base64: a template easily prints a comma too
-    many, so that is no mistake. Nothing in it names the event, and two equal documents can be two events. Therefore
-    the key is new at every arrival: delivery is at least once, and what the server sends again after a lost ack comes
-    twice.
+    ``data`` is the parsed document where it is JSON, else its bytes as base64: a
+    template easily prints a comma too many, so that is no mistake. Nothing in it names
+    the event, and two equal documents can be two events. Therefore the key is new at
+    every arrival: delivery is at least once, and what the server sends again after a
+    lost ack comes twice.
     """
     try:
         data = parse_exactly(content.document)
@@ -124,13 +142,20 @@ def templated_event(block: Block, content: Content, received: datetime) -> Event
 
 
 def event_of(
-    message: JSON, received: datetime, *, file_limit: int = FILE_LIMIT, ignore_service_alerts: bool = False
+    message: JSON,
+    received: datetime,
+    *,
+    file_limit: int = FILE_LIMIT,
+    ignore_service_alerts: bool = False,
 ) -> Event:
-    """Give the event of a message, with one key however it came: pushed, replayed, or read from a history.
+    """Give the event of a message, with one key however it came: pushed, replayed, or
+    read from a history.
 
-    Never fails: a message that is not an object becomes an event of kind ``undecodable``.
+    Never fails: a message that is not an object becomes an event of kind
+    ``undecodable``.
 
-    :param message: read by :func:`bridge_plugins.idigi.json_documents.parse_exactly`, so that its integers are exact.
+    :param message: read by :func:`bridge_plugins.idigi.json_documents.parse_exactly`,
+        so that its integers are exact.
     :param received: stands in for a time that the server did not send.
     :param file_limit: most bytes of a file's content that stay in its event.
     :param ignore_service_alerts: alerts of the service about itself give no readings.
@@ -180,7 +205,9 @@ def _undecodable(raw: bytes, identity: bytes, why: str, received: datetime) -> E
 
 
 def _entity(message: Mapping[str, Any], topic: Topic) -> tuple[str, JSON]:
-    """Find the entity: the key that is not of the envelope. Among several the one that the topic names, else all."""
+    """Find the entity: the key that is not of the envelope. Among several the one that
+    the topic names, else all.
+    """
     others = {key: value for key, value in message.items() if key not in ENVELOPE}
     if len(others) == 1:
         return next(iter(others.items()))
@@ -193,9 +220,12 @@ def _entity(message: Mapping[str, Any], topic: Topic) -> tuple[str, JSON]:
 def event_key(message: Mapping[str, Any], entity: JSON) -> str:
     """Derive the key of an event: the vendor sends none.
 
-    Two equal events have one key, and so has an event that is sent again with ``replay``.
+    Two equal events have one key, and so has an event that is sent again with
+    ``replay``.
     """
-    identity = {name: message.get(name) for name in ("topic", "operation", "timestamp")} | {"entity": entity}
+    identity = {name: message.get(name) for name in ("topic", "operation", "timestamp")} | {
+        "entity": entity
+    }
     return sha256(orjson.dumps(identity, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 

@@ -1,7 +1,8 @@
 """What an event is about: its topic, its device, its time.
 
-The entity is the vendor's object inside the envelope, such as ``DataPoint`` or ``DeviceCore``. Every field may be
-missing (vendor documentation, recorded traffic); nothing here fails, it finds less.
+The entity is the vendor's object inside the envelope, such as ``DataPoint`` or
+``DeviceCore``. Every field may be missing (vendor documentation, recorded traffic);
+nothing here fails, it finds less.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from bridge.api import JSON
 UNKNOWN_DEVICE = "unknown"
 
 DEVICE_ID = re.compile(r"(?<![0-9A-Za-z-])[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{8}){3}(?![0-9A-Za-z-])")
-"""Four groups of eight hexadecimal digits, the last two mostly the MAC with FFFF in its middle (recorded traffic)."""
+"""Four groups of eight hexadecimal digits, the last two mostly the MAC with FFFF in its
+middle (recorded traffic).
+"""
 
 
 @frozen
@@ -49,22 +52,29 @@ class Topic:
 def kind_of(topic: Topic, name: str) -> str:
     """Tell the kind of an event: the name in its topic, else the key of its entity.
 
-    :param name: the key of the entity, which is ``device`` where the topic is ``devices`` (vendor documentation).
+    :param name: the key of the entity, which is ``device`` where the topic is
+        ``devices`` (vendor documentation).
     """
     return topic.name or ("devices" if name == "device" else name) or "event"
 
 
 def device_of(kind: str, topic: Topic, entity: JSON) -> str:
-    """Find the device that an event is about. The same fields always give the same device.
+    """Find the device that an event is about. The same fields always give the same
+    device.
 
-    The first of these that is there: ``devConnectwareId`` of the entity or of its ``id``; ``device_name``; the ``id``
-    of kind ``devices``; a device id anywhere in the topic, in the source of an alarm or in the path of a file; the
-    source of an alarm itself; the topic itself.
+    The first of these that is there: ``devConnectwareId`` of the entity or of its
+    ``id``; ``device_name``; the ``id`` of kind ``devices``; a device id anywhere in the
+    topic, in the source of an alarm or in the path of a file; the source of an alarm
+    itself; the topic itself.
     """
     fields = entity if isinstance(entity, Mapping) else {}
     compound = fields.get("id")
     inner = compound if isinstance(compound, Mapping) else {}
-    named = [fields.get("devConnectwareId"), inner.get("devConnectwareId"), fields.get("device_name")]
+    named = [
+        fields.get("devConnectwareId"),
+        inner.get("devConnectwareId"),
+        fields.get("device_name"),
+    ]
     if kind == "devices":
         named.append(compound)
     for candidate in named:
@@ -78,7 +88,9 @@ def device_of(kind: str, topic: Topic, entity: JSON) -> str:
 
 
 def alarm_source(kind: str, fields: Mapping[str, JSON]) -> str:
-    """Tell what raised an alarm: a device, a stream path, or the service itself; empty for other kinds."""
+    """Tell what raised an alarm: a device, a stream path, or the service itself; empty
+    for other kinds.
+    """
     if kind == "AlarmStatus":
         compound = fields.get("id")
         return text_of(compound.get("almsSourceEntityId")) if isinstance(compound, Mapping) else ""

@@ -17,8 +17,9 @@ from typing import Any
 from attrs import field, frozen
 
 from bridge.api import JSON, Reading
-from . import file_data as files
+
 from . import data_points as points
+from . import file_data as files
 from . import states as statuses
 from .entities import Topic, device_of
 
@@ -46,9 +47,11 @@ def view_of(
     file_limit: int,
     ignore_service_alerts: bool,
 ) -> View:
-    """Look at an entity. Never fails: of what has another shape than expected, nothing is understood.
+    """Look at an entity. Never fails: of what has another shape than expected, nothing
+    is understood.
 
-    :param stamp: the time of the envelope; None: it has none, so that the entity's own time counts, then ``received``.
+    :param stamp: the time of the envelope; None: it has none, so that the entity's own
+        time counts, then ``received``.
     """
     if isinstance(entity, Mapping):
         if kind == "DataPoint":
@@ -63,16 +66,26 @@ def view_of(
 
 def _view_point(topic: Topic, point: Mapping[str, Any], time: datetime) -> View:
     stream = points.stream_of(topic, point)
-    return View(stream.device, time, point, points.readings_of(stream, point, time), {"stream": stream.path})
+    return View(
+        stream.device, time, point, points.readings_of(stream, point, time), {"stream": stream.path}
+    )
 
 
-def _view_file(kind: str, topic: Topic, entity: Mapping[str, Any], time: datetime, limit: int) -> View:
+def _view_file(
+    kind: str, topic: Topic, entity: Mapping[str, Any], time: datetime, limit: int
+) -> View:
     file = files.file_of(kind, entity, limit)
-    kept = entity if file.kept else {name: value for name, value in entity.items() if name != files.CONTENT}
+    kept = (
+        entity
+        if file.kept
+        else {name: value for name, value in entity.items() if name != files.CONTENT}
+    )
     return View(device_of(kind, topic, entity), time, kept, labels=file.labels)
 
 
-def _view_state(kind: str, topic: Topic, entity: Mapping[str, Any], time: datetime, ignore: bool) -> View:
+def _view_state(
+    kind: str, topic: Topic, entity: Mapping[str, Any], time: datetime, ignore: bool
+) -> View:
     device, labels = device_of(kind, topic, entity), statuses.labels_of(kind, entity)
     if ignore and statuses.from_service(kind, entity):
         labels["ignored"] = "an alert of the service about itself (ignore_service_alerts)"

@@ -1,9 +1,11 @@
-"""Files: what a pushed ``FileData`` or ``FileDataCore`` says, and whether its content arrived whole.
+"""Files: what a pushed ``FileData`` or ``FileDataCore`` says, and whether its content
+arrived whole.
 
-The content is base64 in ``fdData``, which may be missing, null or empty, as it is for files above some 120 KB from
-older servers; ``FileDataCore`` never has it (vendor documentation, the latter assumed). It stays in the event's data as
-it came. The labels say what it is: ``file.name file.path file.type file.size file.sha256``, and in ``file.content``
-what is wrong with it, if anything is.
+The content is base64 in ``fdData``, which may be missing, null or empty, as it is for
+files above some 120 KB from older servers; ``FileDataCore`` never has it (vendor
+documentation, the latter assumed). It stays in the event's data as it came. The labels
+say what it is: ``file.name file.path file.type file.size file.sha256``, and in
+``file.content`` what is wrong with it, if anything is.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from typing import Any
 from attrs import frozen
 
 from bridge.api import JSON
+
 from .entities import moment, text_of
 
 KINDS = frozenset({"FileData", "FileDataCore"})
@@ -59,20 +62,26 @@ def file_of(kind: str, entity: Mapping[str, Any], limit: int) -> File:
         labels["file.content"] = (
             f"cannot be read as base64: {exc}"
             if kept
-            else f"left out: {len(encoded)} characters that are not base64, the limit is {limit} (file_limit)"
+            else (
+                f"left out: {len(encoded)} characters that are not base64, the limit is "
+                f"{limit} (file_limit)"
+            )
         )
         return File(labels, kept)
     labels["file.size"] = str(len(content))
     labels["file.sha256"] = sha256(content).hexdigest()
     if len(content) > limit:
-        labels["file.content"] = f"left out: {len(content)} bytes, the limit is {limit} (file_limit)"
+        labels["file.content"] = (
+            f"left out: {len(content)} bytes, the limit is {limit} (file_limit)"
+        )
     elif announced not in (None, len(content)):
         labels["file.content"] = f"{len(content)} bytes arrived, fdSize says {announced}"
     return File(labels, kept=len(content) <= limit)
 
 
 def decode_content(encoded: str) -> bytes:
-    """Read the content of a file. Line breaks are no part of it; anything else that is not base64 is an error.
+    """Read the content of a file. Line breaks are no part of it; anything else that is
+    not base64 is an error.
 
     :raises ValueError: saying what is wrong.
     """

@@ -1,8 +1,9 @@
 """Documents in JSON: bytes to messages.
 
-Shapes (recorded traffic, except the bare ones, which are assumed because the XML form of the vendor documentation has
-them): ``{"Document": {"Msg": ...}}``, ``{"Msg": ...}``, the message itself, or a list of messages. ``Msg`` is an object
-for one event and a list for several. An empty document is a keep-alive.
+Shapes (recorded traffic, except the bare ones, which are assumed because the XML form
+of the vendor documentation has them): ``{"Document": {"Msg": ...}}``, ``{"Msg": ...}``,
+the message itself, or a list of messages. ``Msg`` is an object for one event and a list
+for several. An empty document is a keep-alive.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ import json
 import re
 
 from bridge.api import JSON, parse_json
+
 from ..push.protocol import Undecodable
 
-LEAST_INTEGER = -(1 << 63)
-GREATEST_INTEGER = (1 << 64) - 1  # what an event can store, from LEAST_INTEGER on
+MIN_INTEGER = -(1 << 63)
+GREATEST_INTEGER = (1 << 64) - 1  # what an event can store, from MIN_INTEGER on
 
 _MANY_DIGITS = re.compile(rb"[0-9]{19}")  # a number of fewer digits fits into 64 bits
 
@@ -31,7 +33,8 @@ def read_json(document: bytes) -> list[JSON]:
 
 
 def parse_exactly(text: bytes) -> JSON:
-    """Read a JSON text without rounding an integer. One that needs more than 64 bits becomes the text of its digits.
+    """Read a JSON text without rounding an integer. One that needs more than 64 bits
+    becomes the text of its digits.
 
     :raises ValueError: if it is not JSON, or cannot be stored again.
     """
@@ -43,7 +46,7 @@ def parse_exactly(text: bytes) -> JSON:
 
 def _integer(digits: str) -> int | str:
     number = int(digits)  # of a few hundred digits at most: the fast parser has refused the others
-    return number if LEAST_INTEGER <= number <= GREATEST_INTEGER else digits
+    return number if MIN_INTEGER <= number <= GREATEST_INTEGER else digits
 
 
 def _messages(root: JSON) -> list[JSON]:

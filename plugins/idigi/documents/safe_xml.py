@@ -1,7 +1,7 @@
 """XML from outside, read without its traps.
 
-No DOCTYPE, so that there are no entities of its own and nothing is fetched; no deep nesting; no encodings that only
-Python has.
+No DOCTYPE, so that there are no entities of its own and nothing is fetched; no deep
+nesting; no encodings that only Python has.
 """
 
 from __future__ import annotations
@@ -11,10 +11,14 @@ import re
 from typing import NoReturn
 from xml.etree.ElementTree import Element, ParseError, TreeBuilder, XMLParser
 
-MOST_NESTED = 100  # elements; as an object each may need two levels, and an event can store 200
+MAX_NESTED = 100  # elements; as an object each may need two levels, and an event can store 200
 
-_DECLARED = re.compile(rb"""\s*<\?xml\s[^>]*?\bencoding\s*=\s*["']([A-Za-z][A-Za-z0-9._-]{0,39})["']""")
-_NO_ENCODINGS = frozenset({"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape"})  # Python's own
+_DECLARED = re.compile(
+    rb"""\s*<\?xml\s[^>]*?\bencoding\s*=\s*["']([A-Za-z][A-Za-z0-9._-]{0,39})["']"""
+)
+_NO_ENCODINGS = frozenset(
+    {"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape"}
+)  # Python's own
 
 
 class _Careful(TreeBuilder):
@@ -28,8 +32,8 @@ class _Careful(TreeBuilder):
 
     def start(self, tag: str, attrs: dict[str, str]) -> Element:
         self._level += 1
-        if self._level > MOST_NESTED:
-            raise ValueError(f"nested deeper than {MOST_NESTED} elements")
+        if self._level > MAX_NESTED:
+            raise ValueError(f"nested deeper than {MAX_NESTED} elements")
         return super().start(tag, attrs)
 
     def end(self, tag: str) -> Element:
@@ -38,7 +42,8 @@ class _Careful(TreeBuilder):
 
 
 def parse_xml(document: bytes) -> Element:
-    """Read a document and give its root. The encoding is the one that it declares, else UTF-8.
+    """Read a document and give its root. The encoding is the one that it declares, else
+    UTF-8.
 
     :raises ValueError: if it is not XML, has a DOCTYPE, or is nested too deep.
     """
@@ -49,14 +54,16 @@ def parse_xml(document: bytes) -> Element:
         except ValueError as exc:
             if not encoding or "multi-byte" not in str(exc):
                 raise
-            # The parser itself knows UTF-8, UTF-16 and the encodings of one byte for each character.
+            # The parser itself knows UTF-8, UTF-16 and the encodings of one byte for
+            # each character.
             return _parse(document.decode(encoding))
     except (ParseError, LookupError) as exc:
         raise ValueError(f"not XML: {exc}") from exc
 
 
 def _declared(document: bytes) -> str:
-    """Give the encoding that a document declares; empty if it declares none that can be seen.
+    """Give the encoding that a document declares; empty if it declares none that can be
+    seen.
 
     :raises LookupError: if nobody knows it.
     """

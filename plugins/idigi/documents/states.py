@@ -16,10 +16,14 @@ from datetime import datetime
 from typing import Any
 
 from bridge.api import JSON, Reading, Value
+
 from .entities import alarm_source, moment, text_of
 
 KINDS = frozenset({"DeviceCore", "devices", "AlarmStatus", "alert_status"})
-SERVICE_SOURCES = ("Monitor:", "web-service")  # how the source of an alert about the service itself begins
+SERVICE_SOURCES = (
+    "Monitor:",
+    "web-service",
+)  # how the source of an alert about the service itself begins
 
 _CONNECTION_WORDS = {"connected": 1, "disconnected": 0}
 
@@ -32,9 +36,15 @@ def readings_of(kind: str, entity: Mapping[str, Any], stamped: datetime) -> tupl
     """
     match kind:
         case "DeviceCore":
-            return _reading("connection", _one_of((0, 1), entity.get("dpConnectionStatus")), stamped)
+            return _reading(
+                "connection", _one_of((0, 1), entity.get("dpConnectionStatus")), stamped
+            )
         case "devices":
-            return _reading("connection", _CONNECTION_WORDS.get(text_of(entity.get("connection_status"))), stamped)
+            return _reading(
+                "connection",
+                _CONNECTION_WORDS.get(text_of(entity.get("connection_status"))),
+                stamped,
+            )
         case "AlarmStatus":
             time = moment(entity.get("almsUpdateTime")) or stamped
             return _reading("alarm", _one_of((0, 1, 2), entity.get("almsStatus")), time)
@@ -61,7 +71,9 @@ def labels_of(kind: str, entity: Mapping[str, Any]) -> dict[str, str]:
         labels["device.name"] = text_of(entity.get("name"))
     elif kind == "AlarmStatus":
         compound = entity.get("id")
-        labels["alarm.id"] = _number_text(compound.get("almId")) if isinstance(compound, Mapping) else ""
+        labels["alarm.id"] = (
+            _number_text(compound.get("almId")) if isinstance(compound, Mapping) else ""
+        )
     elif kind == "alert_status":
         labels["alarm.id"] = _number_text(entity.get("id"))
     return labels
@@ -69,9 +81,13 @@ def labels_of(kind: str, entity: Mapping[str, Any]) -> dict[str, str]:
 
 def _number_text(number: JSON) -> str:
     """Give the number of an alarm as text, which it may be already (assumed)."""
-    return str(number) if isinstance(number, int) and not isinstance(number, bool) else text_of(number)
+    return (
+        str(number) if isinstance(number, int) and not isinstance(number, bool) else text_of(number)
+    )
 
 
 def from_service(kind: str, entity: Mapping[str, Any]) -> bool:
-    """Tell whether an alert is the service talking about its own clients (vendor documentation)."""
+    """Tell whether an alert is the service talking about its own clients (vendor
+    documentation).
+    """
     return alarm_source(kind, entity).startswith(SERVICE_SOURCES)

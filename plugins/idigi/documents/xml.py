@@ -6,11 +6,12 @@
       </Msg>                                                                            "DataPoint": {"streamId": "x",
     </Document>                                                                                       "quality": 0}}
 
-The root is ``Document`` with any number of ``Msg``, or one ``Msg`` (vendor documentation). The envelope is made of
-attributes, and every value is text: it becomes a number or a boolean by the name of its field, never by its look. A
-text that does not fit its field stays as it is. An element with children becomes an object, a repeated one a list.
-What the vendor never showed is kept as such conversions mostly do: an attribute of an entity as ``@NAME``, text beside
-children as ``#text``.
+The root is ``Document`` with any number of ``Msg``, or one ``Msg`` (vendor
+documentation). The envelope is made of attributes, and every value is text: it becomes
+a number or a boolean by the name of its field, never by its look. A text that does not
+fit its field stays as it is. An element with children becomes an object, a repeated one
+a list. What the vendor never showed is kept as such conversions mostly do: an attribute
+of an entity as ``@NAME``, text beside children as ``#text``.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from typing import Any, TypeAlias
 from xml.etree.ElementTree import Element  # a tree that was parsed with care
 
 from bridge.api import JSON
-from .json import GREATEST_INTEGER, LEAST_INTEGER
-from .data_points import number_of
+
 from ..push.protocol import Undecodable
+from .data_points import number_of
+from .json import GREATEST_INTEGER, MIN_INTEGER
 from .safe_xml import parse_xml
 
 Convert: TypeAlias = Callable[[str], JSON]
@@ -49,7 +51,10 @@ def read_xml(document: bytes) -> list[JSON]:
 
 
 def _message(element: Element) -> JSON:
-    """Read a ``Msg``. One that holds nothing but text is no message, and given as that text."""
+    """Read a ``Msg``.
+
+    One that holds nothing but text is no message, and given as that text.
+    """
     if not len(element) and not element.attrib and element.text and element.text.strip():
         return element.text
     message: dict[str, Any] = {}
@@ -65,14 +70,21 @@ def _message(element: Element) -> JSON:
 def _entity(element: Element) -> JSON:
     name = _name(element)
     entity = _value(element, CONVERT.get(name, {}))
-    if name == "DataPoint" and isinstance(entity, dict) and isinstance(data := entity.get("data"), str):
+    if (
+        name == "DataPoint"
+        and isinstance(entity, dict)
+        and isinstance(data := entity.get("data"), str)
+    ):
         number = number_of(data, entity.get("streamType"))
         entity["data"] = data if number is None else number
     return entity
 
 
 def _value(element: Element, convert: Mapping[str, Convert]) -> JSON:
-    """Give text or, for an element with children, an object. One frame for each level: the depth is bounded."""
+    """Give text or, for an element with children, an object.
+
+    One frame for each level: the depth is bounded.
+    """
     if not len(element) and not element.attrib:
         text = element.text or ""
         known = convert.get(_name(element))
@@ -88,7 +100,10 @@ def _value(element: Element, convert: Mapping[str, Convert]) -> JSON:
 
 
 def _add(fields: dict[str, Any], name: str, value: JSON) -> None:
-    """Add a field; the second of a name makes a list. Values are never lists themselves."""
+    """Add a field; the second of a name makes a list.
+
+    Values are never lists themselves.
+    """
     if name not in fields:
         fields[name] = value
     elif isinstance(fields[name], list):
@@ -112,7 +127,7 @@ def whole(text: str) -> int | str:
     if not re.fullmatch(r"\s*[+-]?[0-9]{1,20}\s*", text):
         return text
     number = int(text)
-    return number if LEAST_INTEGER <= number <= GREATEST_INTEGER else text
+    return number if MIN_INTEGER <= number <= GREATEST_INTEGER else text
 
 
 def boolean(text: str) -> bool | str:
@@ -136,7 +151,10 @@ CONVERT: Mapping[str, Mapping[str, Convert]] = {
     "FileDataCore": _fields(whole, "cstId fdSize") | _fields(boolean, "fdArchive"),
     "DeviceCore": _fields(
         whole,
-        "devId devVersion cstId grpId dpConnectionStatus dpFirmwareLevel dpRestrictedStatus dpCapabilities",
+        (
+            "devId devVersion cstId grpId dpConnectionStatus dpFirmwareLevel dpRestrictedStatus "
+            "dpCapabilities"
+        ),
     )
     | _fields(boolean, "devTerminated"),
     "AlarmStatus": _fields(whole, "almId cstId almsStatus"),
@@ -144,4 +162,6 @@ CONVERT: Mapping[str, Mapping[str, Convert]] = {
     "device": _fields(whole, "vendor_id alerts") | _fields(fractional, "coordinates"),
     "XbeeCore": _fields(whole, "cstId grpId xpNodeType"),
 }
-"""The fields of each entity that are not text (vendor documentation; for ``alerts`` and ``coordinates`` assumed)."""
+"""The fields of each entity that are not text (vendor documentation; for ``alerts`` and
+``coordinates`` assumed).
+"""

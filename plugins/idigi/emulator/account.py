@@ -1,9 +1,11 @@
-"""Stand-in: one customer's part of the service. Its monitors, its data streams, and what happens in it.
+"""Stand-in: one customer's part of the service. Its monitors, its data streams, and
+what happens in it.
 
     publish ─▶ each monitor with a fitting topic (emulator_monitor.py)
           └──▶ the history of its data stream, for data points
 
-Everything is in memory. The wall clock and the source of random numbers are given from outside.
+Everything is in memory. The wall clock and the source of random numbers are given from
+outside.
 """
 
 from __future__ import annotations
@@ -19,12 +21,21 @@ from uuid import UUID
 import trio
 from attrs import define, field
 
-from .recorder import Books
+from .content.topics import CUSTOMER, Occurrence, operation_of, topic_fits, topics_of
 from .options import Modes, Throttle
 from .push.monitor import Monitor, Waiting
-from .content.topics import CUSTOMER, Occurrence, operation_of, topic_fits, topics_of
+from .recorder import Books
 
-__all__ = ["CUSTOMER", "FIRST_MONITOR", "Account", "Books", "Monitor", "Occurrence", "topic_fits", "topics_of"]
+__all__ = [
+    "CUSTOMER",
+    "FIRST_MONITOR",
+    "Account",
+    "Books",
+    "Monitor",
+    "Occurrence",
+    "topic_fits",
+    "topics_of",
+]
 
 FIRST_MONITOR = 178008
 
@@ -40,7 +51,8 @@ class Account:
     random: Random = field(factory=lambda: Random(0))  # noqa: S311  # ids of a stand-in
     first_monitor: int = FIRST_MONITOR
     api_keys: dict[str, str] = field(factory=dict)
-    """Id to secret: what the headers ``X-API-KEY-ID`` and ``X-API-KEY-SECRET`` may say."""
+    """Id to secret: what the headers ``X-API-KEY-ID`` and ``X-API-KEY-SECRET`` may say.
+    """
     modes: Modes = field(factory=Modes)
     books: Books = field(factory=Books)
     throttle: Throttle = field(factory=Throttle)
@@ -87,15 +99,23 @@ class Account:
             occurrence.entity_key: entity,
         }
         event = Waiting(event_id, message, trio.current_time(), at)
-        if occurrence.entity_key == "DataPoint" and isinstance(entity, dict) and "streamId" in entity:
-            self.streams.setdefault(entity["streamId"], deque(maxlen=self.history_limit)).append(event)
+        if (
+            occurrence.entity_key == "DataPoint"
+            and isinstance(entity, dict)
+            and "streamId" in entity
+        ):
+            self.streams.setdefault(entity["streamId"], deque(maxlen=self.history_limit)).append(
+                event
+            )
         for monitor in self.monitors.values():
             if any(topic_fits(topic, occurrence) for topic in monitor.topics):
                 monitor.put(event)
         return event_id
 
     def _published_entity(self, occurrence: Occurrence) -> Any:
-        """Give the entity as it is published; None for an event that the service keeps to itself."""
+        """Give the entity as it is published; None for an event that the service keeps
+        to itself.
+        """
         entity = occurrence.entity
         if occurrence.entity_key != "FileData":
             return entity

@@ -1,4 +1,6 @@
-"""Stand-in: the life of the demo. Four gateways measure; now and then one is away, or a tank is low."""
+"""Stand-in: the life of the demo. Four gateways measure; now and then one is away, or a
+tank is low.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ class Signal:
 
     def moved(self, random: Random) -> float:
         """Give the next value."""
-        self.value = min(max(self.value + random.uniform(-self.step, self.step), self.least), self.most)
+        self.value = min(
+            max(self.value + random.uniform(-self.step, self.step), self.least), self.most
+        )
         return round(self.value, 2)
 
 
@@ -69,7 +73,10 @@ class Life:
 
     def begin(self) -> list[Occurrence]:
         """Let every gateway connect."""
-        return [device_core(number, connected=True, time=self.now()) for number in range(1, GATEWAYS + 1)]
+        return [
+            device_core(number, connected=True, time=self.now())
+            for number in range(1, GATEWAYS + 1)
+        ]
 
     def measure(self) -> list[Occurrence]:
         """Give the next data point, and what else happens at this moment."""
@@ -97,13 +104,20 @@ class Life:
             over, self._low = self._low, None
             return alarm_status(4711, RESET, number=over, signal="metrics/tank/level", time=time)
         self._low = self.random.randint(1, GATEWAYS)
-        return alarm_status(4711, TRIGGERED, number=self._low, signal="metrics/tank/level", time=time)
+        return alarm_status(
+            4711, TRIGGERED, number=self._low, signal="metrics/tank/level", time=time
+        )
 
 
 async def live(
-    inject: Callable[[Iterable[Occurrence]], Awaitable[Any]], now: Callable[[], datetime], random: Random, rate: float
+    inject: Callable[[Iterable[Occurrence]], Awaitable[Any]],
+    now: Callable[[], datetime],
+    random: Random,
+    rate: float,
 ) -> None:
-    """Publish about ``rate`` data points a second until cancelled, and what else happens."""
+    """Publish about ``rate`` data points a second until cancelled, and what else
+    happens.
+    """
     life = Life(now, random, signals())
     await inject(life.begin())
     began = trio.current_time()

@@ -1,8 +1,9 @@
 """Stand-in: the ways in which it can misbehave. Tests set them while it runs.
 
-``Emulator.faults`` holds for every session; ``faults.sessions`` has one for each of the next logins; the ``faults`` of
-an attachment (``monitor.attachments[0].faults``) hold for that session; ``blocks`` has one for each of the next blocks,
-``rest`` an answer for each of the next calls.
+``Emulator.faults`` holds for every session; ``faults.sessions`` has one for each of the
+next logins; the ``faults`` of an attachment (``monitor.attachments[0].faults``) hold
+for that session; ``blocks`` has one for each of the next blocks, ``rest`` an answer for
+each of the next calls.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from typing import Literal, TypeAlias
 
 from attrs import define, field
 
-from bridge.api import Answer, HangUp
+from bridge.api import Response
+from bridge.testing.http_server import HangUp
 
 BlockFault: TypeAlias = Literal[
     # how the payload is packed; these compress even where the monitor does not
@@ -56,7 +58,15 @@ BlockFault: TypeAlias = Literal[
 ]
 
 LoginFault: TypeAlias = Literal[
-    "answered", "silent", "short", "long", "twice", "other-version", "block-first", "unknown-first", "closed"
+    "answered",
+    "silent",
+    "short",
+    "long",
+    "twice",
+    "other-version",
+    "block-first",
+    "unknown-first",
+    "closed",
 ]
 
 
@@ -67,19 +77,24 @@ class Faults:
     fragment: int = 0
     """Bytes in one write; 0 writes whole frames."""
     coalesce: bool = False
-    """Whatever is ready goes in one write: the answer to the login and all blocks, in one TLS record if they fit."""
+    """Whatever is ready goes in one write: the answer to the login and all blocks, in
+    one TLS record if they fit.
+    """
     unknown_frames: bool = False
     """A frame of an unknown type precedes each block."""
     gzip: bool = False
     """The gzip container instead of zlib."""
     blocks: list[BlockFault] = field(factory=list)
-    """One for each of the next blocks, taken from the front. Keep-alives, ``unknown-frame``, ``oversized-unknown`` and
-    ``second-answer`` come before the block; ``duplicate`` (as a new block) and ``repeated`` (the same frame) after."""
+    """One for each of the next blocks, taken from the front. Keep-alives,
+    ``unknown-frame``, ``oversized-unknown`` and ``second-answer`` come before the
+    block; ``duplicate`` (as a new block) and ``repeated`` (the same frame) after.
+    """
     bomb: int = 4 << 20
     """Bytes to which the block of ``bomb`` inflates."""
     login: LoginFault = "answered"
-    """What follows a login. ``long`` has more than four bytes, ``twice`` is two answers, ``block-first`` a block before
-    the answer, ``closed`` no answer."""
+    """What follows a login. ``long`` has more than four bytes, ``twice`` is two
+    answers, ``block-first`` a block before the answer, ``closed`` no answer.
+    """
     login_delay: float = 0.0
     """Seconds before the answer to a login."""
     refuse: int | None = None
@@ -87,34 +102,43 @@ class Faults:
     keep_refused: bool = False
     """The connection stays open after a refusal."""
     drop: Literal["before-ack", "after-ack", "mid-frame"] | None = None
-    """End the session once: after the next block without listening to its ack, after the next ack, or in a frame."""
+    """End the session once: after the next block without listening to its ack, after
+    the next ack, or in a frame.
+    """
     drop_how: Literal["close", "reset", "hold", "mute"] = "close"
-    """How ``drop`` ends it: FIN, RST, or half-open, which the service has noticed (``hold``) or not (``mute``)."""
+    """How ``drop`` ends it: FIN, RST, or half-open, which the service has noticed
+    (``hold``) or not (``mute``).
+    """
     strict_acks: bool = False
     """Close at an ack of six bytes, and at one for a block that is not under way."""
     sessions: list[Faults] = field(factory=list)
     """One for each of the next logins, taken from the front, instead of these."""
-    rest: list[Answer | HangUp] = field(factory=list)
+    rest: list[Response | HangUp] = field(factory=list)
     """Given to the next REST calls instead of the real answer."""
     rest_delay: float = 0.0
     """Seconds before each answer to a REST call."""
     monitor_limit: int = 100
     """Monitors that the account may have."""
     unknown_monitor_status: int = 400
-    """HTTP status of a read of an unknown monitor: 400, 404, or 200, always with a JSON list of errors."""
+    """HTTP status of a read of an unknown monitor: 400, 404, or 200, always with a JSON
+    list of errors.
+    """
 
     def of_next_login(self) -> Faults:
         """Give the faults of a session that begins."""
         return self.sessions.pop(0) if self.sessions else self
 
 
-def throttled(retry_after: str | None = None) -> Answer:
+def throttled(retry_after: str | None = None) -> Response:
     """Answer as the service does to too many calls."""
     headers = () if retry_after is None else (("Retry-After", retry_after),)
-    return Answer(429, b"", headers)
+    return Response(429, b"", headers)
 
 
-def gateway_error(status: int = 503) -> Answer:
+def gateway_error(status: int = 503) -> Response:
     """Answer as the gateways in front of the service do."""
-    page = f"<html><head><title>{status}</title></head><body><h1>Service Unavailable</h1></body></html>"
-    return Answer(status, page.encode(), (("Content-Type", "text/html"),))
+    page = (
+        f"<html><head><title>{status}</title></head><body><h1>Service "
+        "Unavailable</h1></body></html>"
+    )
+    return Response(status, page.encode(), (("Content-Type", "text/html"),))

@@ -1,7 +1,8 @@
 """Stand-in: what nobody knows about the service, and what it may be configured to do.
 
-Every field is a question that the vendor documentation leaves open, or a variant that was seen; the defaults are what
-is assumed. Tests set them at any time: a session reads them when it begins, everything else when it happens.
+Every field is a question that the vendor documentation leaves open, or a variant that
+was seen; the defaults are what is assumed. Tests set them at any time: a session reads
+them when it begins, everything else when it happens.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from attrs import define, field, frozen
 
 @frozen
 class Rate:
-    """A limit of REST calls: in a moving window (vendor documentation: of 10 s), and at the same time."""
+    """A limit of REST calls: in a moving window (vendor documentation: of 10 s), and at
+    the same time.
+    """
 
     calls: int
     seconds: float = 10.0
@@ -29,13 +32,18 @@ class Modes:
     """Choices. At their defaults the stand-in does what is assumed of the service."""
 
     unacked: Literal["keep", "resend", "close"] = "keep"
-    """What follows when an ack does not come within ``unacked_after``: nothing until the next session, the same frame
-    again on this connection, or the end of the session."""
+    """What follows when an ack does not come within ``unacked_after``: nothing until
+    the next session, the same frame again on this connection, or the end of the
+    session.
+    """
     unacked_after: float = 60.0
     window: int | None = None
-    """Blocks without ack that may be under way with explicit acks; None for any number."""
+    """Blocks without ack that may be under way with explicit acks; None for any number.
+    """
     second_session: Literal["replace", "refuse", "both"] = "replace"
-    """A login for a monitor with a session: ends the old one, is answered 400, or both get every event."""
+    """A login for a monitor with a session: ends the old one, is answered 400, or both
+    get every event.
+    """
     block_ids: Literal["restart", "go-on"] = "restart"
     """Whether each connection counts from ``first_block_id``."""
     first_block_id: int = 0
@@ -56,12 +64,17 @@ class Modes:
     xml_encoding: str = ""
     """Declared in XML documents, and used; empty for UTF-8 without a declaration."""
     template: str = "list"
-    """What a templated monitor prints: ``list`` (the entities and a closing dummy), ``broken`` (the same with a
-    trailing comma and no dummy), or else this text itself."""
+    """What a templated monitor prints: ``list`` (the entities and a closing dummy),
+    ``broken`` (the same with a trailing comma and no dummy), or else this text itself.
+    """
     push_key: str = ""
-    """A login with this user name and an empty password is accepted too, as the newest vendor client tries it."""
+    """A login with this user name and an empty password is accepted too, as the newest
+    vendor client tries it.
+    """
     large_files: Literal["withheld", "without-content"] = "withheld"
-    """Files above ``file_limit``: not published, or without ``fdData`` as by older servers."""
+    """Files above ``file_limit``: not published, or without ``fdData`` as by older
+    servers.
+    """
     file_limit: int = 120_000
     page_limit: int = 1000
     """Most items in one answer of REST."""
@@ -69,10 +82,14 @@ class Modes:
     history_items: Literal["event", "wrapped"] = "event"
     """Form of an item of a monitor's history: the event, or an object around it."""
     last_cursor: Literal["absent", "repeats", "empty-page"] = "absent"
-    """How the last page of a history ends: without a cursor, with the one that was asked for, or with one more cursor
-    that leads to an empty page."""
+    """How the last page of a history ends: without a cursor, with the one that was
+    asked for, or with one more cursor that leads to an empty page.
+    """
     streams_path: str = "/ws/v1/streams/history/{stream}"
-    """Where the history of a data stream is read. The call and its form are this stand-in's choice."""
+    """Where the history of a data stream is read.
+
+    The call and its form are this stand-in's choice.
+    """
 
 
 @define
@@ -86,7 +103,9 @@ class Throttle:
         """Count a call that begins now, unless it is one too many."""
         while self._begun and self._begun[0] <= now - rate.seconds:
             self._begun.popleft()
-        if len(self._begun) >= rate.calls or (rate.at_once is not None and self.running > rate.at_once):
+        if len(self._begun) >= rate.calls or (
+            rate.at_once is not None and self.running > rate.at_once
+        ):
             return False
         self._begun.append(now)
         return True

@@ -1,4 +1,6 @@
-"""Stand-in: the books, in which tests look up what was sent, acknowledged, replayed and lost."""
+"""Stand-in: the books, in which tests look up what was sent, acknowledged, replayed and
+lost.
+"""
 
 from __future__ import annotations
 
@@ -27,10 +29,13 @@ class Books:
 
     sent: set[int] = field(factory=set)
     acked: set[int] = field(factory=set)
-    """Acknowledged; with ``monAckOption`` off too, where the service has no use for it."""
+    """Acknowledged; with ``monAckOption`` off too, where the service has no use for it.
+    """
     replayed: set[int] = field(factory=set)
     lost: set[int] = field(factory=set)
-    """Dropped: nobody was attached and nothing recorded them, the record was full, or it was cleared."""
+    """Dropped: nobody was attached and nothing recorded them, the record was full, or
+    it was cleared.
+    """
     withheld: set[int] = field(factory=set)
     """Never published: files that are too large, and files that were deleted."""
     times_sent: Counter[int] = field(factory=Counter)
@@ -63,7 +68,9 @@ class Books:
 
     def of(self, event: int) -> Fate:
         """Look one event up."""
-        return Fate(self.times_sent[event], event in self.replayed, event in self.acked, event in self.lost)
+        return Fate(
+            self.times_sent[event], event in self.replayed, event in self.acked, event in self.lost
+        )
 
     def note_sent(self, events: Iterable[int], *, replayed: bool) -> None:
         """Note that a block went out."""

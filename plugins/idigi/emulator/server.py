@@ -1,4 +1,5 @@
-"""Stand-in for Digi Remote Manager: REST and push port on loopback, with monitors that record and replay.
+"""Stand-in for Digi Remote Manager: REST and push port on loopback, with monitors that
+record and replay.
 
     async with open_emulator() as emulator:
         event = await emulator.publish("DataPoint/test", "DataPoint", {"streamId": "test", "data": 1})
@@ -7,9 +8,10 @@
     emulator.py ─┬─ emulator_rest.py ─▶ emulator_old_api.py, emulator_v1.py ─┐
                  └─ emulator_push.py ─▶ emulator_session.py ─────────────────┴▶ emulator_account.py, emulator_monitor.py
 
-Four things to turn while it runs: ``account`` is what it knows, ``modes`` what nobody knows of the real service,
-``faults`` how it misbehaves, ``books`` what it did. Nothing here knows the client of this plugin. It holds everything
-in memory and survives whatever its clients do.
+Four things to turn while it runs: ``account`` is what it knows, ``modes`` what nobody
+knows of the real service, ``faults`` how it misbehaves, ``books`` what it did. Nothing
+here knows the client of this plugin. It holds everything in memory and survives
+whatever its clients do.
 """
 
 from __future__ import annotations
@@ -25,16 +27,18 @@ from typing import Any
 import trio
 from attrs import frozen
 
-from bridge.api import Emulation, EmulatorContext, serve_http
+from bridge.testing.emulation import Emulation, EmulatorContext
+from bridge.testing.http_server import serve_http
+
 from .account import FIRST_MONITOR, Account
-from .recorder import Books
+from .content.topics import Occurrence
 from .demo import live
 from .faults import Faults
 from .options import Modes
 from .push.monitor import End
 from .push.server import serve_push
+from .recorder import Books
 from .rest.calls import answer_call
-from .content.topics import Occurrence
 
 
 @frozen
@@ -59,9 +63,18 @@ class Emulator:
         return self.account.modes
 
     async def publish(
-        self, topic: str, entity_key: str, entity: Any, *, operation: str = "UPDATE", group: str = "*"
+        self,
+        topic: str,
+        entity_key: str,
+        entity: Any,
+        *,
+        operation: str = "UPDATE",
+        group: str = "*",
     ) -> int:
-        """Let something happen now. The topic goes without the customer id; gives the event's id in the books."""
+        """Let something happen now.
+
+        The topic goes without the customer id; gives the event's id in the books.
+        """
         return (await self.inject([Occurrence(topic, entity_key, entity, operation, group)]))[0]
 
     async def inject(self, occurrences: Iterable[Occurrence]) -> list[int]:
@@ -101,8 +114,10 @@ async def open_emulator(
 ) -> AsyncIterator[Emulator]:
     """Bring the stand-in up on 127.0.0.1.
 
-    :param tls: certificate and key of the server, for both ports; None serves both in clear text.
-    :param plain_push_port: a second push port, in clear text beside TLS as the service has; 0 is any free port.
+    :param tls: certificate and key of the server, for both ports; None serves both in
+        clear text.
+    :param plain_push_port: a second push port, in clear text beside TLS as the service
+        has; 0 is any free port.
     :param first_monitor: id of the first monitor that is created.
     :param seed: of the ids that the stand-in makes up.
     :param now: the service's wall clock, UTC; None is the real one.
@@ -114,10 +129,14 @@ async def open_emulator(
         rest_url = await stack.enter_async_context(
             serve_http(partial(answer_call, account, faults), port=rest_port, tls=tls)
         )
-        bound = await stack.enter_async_context(serve_push(account, faults, port=push_port, tls=tls))
+        bound = await stack.enter_async_context(
+            serve_push(account, faults, port=push_port, tls=tls)
+        )
         plain = None
         if plain_push_port is not None:
-            plain = await stack.enter_async_context(serve_push(account, faults, port=plain_push_port))
+            plain = await stack.enter_async_context(
+                serve_push(account, faults, port=plain_push_port)
+            )
         yield Emulator(rest_url, bound, account, faults, plain)
 
 
@@ -142,9 +161,12 @@ async def open_emulation(context: EmulatorContext) -> AsyncIterator[Emulation]:
 
 
 async def produce(emulator: Emulator, random: Random, rate: float) -> None:
-    """Publish about ``rate`` data points a second until cancelled; gateways connect and alarms come beside them.
+    """Publish about ``rate`` data points a second until cancelled; gateways connect and
+    alarms come beside them.
 
     It begins with the first session: what happens before has no listener.
     """
-    await emulator.books.until(lambda: any(monitor.attachments for monitor in emulator.account.monitors.values()))
+    await emulator.books.until(
+        lambda: any(monitor.attachments for monitor in emulator.account.monitors.values())
+    )
     await live(emulator.inject, emulator.account.now, random, rate)

@@ -1,4 +1,5 @@
-"""Work that is finished although a stop was asked for, if it finishes soon; and that is not slow unnoticed.
+"""Work that is finished although a stop was asked for, if it finishes soon; and that is
+not slow unnoticed.
 
 run the work ── `patience` seconds ── say so ── stop asked for ── up to `grace` seconds more ── cut off
 """
@@ -18,7 +19,8 @@ async def finish(
     patience: float = math.inf,
     when_slow: Callable[[], None] | None = None,
 ) -> None:
-    """Run ``work`` to its end. Once cancelled from outside, it gets ``grace`` seconds more.
+    """Run ``work`` to its end. Once cancelled from outside, it gets ``grace`` seconds
+    more.
 
     What ``work`` raises is raised as it is.
 
@@ -37,7 +39,9 @@ async def finish(
         raise failure
 
 
-async def _watch(shield: trio.CancelScope, grace: float, patience: float, when_slow: Callable[[], None] | None) -> None:
+async def _watch(
+    shield: trio.CancelScope, grace: float, patience: float, when_slow: Callable[[], None] | None
+) -> None:
     try:
         if when_slow is not None:
             await trio.sleep(patience)

@@ -4,12 +4,14 @@
                                                                Block -- unpack --> Content
     encode_connect_request, encode_ack --> bytes
 
-Every frame is a type (two bytes), a size (four bytes, not counting these six) and a body; integers are unsigned and
-big-endian (vendor documentation, recorded traffic). Frames have no relation to what one read returns.
+Every frame is a type (two bytes), a size (four bytes, not counting these six) and a
+body; integers are unsigned and big-endian (vendor documentation, recorded traffic).
+Frames have no relation to what one read returns.
 
-Broken framing is a :class:`ProtocolError`: nothing that follows can be trusted, close the connection. A block whose
-content makes no sense is :class:`Undecodable`: the frames around it are fine, the session goes on.
-Every limit is checked before the bytes it limits are stored.
+Broken framing is a :class:`ProtocolError`: nothing that follows can be trusted, close
+the connection. A block whose content makes no sense is :class:`Undecodable`: the frames
+around it are fine, the session goes on. Every limit is checked before the bytes it
+limits are stored.
 """
 
 from __future__ import annotations
@@ -35,7 +37,9 @@ JSON = 1
 _ANSWER = struct.Struct(">HH")
 _BLOCK = struct.Struct(">HHBBI")
 _BLOCK_ID = struct.Struct(">H")
-_ZLIB_OR_GZIP = 47  # window bits by which zlib tells the two containers apart; raw deflate is refused
+_ZLIB_OR_GZIP = (
+    47  # window bits by which zlib tells the two containers apart; raw deflate is refused
+)
 
 
 class ProtocolError(Exception):
@@ -101,7 +105,13 @@ def encode_connect_request(username: str, password: str, monitor_id: int) -> byt
     """Write the login. Lengths count the bytes of the UTF-8 form."""
     user, secret = username.encode(), password.encode()
     body = struct.pack(
-        f">HH{len(user)}sH{len(secret)}sI", PROTOCOL_VERSION, len(user), user, len(secret), secret, monitor_id
+        f">HH{len(user)}sH{len(secret)}sI",
+        PROTOCOL_VERSION,
+        len(user),
+        user,
+        len(secret),
+        secret,
+        monitor_id,
     )
     return HEADER.pack(CONNECT_REQUEST, len(body)) + body
 
@@ -122,13 +132,17 @@ class Reader:
         self._answered = False
 
     def feed(self, data: bytes) -> None:
-        """Add what was read. Take all frames out before the next read: that bounds the buffer."""
+        """Add what was read.
+
+        Take all frames out before the next read: that bounds the buffer.
+        """
         self._buffer += data
 
     def next_frame(self) -> Frame | None:
         """Give the next whole frame, or None if more bytes are needed.
 
-        :raises ProtocolError: if the peer does not keep to the framing, now and at every later call.
+        :raises ProtocolError: if the peer does not keep to the framing, now and at
+            every later call.
         """
         if self._header is None:
             if len(self._buffer) < HEADER.size:
@@ -162,7 +176,9 @@ class Reader:
         if kind == CONNECT_RESPONSE and self._answered:
             raise ProtocolError("the server answered the login twice")
         if kind == CONNECT_RESPONSE and size < _ANSWER.size:
-            raise ProtocolError(f"the answer to the login has {size} bytes, expected {_ANSWER.size}")
+            raise ProtocolError(
+                f"the answer to the login has {size} bytes, expected {_ANSWER.size}"
+            )
         if kind == PUBLISH and not self._answered:
             raise ProtocolError("the server sent a block before it answered the login")
         if kind == PUBLISH and size < _BLOCK_ID.size:
@@ -188,7 +204,9 @@ def unpack(block: Block, inflate_limit: int) -> Content:
     _id, count, compression, format_, size = _BLOCK.unpack_from(block.body)
     payload = block.body[_BLOCK.size :]
     if size != len(payload):
-        raise Undecodable(f"the block says that its payload has {size} bytes, but it has {len(payload)}")
+        raise Undecodable(
+            f"the block says that its payload has {size} bytes, but it has {len(payload)}"
+        )
     if format_ not in (XML, JSON):
         raise Undecodable(f"the block has format {format_}, expected 0 (XML) or 1 (JSON)")
     if compression == 0:
@@ -199,9 +217,11 @@ def unpack(block: Block, inflate_limit: int) -> Content:
 
 
 def inflate(payload: bytes, limit: int) -> bytes:
-    """Decompress a zlib stream (what the server sends) or a gzip container (never seen, tolerated).
+    """Decompress a zlib stream (what the server sends) or a gzip container (never seen,
+    tolerated).
 
-    :raises Undecodable: if it is neither, cut off, followed by other bytes, or longer than ``limit`` bytes.
+    :raises Undecodable: if it is neither, cut off, followed by other bytes, or longer
+        than ``limit`` bytes.
     """
     stream = zlib.decompressobj(wbits=_ZLIB_OR_GZIP)
     try:
@@ -213,5 +233,7 @@ def inflate(payload: bytes, limit: int) -> bytes:
     if not stream.eof:
         raise Undecodable("the compressed payload is cut off")
     if stream.unused_data:
-        raise Undecodable(f"the compressed payload is followed by {len(stream.unused_data)} other bytes")
+        raise Undecodable(
+            f"the compressed payload is followed by {len(stream.unused_data)} other bytes"
+        )
     return text

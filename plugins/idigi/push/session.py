@@ -3,9 +3,10 @@
     connect ▶ login ▶ answer ▶ ┌ frame ▶ decode ▶ outlet.emit ▶ ack ┐ ... until the connection or the source ends
                                └────────────────────────────────────┘
 
-Rules. One block at a time: blocks stay in order, and while one waits for the disk nothing is read, so that TCP slows
-the server down. A block is acknowledged after ``emit`` returned, on the connection that brought it, or never. What
-ends a session is a verdict: ``Retry``, or ``Pause`` if a person must act.
+Rules. One block at a time: blocks stay in order, and while one waits for the disk
+nothing is read, so that TCP slows the server down. A block is acknowledged after
+``emit`` returned, on the connection that brought it, or never. What ends a session is a
+verdict: ``Retry``, or ``Pause`` if a person must act.
 """
 
 from __future__ import annotations
@@ -19,8 +20,11 @@ from functools import partial
 
 import trio
 
-from bridge.api import Pause, Refused, Retry, SourceContext, client_tls
+from bridge.api import Pause, Retry, SourceContext, SpoolUnavailable, client_tls
+
 from ..documents.decode import Decoded, decode, keep_block
+from ..rest.monitor_api import refused_certificate
+from ..settings import Settings
 from .grace import finish
 from .protocol import (
     PROTOCOL_VERSION,
@@ -33,8 +37,6 @@ from .protocol import (
     encode_ack,
     encode_connect_request,
 )
-from ..rest.monitor_api import refused_certificate
-from ..settings import Settings
 
 READ = 65536  # bytes asked of the socket at once
 IN_THREAD = 256 << 10  # a block above this is decoded in a thread: it would hold up everything else
@@ -42,7 +44,8 @@ COMPRESSED_IN_THREAD = 32 << 10  # the same for a compressed one, which grows
 CLOSE_TIMEOUT = 1.0  # seconds for the goodbye of TLS, which nobody waits for
 PATIENCE = 30.0  # seconds after which a block that waits to be stored is a matter for a person
 
-# Seconds without traffic before a probe, between probes, and probes that may fail: a dead path shows in two minutes.
+# Seconds without traffic before a probe, between probes, and probes that may fail: a
+# dead path shows in two minutes.
 KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
 
 log = logging.getLogger(__name__)
@@ -62,11 +65,14 @@ async def attend(
 ) -> None:
     """Hold one session. Ends only by being cancelled, or by an exception.
 
-    :param attached: called when the server has accepted the login, and again when a hold-up is over.
-    :param still_attached: asks the server, after a long silence, whether it still sees us.
-    :raises Retry: when the connection is over or the spool refuses; :class:`UnknownMonitor` for status 400.
-    :raises Pause: when the login or the certificate is refused; for a block that cannot be read, if the settings
-        say so.
+    :param attached: called when the server has accepted the login, and again when a
+        hold-up is over.
+    :param still_attached: asks the server, after a long silence, whether it still sees
+        us.
+    :raises Retry: when the connection is over or the spool refuses;
+        :class:`UnknownMonitor` for status 400.
+    :raises Pause: when the login or the certificate is refused; for a block that cannot
+        be read, if the settings say so.
     """
     try:
         async with open_stream(settings) as stream:
@@ -97,7 +103,9 @@ async def open_stream(settings: Settings) -> AsyncIterator[trio.abc.Stream]:
                     )
                     await secured.do_handshake()
         except trio.TooSlowError as exc:
-            raise Retry(f"{where} did not answer within {settings.connect_timeout} (connect_timeout)") from exc
+            raise Retry(
+                f"{where} did not answer within {settings.connect_timeout} (connect_timeout)"
+            ) from exc
         except (OSError, trio.BrokenResourceError) as exc:
             raise _connect_verdict(where, exc) from exc
         yield stream
@@ -117,7 +125,9 @@ def _connect_verdict(where: str, exc: OSError | trio.BrokenResourceError) -> Ret
     if (refused := refused_certificate(exc)) is not None:
         return Pause(f"{where}: {refused}")
     if isinstance(exc.__cause__, ssl.SSLError):
-        return Retry(f"{where}: the TLS handshake failed: {exc.__cause__.reason or 'no reason given'}")
+        return Retry(
+            f"{where}: the TLS handshake failed: {exc.__cause__.reason or 'no reason given'}"
+        )
     cause = exc.__cause__ if isinstance(exc.__cause__, OSError) else exc
     return Retry(f"{where} cannot be reached: {cause}")
 
@@ -132,7 +142,11 @@ async def _close(stream: trio.abc.Stream) -> None:
 
 
 async def _log_in(
-    stream: trio.abc.Stream, reader: Reader, settings: Settings, context: SourceContext, monitor: int
+    stream: trio.abc.Stream,
+    reader: Reader,
+    settings: Settings,
+    context: SourceContext,
+    monitor: int,
 ) -> None:
     request = encode_connect_request(settings.username, settings.password.reveal(), monitor)
     try:
@@ -142,10 +156,14 @@ async def _log_in(
             while isinstance(answer, Skipped):
                 answer = await _next_frame(stream, reader)
     except trio.TooSlowError as exc:
-        raise Retry(f"the login was not answered within {settings.answer_timeout} (answer_timeout)") from exc
+        raise Retry(
+            f"the login was not answered within {settings.answer_timeout} (answer_timeout)"
+        ) from exc
     assert isinstance(answer, ConnectResponse)  # the reader lets nothing else come first
     if answer.version != PROTOCOL_VERSION:
-        log.warning("%s: the server speaks version %d, expected 1; going on", context.name, answer.version)
+        log.warning(
+            "%s: the server speaks version %d, expected 1; going on", context.name, answer.version
+        )
     if (verdict := login_verdict(answer.status, monitor)) is not None:
         raise verdict
 
@@ -158,16 +176,23 @@ def login_verdict(status: int, monitor: int) -> Retry | Pause | None:
     if 200 <= status <= 299:
         return None
     if status in (401, 403):
-        return Pause(f"the push port refuses the login ({status}); correct username, password and monitor_id")
+        return Pause(
+            f"the push port refuses the login ({status}); correct username, password and monitor_id"
+        )
     if status == 400:
         return UnknownMonitor(f"the push port refuses monitor {monitor} (400)")
     if 401 <= status <= 499:
-        return Pause(f"the push port refuses monitor {monitor} ({status}); look at it in the vendor's account")
+        return Pause(
+            f"the push port refuses monitor {monitor} ({status}); look at it in the vendor's "
+            "account"
+        )
     return Retry(f"the push port is not available ({status})")
 
 
 async def _next_frame(stream: trio.abc.Stream, reader: Reader) -> Frame:
-    """Give the next frame: from what is buffered first, since the socket may have nothing more to say."""
+    """Give the next frame: from what is buffered first, since the socket may have
+    nothing more to say.
+    """
     while (frame := reader.next_frame()) is None:
         data = await stream.receive_some(READ)
         if not data:
@@ -201,19 +226,29 @@ async def _receive_blocks(
             frame = await _next_frame(stream, reader)
         if frame is None:
             if not await still_attached():
-                raise Retry(f"silence for {settings.silence}, and the server does not see us as attached")
+                raise Retry(
+                    f"silence for {settings.silence}, and the server does not see us as attached"
+                )
         elif isinstance(frame, Block):
             handle = partial(_handle, stream, frame, settings, context)
-            await finish(handle, settings.stop_timeout, patience=PATIENCE, when_slow=partial(say_slow, frame))
+            await finish(
+                handle, settings.stop_timeout, patience=PATIENCE, when_slow=partial(say_slow, frame)
+            )
             if slow:
                 slow.clear()
                 attached()
-        elif isinstance(frame, Skipped) and frame.type not in unknown and len(unknown) < 16:  # bounds the log
+        elif (
+            isinstance(frame, Skipped) and frame.type not in unknown and len(unknown) < 16
+        ):  # bounds the log
             unknown.add(frame.type)
-            log.warning("%s: skipping frames of type %d, which is not known", context.name, frame.type)
+            log.warning(
+                "%s: skipping frames of type %d, which is not known", context.name, frame.type
+            )
 
 
-async def _handle(stream: trio.abc.Stream, block: Block, settings: Settings, context: SourceContext) -> None:
+async def _handle(
+    stream: trio.abc.Stream, block: Block, settings: Settings, context: SourceContext
+) -> None:
     """Store the events of a block, then acknowledge it."""
     read = partial(
         decode,
@@ -234,7 +269,9 @@ async def _handle(stream: trio.abc.Stream, block: Block, settings: Settings, con
         raise Retry(f"the server did not take an ack within {settings.timeout} (timeout)") from exc
 
 
-async def _store(block: Block, decoded: Decoded, settings: Settings, context: SourceContext) -> None:
+async def _store(
+    block: Block, decoded: Decoded, settings: Settings, context: SourceContext
+) -> None:
     _check(decoded, settings)
     for remark in decoded.remarks:
         log.warning("%s: block %d: %s", context.name, block.id, remark)
@@ -248,11 +285,18 @@ async def _store(block: Block, decoded: Decoded, settings: Settings, context: So
             _check(kept, settings)
             log.warning("%s: block %d: %s", context.name, block.id, kept.remarks[0])
             await context.outlet.emit(*kept.events)
-    except Refused as exc:
-        raise Retry(f"a block was not acknowledged, it cannot be stored: {exc.reason}", after=exc.retry_after) from exc
+    except SpoolUnavailable as exc:
+        raise Retry(
+            f"a block was not acknowledged, it cannot be stored: {exc.reason}",
+            after=exc.retry_after,
+        ) from exc
 
 
 def _check(decoded: Decoded, settings: Settings) -> None:
-    """Refuse a block that cannot be read, if the settings say ``undecodable = stop``: the server keeps it then."""
+    """Refuse a block that cannot be read, if the settings say ``undecodable = stop``:
+    the server keeps it then.
+    """
     if decoded.poison is not None and settings.undecodable == "stop":
-        raise Pause(f"a block was not acknowledged, it cannot be read: {decoded.poison} (undecodable)")
+        raise Pause(
+            f"a block was not acknowledged, it cannot be read: {decoded.poison} (undecodable)"
+        )

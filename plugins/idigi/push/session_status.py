@@ -1,8 +1,9 @@
-"""What a session says of itself once it is attached: where, what is dangerous, and what may be missing.
+"""What a session says of itself once it is attached: where, what is dangerous, and what
+may be missing.
 
-    attached to monitor 178008 at remotemanager.digi.com:3201
-    ... after 5m away; what happened meanwhile was recorded by the monitor and is replayed
-    ... after 5m away, NOT RECORDED (replay = no): ...; what happened meanwhile is missing
+    attached to monitor 178008 at remotemanager.digi.com:3201 ... after 5m away; what
+    happened meanwhile was recorded by the monitor and is replayed ... after 5m away,
+    NOT RECORDED (replay = no): ...; what happened meanwhile is missing
 
 A short absence is the service's daily life and not worth a word.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 from attrs import frozen
 
 from bridge.api import Duration
+
 from ..settings import Settings
 
 LONG_ABSENCE = 60.0  # seconds without a session that are told
@@ -53,9 +55,14 @@ class Standing:
 
 
 def _meanwhile(settings: Settings) -> str:
-    """Tell what became of the events of an absence (how replay treats blocks without an ack is assumed)."""
+    """Tell what became of the events of an absence (how replay treats blocks without an
+    ack is assumed).
+    """
     if not settings.replay:
         return "what happened meanwhile is missing"
     if settings.ack_mode == "off":
-        return "what happened meanwhile is replayed, what was under way when the connection broke is missing"
+        return (
+            "what happened meanwhile is replayed, what was under way when the connection broke "
+            "is missing"
+        )
     return "what happened meanwhile was recorded by the monitor and is replayed"

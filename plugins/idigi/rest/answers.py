@@ -1,8 +1,10 @@
-"""What an answer of the REST API says: verdicts, errors, lists. Reads, and calls nobody.
+"""What an answer of the REST API says: verdicts, errors, lists. Reads, and calls
+nobody.
 
-Created and refused are answered as XML that declares ISO-8859-1; lists as JSON if asked for, else as XML; errors as
-``<result><error>`` or as ``{"error": [...]}``, even with status 200; gateways in front of the service answer with HTML
-(vendor documentation, recorded traffic).
+Created and refused are answered as XML that declares ISO-8859-1; lists as JSON if asked
+for, else as XML; errors as ``<result><error>`` or as ``{"error": [...]}``, even with
+status 200; gateways in front of the service answer with HTML (vendor documentation,
+recorded traffic).
 """
 
 from __future__ import annotations
@@ -15,9 +17,12 @@ from email.utils import parsedate_to_datetime
 from attrs import frozen
 
 from bridge.api import JSON, Pause, Retry, parse_json
+
 from ..documents.safe_xml import parse_xml
 
-LONGEST_RETRY_AFTER = 3600.0  # a longer one is a mistake of the server; asking once an hour harms nobody
+MAX_RETRY_AFTER = (
+    3600.0  # a longer one is a mistake of the server; asking once an hour harms nobody
+)
 
 _NO_SUCH_MONITOR = "Error reading Monitor entity"
 
@@ -56,7 +61,8 @@ class Listing:
 
 
 def classify(call: str, reply: Reply, credentials: str) -> Retry | Pause:
-    """Tell what a refusal means. The texts that are looked for are from recorded traffic.
+    """Tell what a refusal means. The texts that are looked for are from recorded
+    traffic.
 
     :param call: what was refused, such as ``POST /ws/Monitor``.
     :param credentials: names of the settings that the login comes from.
@@ -78,11 +84,14 @@ def classify(call: str, reply: Reply, credentials: str) -> Retry | Pause:
     if text and "monitors" in text.lower() and "limit" in text.lower():
         todo = "delete one that is unused, see: bridged idigi monitors list"
         return MonitorLimit(f"the account has no room for another monitor ({status}{said}); {todo}")
-    return CallRefused(f"the server refuses {call} ({status}{said}); check url and the rights of the user", status)
+    return CallRefused(
+        f"the server refuses {call} ({status}{said}); check url and the rights of the user", status
+    )
 
 
 def names_no_monitor(reply: Reply) -> bool:
-    """Tell whether an answer says that there is no monitor of the id that was asked for.
+    """Tell whether an answer says that there is no monitor of the id that was asked
+    for.
 
     The text is from recorded traffic; the status that comes with it is not known.
     """
@@ -94,16 +103,18 @@ def retry_after(value: str | None) -> float | None:
     if value is None:
         return None
     if re.fullmatch(r"\d{1,9}", value.strip(), re.ASCII):
-        return min(float(value), LONGEST_RETRY_AFTER)
+        return min(float(value), MAX_RETRY_AFTER)
     try:
         wait = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
     except (ValueError, TypeError):
         return None
-    return min(max(wait, 0.0), LONGEST_RETRY_AFTER)
+    return min(max(wait, 0.0), MAX_RETRY_AFTER)
 
 
 def error_text(body: bytes) -> str | None:
-    """Find the error in an answer: ``<result><error>`` or ``{"error": [...]}``; None if it holds none."""
+    """Find the error in an answer: ``<result><error>`` or ``{"error": [...]}``; None if
+    it holds none.
+    """
     if body.lstrip()[:1] != b"{":
         return xml_text(body, "error")
     try:
@@ -117,7 +128,9 @@ def error_text(body: bytes) -> str | None:
 
 
 def xml_text(body: bytes, name: str) -> str | None:
-    """Give the text of an element below the root; None if there is none, or the body is not XML."""
+    """Give the text of an element below the root; None if there is none, or the body is
+    not XML.
+    """
     try:
         return parse_xml(body).findtext(name)
     except ValueError:
@@ -127,7 +140,8 @@ def xml_text(body: bytes, name: str) -> str | None:
 def read_listing(body: bytes) -> Listing:
     """Read a list of monitors, as JSON or as XML (the form of the latter is assumed).
 
-    :raises Retry: if it is neither. It is never taken for an empty list: a second monitor would be created.
+    :raises Retry: if it is neither. It is never taken for an empty list: a second
+        monitor would be created.
     """
     if body.lstrip()[:1] == b"<":
         return _xml_listing(body)
@@ -139,7 +153,11 @@ def read_listing(body: bytes) -> Listing:
         raise Retry("the server's list of monitors has no items")
     items = page.get("items")
     rows = items if isinstance(items, list) else []
-    monitors = [{name: _plain(value) for name, value in row.items()} for row in rows if isinstance(row, dict)]
+    monitors = [
+        {name: _plain(value) for name, value in row.items()}
+        for row in rows
+        if isinstance(row, dict)
+    ]
     return Listing(tuple(monitors), len(rows), _count(page.get("remainingSize")))
 
 

@@ -4,8 +4,9 @@
       ▲        │
       └── 429 ─┘  at most five times, after a short pause
 
-The verdicts are those of sinks: ``Retry`` if another attempt may succeed, ``Pause`` if a person must act. Requests go
-out as XML, lists are asked for as JSON. Pauses that the server asks for and that are long are the caller's.
+The verdicts are those of sinks: ``Retry`` if another attempt may succeed, ``Pause`` if
+a person must act. Requests go out as XML, lists are asked for as JSON. Pauses that the
+server asks for and that are long are the caller's.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ import trio
 from attrs import frozen
 
 from bridge.api import JSON, Pause, Retry, certificate_failure, client_tls
+
+from ..documents.json import parse_exactly
+from ..settings import Settings
 from .answers import (
     Reply,
     classify,
@@ -29,16 +33,15 @@ from .answers import (
     shortened,
     xml_text,
 )
-from ..documents.json import parse_exactly
-from ..settings import Settings
 
 PATH = "/ws/Monitor"
 HISTORY_PATH = "/ws/v1/monitors/history"
 PAGE = 1000  # monitors in one answer, as the vendor's clients ask for
 
-# Seconds between the five tries of a throttled call: 1 s, growing by half, never above 10 s (the vendor's own client).
+# Seconds between the five tries of a throttled call: 1 s, growing by half, never above
+# 10 s (the vendor's own client).
 PAUSES = (1.0, 1.5, 2.25, 3.375)
-LONGEST_PAUSE = 10.0
+MAX_PAUSE = 10.0
 
 _ASK_JSON = {"Accept": "application/json"}
 _SEND_XML = {"Content-Type": "application/xml"}
@@ -46,9 +49,11 @@ _SEND_XML = {"Content-Type": "application/xml"}
 
 @frozen
 class MonitorApi:
-    """The account's monitors. A monitor is a mapping of element names, such as ``monTopic``, to texts.
+    """The account's monitors. A monitor is a mapping of element names, such as
+    ``monTopic``, to texts.
 
-    Every call raises ``Retry`` when another attempt may succeed and ``Pause`` when a person must act.
+    Every call raises ``Retry`` when another attempt may succeed and ``Pause`` when a
+    person must act.
     """
 
     client: httpx.AsyncClient
@@ -60,7 +65,10 @@ class MonitorApi:
     """Names of the settings that the login comes from."""
 
     async def create(self, elements: Mapping[str, str]) -> int:
-        """Create a monitor and give its id. :raises MonitorLimit: when the account has no room for it."""
+        """Create a monitor and give its id.
+
+        :raises MonitorLimit: when the account has no room for it.
+        """
         reply = await self._call("POST", PATH, content=_monitor_xml(elements), accept=(200, 201))
         self._refuse_errors("POST", PATH, reply)
         location = reply.headers.get("location") or xml_text(reply.body, "location") or ""
@@ -70,13 +78,18 @@ class MonitorApi:
         return int(number)
 
     async def update(self, monitor_id: int, elements: Mapping[str, str]) -> None:
-        """Set all elements of a monitor. That resets it: never call it for one that is attached."""
+        """Set all elements of a monitor.
+
+        That resets it: never call it for one that is attached.
+        """
         path = f"{PATH}/{monitor_id}"
         reply = await self._call("PUT", path, content=_monitor_xml(elements), accept=(200,))
         self._refuse_errors("PUT", path, reply)
 
     async def delete(self, monitor_id: int) -> bool:
-        """Delete a monitor, and with it what it recorded; False if the account has none of this id."""
+        """Delete a monitor, and with it what it recorded; False if the account has none
+        of this id.
+        """
         path = f"{PATH}/{monitor_id}"
         reply = await self._call("DELETE", path, accept=(200, 204, 400, 404))
         if names_no_monitor(reply):
@@ -119,7 +132,9 @@ class MonitorApi:
         except ValueError as exc:
             raise Retry(f"the server's history is not JSON: {exc}") from exc
 
-    def _refuse_errors(self, method: str, path: str, reply: Reply, *, accept: tuple[int, ...] = (200, 201)) -> None:
+    def _refuse_errors(
+        self, method: str, path: str, reply: Reply, *, accept: tuple[int, ...] = (200, 201)
+    ) -> None:
         """Raise if an answer is an error after all: some have status 200."""
         if reply.status not in accept or error_text(reply.body) is not None:
             raise classify(f"{method} {path}", reply, self.credentials)
@@ -136,7 +151,7 @@ class MonitorApi:
         reply = await self._attempt(method, path, query, content)
         for pause in PAUSES:
             asked = retry_after(reply.headers.get("retry-after"))
-            if reply.status != httpx.codes.TOO_MANY_REQUESTS or (asked or 0.0) > LONGEST_PAUSE:
+            if reply.status != httpx.codes.TOO_MANY_REQUESTS or (asked or 0.0) > MAX_PAUSE:
                 break
             await trio.sleep(pause if asked is None else asked)
             reply = await self._attempt(method, path, query, content)
@@ -144,7 +159,9 @@ class MonitorApi:
             raise classify(f"{method} {path}", reply, self.credentials)
         return reply
 
-    async def _attempt(self, method: str, path: str, query: Mapping[str, str] | None, content: bytes | None) -> Reply:
+    async def _attempt(
+        self, method: str, path: str, query: Mapping[str, str] | None, content: bytes | None
+    ) -> Reply:
         headers = _ASK_JSON if content is None else _SEND_XML
         body = bytearray()
         try:
@@ -161,14 +178,20 @@ class MonitorApi:
         except httpx.HTTPError as exc:
             if (refused := refused_certificate(exc)) is not None:
                 raise Pause(refused) from exc
-            raise Retry(f"the REST API cannot be reached: {shortened(str(exc) or type(exc).__name__)}") from exc
+            raise Retry(
+                f"the REST API cannot be reached: {shortened(str(exc) or type(exc).__name__)}"
+            ) from exc
         if len(body) > self.answer_limit:
-            raise Retry(f"an answer of the REST API is larger than {self.answer_limit} (answer_limit)")
+            raise Retry(
+                f"an answer of the REST API is larger than {self.answer_limit} (answer_limit)"
+            )
         return Reply(response.status_code, response.headers, bytes(body))
 
 
 def refused_certificate(exc: BaseException) -> str | None:
-    """Say that the server's certificate was refused, and what to do, if that is what the exception comes from."""
+    """Say that the server's certificate was refused, and what to do, if that is what
+    the exception comes from.
+    """
     if (refused := certificate_failure(exc)) is None:
         return None
     return (
@@ -193,7 +216,10 @@ async def open_api(settings: Settings) -> AsyncIterator[MonitorApi]:
     credentials = "username and password"
     if settings.api_key_id is not None and settings.api_key_secret is not None:
         login, credentials = None, "api_key_id and api_key_secret"
-        headers |= {"X-API-KEY-ID": settings.api_key_id, "X-API-KEY-SECRET": settings.api_key_secret.reveal()}
+        headers |= {
+            "X-API-KEY-ID": settings.api_key_id,
+            "X-API-KEY-SECRET": settings.api_key_secret.reveal(),
+        }
     async with httpx.AsyncClient(
         base_url=settings.url,
         auth=login,

@@ -1,11 +1,13 @@
-"""The token that stands in the JSON document itself: checked, and taken out, so that it is stored nowhere.
+"""The token that stands in the JSON document itself: checked, and taken out, so that it
+is stored nowhere.
 
 {"token": "...", "deviceId": ...}              one object
 [{"token": "...", ...}, {"token": "...", ...}] each object of an array
 {"token": "...", "data": [...]}                the object around an array
 
-That Wattsense sends its key so is a guess (assumed); it is off unless ``token_member`` names the member. Here alone
-JSON is read before the sender is known, within the limits of the listener.
+That Wattsense sends its key so is a guess (assumed); it is off unless ``token_member``
+names the member. Here alone JSON is read before the sender is known, within the limits
+of the listener.
 """
 
 from __future__ import annotations
@@ -14,15 +16,18 @@ import hmac
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from bridge.api import JSON, Refusal
+from bridge.api import JSON, HttpRejection
+
 from .signature import Scheme
 
 TakeToken: TypeAlias = Callable[[JSON], JSON]
-"""Give the document without its token, or raise ``Refusal`` with 401."""
+"""Give the document without its token, or raise ``HttpRejection`` with 401."""
 
 
 def make_take_token(scheme: Scheme, secrets: Sequence[bytes]) -> TakeToken | None:
-    """Make the function that checks a document; None where the token is elsewhere, or there is none."""
+    """Make the function that checks a document; None where the token is elsewhere, or
+    there is none.
+    """
     if not scheme.member:
         return None
     member, expected = scheme.member, tuple(secrets)
@@ -38,8 +43,8 @@ def make_take_token(scheme: Scheme, secrets: Sequence[bytes]) -> TakeToken | Non
 def _without(item: JSON, member: str, expected: Sequence[bytes]) -> JSON:
     token = item.get(member) if isinstance(item, dict) else None
     if not isinstance(token, str):
-        raise Refusal(401, f"the document has no text in the member {member} (token_member)")
+        raise HttpRejection(401, f"the document has no text in the member {member} (token_member)")
     matches = [hmac.compare_digest(token.encode(), secret) for secret in expected]
     if not any(matches):
-        raise Refusal(401, f"the token in the member {member} is not a configured one")
+        raise HttpRejection(401, f"the token in the member {member} is not a configured one")
     return {name: value for name, value in item.items() if name != member}

@@ -1,7 +1,9 @@
-"""Authenticate the caller: user and password, a bearer token, an API key, in addition to a signature or instead of one.
+"""Authenticate the caller: user and password, a bearer token, an API key, in addition
+to a signature or instead of one.
 
-Vendor documentation says that the webhook has a list of authentication variants and does not name them; the sibling
-MQTT datastream has user and password, or none. Whatever is configured must match, all of it.
+Vendor documentation says that the webhook has a list of authentication variants and
+does not name them; the sibling MQTT datastream has user and password, or none. Whatever
+is configured must match, all of it.
 """
 
 from __future__ import annotations
@@ -11,12 +13,13 @@ from base64 import b64decode
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
-from bridge.api import Refusal, Request
+from bridge.api import HttpRejection, Request
+
 from ..settings import Settings
 from .signature import only_value, same_text
 
 Authenticate: TypeAlias = Callable[[Request], None]
-"""Return if the caller is known, else raise ``Refusal`` with 401."""
+"""Return if the caller is known, else raise ``HttpRejection`` with 401."""
 
 
 def make_authenticate(settings: Settings) -> Authenticate:
@@ -48,11 +51,13 @@ def _basic(expected: Sequence[bytes]) -> Authenticate:
             given = b64decode(_authorization(request, "basic"), validate=True)
         except ValueError:
             given = b""
-        except Refusal as refusal:
-            raise Refusal(401, refusal.reason, headers=challenge) from None
+        except HttpRejection as refusal:
+            raise HttpRejection(401, refusal.reason, headers=challenge) from None
         matches = [hmac.compare_digest(given, pair) for pair in expected]
         if not any(matches):
-            raise Refusal(401, "user name and password are not configured ones", headers=challenge)
+            raise HttpRejection(
+                401, "user name and password are not configured ones", headers=challenge
+            )
 
     return check
 
@@ -62,7 +67,7 @@ def _bearer(expected: Sequence[bytes]) -> Authenticate:
         given = _authorization(request, "bearer")
         matches = [same_text(given, token) for token in expected]
         if not any(matches):
-            raise Refusal(401, "the bearer token is not a configured one")
+            raise HttpRejection(401, "the bearer token is not a configured one")
 
     return check
 
@@ -70,7 +75,9 @@ def _bearer(expected: Sequence[bytes]) -> Authenticate:
 def _api_key(header: str, expected: bytes) -> Authenticate:
     def check(request: Request) -> None:
         if not same_text(only_value(request, header), expected):
-            raise Refusal(401, f"the API key in the header {header} is not the configured one")
+            raise HttpRejection(
+                401, f"the API key in the header {header} is not the configured one"
+            )
 
     return check
 
@@ -78,5 +85,5 @@ def _api_key(header: str, expected: bytes) -> Authenticate:
 def _authorization(request: Request, scheme: str) -> str:
     given, _, credentials = only_value(request, "authorization").partition(" ")
     if given.lower() != scheme:
-        raise Refusal(401, f"the header authorization is not of the kind {scheme}")
+        raise HttpRejection(401, f"the header authorization is not of the kind {scheme}")
     return credentials.strip(" ")

@@ -1,7 +1,8 @@
 """Discovery mode: which convention does the real service use? For set-up only.
 
-The names of the headers and the length of the body of the first requests are logged, also of those that are refused.
-Values are not: not of headers, not of the query, not of the body, for one of them may be the secret.
+The names of the headers and the length of the body of the first requests are logged,
+also of those that are refused. Values are not: not of headers, not of the query, not of
+the body, for one of them may be the secret.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ import logging
 from attrs import define
 
 from bridge.api import Request
+
 from ..texts import shortened
 
-MOST_HEADERS = 60  # named in one line; more are counted
+MAX_HEADERS = 60  # named in one line; more are counted
 
 log = logging.getLogger(__name__)
 
@@ -50,5 +52,5 @@ def _names(request: Request) -> str:
         shortened(name) + (f" ({len(values)} times)" if len(values) > 1 else "")
         for name, values in request.headers.items()
     ]
-    more = len(names) - MOST_HEADERS
-    return ", ".join(names[:MOST_HEADERS]) + (f" and {more} more" if more > 0 else "")
+    more = len(names) - MAX_HEADERS
+    return ", ".join(names[:MAX_HEADERS]) + (f" and {more} more" if more > 0 else "")

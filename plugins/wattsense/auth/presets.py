@@ -1,8 +1,9 @@
 """Conventions of signing webhooks that are in use, by name.
 
-Which of them Wattsense uses is not published. Each is the convention of the service that it is named after;
-``bare-hex`` and ``token`` leave the name of the header open. ``wattsense-rest`` is the signature of Wattsense's REST
-API (vendor documentation; that the webhook could use it, and its tolerance, are assumed).
+Which of them Wattsense uses is not published. Each is the convention of the service
+that it is named after; ``bare-hex`` and ``token`` leave the name of the header open.
+``wattsense-rest`` is the signature of Wattsense's REST API (vendor documentation; that
+the webhook could use it, and its tolerance, are assumed).
 """
 
 from __future__ import annotations
@@ -72,14 +73,17 @@ OVERRIDES: Mapping[str, str] = {
 
 
 def overridden(preset: str, given: Mapping[str, Any], *, tolerance: float) -> Scheme:
-    """Give a preset in which some fields are replaced by values as they stand in the settings."""
+    """Give a preset in which some fields are replaced by values as they stand in the
+    settings.
+    """
     fields = dict(given)
     for name in ("header", "timestamp_header", "id_header"):
         if name in fields:
             fields[name] = fields[name].lower()
     if "list_separator" in fields:
         fields["list_separator"] = SEPARATORS[fields["list_separator"]]
-    # The two places of a timestamp exclude each other: naming one takes the preset's other away.
+    # The two places of a timestamp exclude each other: naming one takes the preset's
+    # other away.
     if "timestamp_header" in fields:
         fields.setdefault("timestamp_key", "")
     elif "timestamp_key" in fields:

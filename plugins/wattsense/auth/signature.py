@@ -2,9 +2,10 @@ r"""Verify that a request was made by somebody who knows the secret.
 
 header(s) ─▶ timestamp within the tolerance? ─▶ signed text of the raw bytes ─▶ HMAC ─▶ equal in constant time?
 
-Vendor documentation says that a "secret key" is sent along with the data so that integrity can be checked, and no more.
-The key may sign the data (``hmac``) or may be sent itself (``token``). A :class:`Scheme` says which, with every detail;
-there is no default and nothing is guessed.
+Vendor documentation says that a "secret key" is sent along with the data so that
+integrity can be checked, and no more. The key may sign the data (``hmac``) or may be
+sent itself (``token``). A :class:`Scheme` says which, with every detail; there is no
+default and nothing is guessed.
 
 Rules
 * The signed text is built from the bytes as received, never from JSON that was written again.
@@ -27,20 +28,24 @@ from urllib.parse import parse_qs
 
 from attrs import frozen
 
-from bridge.api import Refusal, Request
+from bridge.api import HttpRejection, Request
 
 Verify: TypeAlias = Callable[[Request, datetime], None]
-"""Return if the request is genuine at this time, else raise ``Refusal`` with 401."""
+"""Return if the request is genuine at this time, else raise ``HttpRejection`` with 401.
+"""
 
 PLACEHOLDERS = ("body", "timestamp", "id", "method", "path", "query")
-MOST_NAMES = 400  # characters of header names in one reason: enough to find the signature, too few to flood a log
-LEAST_MILLISECONDS = 10**11  # since the epoch: as milliseconds in 1973, as seconds in the year 5138
-MOST_PARAMETERS = 100  # query parameters looked at; nobody who is genuine sends that many
+MAX_NAMES = 400  # characters of header names in one reason: enough to find the signature, too few to flood a log
+MIN_MILLISECONDS = 10**11  # since the epoch: as milliseconds in 1973, as seconds in the year 5138
+MAX_PARAMETERS = 100  # query parameters looked at; nobody who is genuine sends that many
 
 
 @frozen
 class Scheme:
-    """How requests are signed. Names of headers are in lower case; an empty text means "not used"."""
+    """How requests are signed.
+
+    Names of headers are in lower case; an empty text means "not used".
+    """
 
     kind: Literal["none", "token", "hmac"]
     header: str = ""
@@ -53,9 +58,14 @@ class Scheme:
     encoding: Literal["hex", "base64", "base64url"] = "hex"
     """Hexadecimal in either case; base64 with or without padding."""
     prefix: str = ""
-    """Text before the signature, such as ``sha256=``. Entries of a list that do not begin with it are skipped."""
+    """Text before the signature, such as ``sha256=``.
+
+    Entries of a list that do not begin with it are skipped.
+    """
     list_separator: str = ""
-    """What stands between several signatures in one header; any one that matches is enough."""
+    """What stands between several signatures in one header; any one that matches is
+    enough.
+    """
     template: str = "{body}"
     """The signed text, with places to be filled."""
     omit_empty_lines: bool = False
@@ -64,7 +74,9 @@ class Scheme:
     """Whether the body is signed before or after its ``Content-Encoding``."""
     timestamp_header: str = ""
     timestamp_key: str = ""
-    """Name of the entry in the signature's header that is the timestamp: ``t`` for ``t=1700000000``."""
+    """Name of the entry in the signature's header that is the timestamp: ``t`` for
+    ``t=1700000000``.
+    """
     tolerance: float = 300.0
     """Seconds that a timestamp may differ from our clock, in both directions."""
     id_header: str = ""
@@ -75,7 +87,10 @@ class Scheme:
 
 
 def make_verify(scheme: Scheme, secrets: Sequence[bytes]) -> Verify:
-    """Make the function that verifies requests. Any of the secrets is enough, so that they can be rotated."""
+    """Make the function that verifies requests.
+
+    Any of the secrets is enough, so that they can be rotated.
+    """
     if scheme.kind == "hmac":
         return partial(_verify_hmac, scheme, compile_template(scheme.template), tuple(secrets))
     if scheme.kind == "token" and not scheme.member:
@@ -84,17 +99,23 @@ def make_verify(scheme: Scheme, secrets: Sequence[bytes]) -> Verify:
 
 
 def only_value(request: Request, header: str) -> str:
-    """Give the value of a header that must be there once. :raises Refusal: 401 if it is missing or comes twice."""
+    """Give the value of a header that must be there once.
+
+    :raises HttpRejection: 401 if it is missing or comes twice.
+    """
     values = request.headers.get(header, ())
     if not values:
-        names = ", ".join(request.headers)[:MOST_NAMES]
-        raise Refusal(
+        names = ", ".join(request.headers)[:MAX_NAMES]
+        raise HttpRejection(
             401,
-            f"the header {header} is missing from a {request.method} of {len(request.body)} bytes with the headers "
+            (
+                f"the header {header} is missing from a {request.method} of {len(request.body)} "
+                "bytes with the headers "
+            )
             + re.sub(r"[^ -~]", "?", names),
         )
     if len(values) > 1:
-        raise Refusal(401, f"the header {header} came {len(values)} times, expected one")
+        raise HttpRejection(401, f"the header {header} came {len(values)} times, expected one")
     return values[0].strip(" \t")
 
 
@@ -108,7 +129,8 @@ Template: TypeAlias = tuple[tuple[bytes | str, ...], ...]
 
 
 def compile_template(text: str) -> Template:
-    r"""Read a template such as ``{timestamp}.{body}``, in which ``\n`` begins a new line.
+    r"""Read a template such as ``{timestamp}.{body}``, in which ``\n`` begins a new
+    line.
 
     :raises ValueError: completing "expected ...", for a place that does not exist.
     """
@@ -125,10 +147,14 @@ def _compile_line(line: str) -> tuple[bytes | str, ...]:
 
 
 def _accept_unsigned(request: Request, now: datetime) -> None:
-    """Accept: ``signature = none`` was chosen, or the token is in the document and is looked for there."""
+    """Accept: ``signature = none`` was chosen, or the token is in the document and is
+    looked for there.
+    """
 
 
-def _verify_token(scheme: Scheme, secrets: tuple[bytes, ...], request: Request, now: datetime) -> None:
+def _verify_token(
+    scheme: Scheme, secrets: tuple[bytes, ...], request: Request, now: datetime
+) -> None:
     if scheme.parameter:
         token = _only_parameter(request, scheme.parameter)
         matches = [hmac.compare_digest(token, secret) for secret in secrets]
@@ -136,16 +162,18 @@ def _verify_token(scheme: Scheme, secrets: tuple[bytes, ...], request: Request, 
         value = _without_prefix(only_value(request, scheme.header), scheme.prefix)
         matches = [value is not None and same_text(value, secret) for secret in secrets]
     if not any(matches):
-        raise Refusal(401, "the token is not the configured one")
+        raise HttpRejection(401, "the token is not the configured one")
 
 
 def _only_parameter(request: Request, name: str) -> bytes:
     try:
-        values = parse_qs(request.query, max_num_fields=MOST_PARAMETERS).get(name, [])
+        values = parse_qs(request.query, max_num_fields=MAX_PARAMETERS).get(name, [])
     except ValueError:
         values = []
     if len(values) != 1:
-        raise Refusal(401, f"the query parameter {name} came {len(values)} times, expected one")
+        raise HttpRejection(
+            401, f"the query parameter {name} came {len(values)} times, expected one"
+        )
     return values[0].encode("utf-8", "replace")
 
 
@@ -156,18 +184,35 @@ def _verify_hmac(
     if scheme.key_id:
         key_id, _, value = value.partition(":")
         if not same_text(key_id, scheme.key_id.encode()):
-            raise Refusal(401, f"the header {scheme.header} does not begin with the configured key_id and a colon")
-    entries = [entry.strip() for entry in value.split(scheme.list_separator)] if scheme.list_separator else [value]
-    signatures = [signature for entry in entries if (signature := _signature(scheme, entry)) is not None]
+            raise HttpRejection(
+                401,
+                f"the header {scheme.header} does not begin with the configured key_id and a colon",
+            )
+    entries = (
+        [entry.strip() for entry in value.split(scheme.list_separator)]
+        if scheme.list_separator
+        else [value]
+    )
+    signatures = [
+        signature for entry in entries if (signature := _signature(scheme, entry)) is not None
+    ]
     if not signatures:
-        raise Refusal(401, f"the header {scheme.header} holds no {scheme.encoding} signature of the configured form")
+        raise HttpRejection(
+            401,
+            (
+                f"the header {scheme.header} holds no {scheme.encoding} signature of the "
+                "configured form"
+            ),
+        )
     text = _signed_text(template, scheme, _fillings(scheme, request, entries, now))
     for secret in secrets:
         expected = hmac.digest(secret, text, scheme.hash)
         matches = [hmac.compare_digest(expected, signature) for signature in signatures]
         if any(matches):
             return
-    raise Refusal(401, f"the signature in the header {scheme.header} does not match the request")
+    raise HttpRejection(
+        401, f"the signature in the header {scheme.header} does not match the request"
+    )
 
 
 def _signature(scheme: Scheme, entry: str) -> bytes | None:
@@ -190,7 +235,9 @@ def _without_prefix(text: str, prefix: str) -> str | None:
     return text[len(prefix) :].lstrip(" ") if text.startswith(prefix) else None
 
 
-def _fillings(scheme: Scheme, request: Request, entries: Sequence[str], now: datetime) -> Mapping[str, bytes]:
+def _fillings(
+    scheme: Scheme, request: Request, entries: Sequence[str], now: datetime
+) -> Mapping[str, bytes]:
     """Give what fills the template's places."""
     fillings = {
         "body": request.body if scheme.body == "received" else request.content(),
@@ -203,21 +250,31 @@ def _fillings(scheme: Scheme, request: Request, entries: Sequence[str], now: dat
     if scheme.timestamp_header:
         fillings["timestamp"] = _checked(only_value(request, scheme.timestamp_header), scheme, now)
     elif scheme.timestamp_key:
-        found = [entry.partition("=")[2] for entry in entries if entry.partition("=")[0] == scheme.timestamp_key]
+        found = [
+            entry.partition("=")[2]
+            for entry in entries
+            if entry.partition("=")[0] == scheme.timestamp_key
+        ]
         if len(found) != 1:
-            raise Refusal(401, f"the header {scheme.header} holds {len(found)} timestamps, expected one")
+            raise HttpRejection(
+                401, f"the header {scheme.header} holds {len(found)} timestamps, expected one"
+            )
         fillings["timestamp"] = _checked(found[0], scheme, now)
     return fillings
 
 
 def _checked(timestamp: str, scheme: Scheme, now: datetime) -> bytes:
-    """Give the timestamp as it was signed, in seconds or milliseconds, if it is near enough to our clock."""
+    """Give the timestamp as it was signed, in seconds or milliseconds, if it is near
+    enough to our clock.
+    """
     if re.fullmatch(r"[0-9]{1,15}", timestamp) is None:
-        raise Refusal(401, "the timestamp of the signature is not a number of at most 15 digits")
-    seconds = int(timestamp) / (1000 if int(timestamp) >= LEAST_MILLISECONDS else 1)
+        raise HttpRejection(
+            401, "the timestamp of the signature is not a number of at most 15 digits"
+        )
+    seconds = int(timestamp) / (1000 if int(timestamp) >= MIN_MILLISECONDS else 1)
     difference = seconds - now.timestamp()
     if abs(difference) > scheme.tolerance:
-        raise Refusal(
+        raise HttpRejection(
             401,
             f"the signature was made {abs(difference):.0f} s {'after' if difference > 0 else 'before'} our clock, "
             f"at most {scheme.tolerance:.0f} s are allowed (tolerance); check the clock",
@@ -226,5 +283,8 @@ def _checked(timestamp: str, scheme: Scheme, now: datetime) -> bytes:
 
 
 def _signed_text(template: Template, scheme: Scheme, fillings: Mapping[str, bytes]) -> bytes:
-    lines = [b"".join(part if isinstance(part, bytes) else fillings[part] for part in line) for line in template]
+    lines = [
+        b"".join(part if isinstance(part, bytes) else fillings[part] for part in line)
+        for line in template
+    ]
     return b"\n".join(line for line in lines if line or not scheme.omit_empty_lines)

@@ -1,6 +1,8 @@
-"""Towers for the demo: a few buildings whose values move slowly, sent by the stand-in for the Wattsense cloud.
+"""Towers for the demo: a few buildings whose values move slowly, sent by the stand-in
+for the Wattsense cloud.
 
-The stand-in for the REST API beside it has the same values, so that the bridge can read back what it missed.
+The stand-in for the REST API beside it has the same values, so that the bridge can read
+back what it missed.
 """
 
 from __future__ import annotations
@@ -14,10 +16,11 @@ from functools import partial
 import trio
 from attrs import define, frozen
 
-from bridge.api import Emulation, EmulatorContext
-from .server import Emulator, open_emulator
+from bridge.testing.emulation import Emulation, EmulatorContext
+
 from .options import Sending
 from .rest import RestOptions, open_rest_service
+from .server import Emulator, open_emulator
 
 PATH = "/wattsense"
 HEADER = "X-Signature-SHA256"
@@ -56,7 +59,9 @@ class Point:
 async def open_emulation(context: EmulatorContext) -> AsyncIterator[Emulation]:
     """Open towers that call the demo's bridge."""
     secret = f"{context.random.getrandbits(128):032x}"
-    options = RestOptions(key="demo", secret=f"{context.random.getrandbits(128):032x}", page_size=100, sparse=True)
+    options = RestOptions(
+        key="demo", secret=f"{context.random.getrandbits(128):032x}", page_size=100, sparse=True
+    )
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     tls.load_cert_chain(context.certificate, context.key)
     settings = {
@@ -81,7 +86,9 @@ async def open_emulation(context: EmulatorContext) -> AsyncIterator[Emulation]:
     ):
         settings |= {"url": rest.url, "rest_key": options.key, "rest_secret": options.secret}
         settings["ca_file"] = str(context.ca_file)
-        yield Emulation("source:towers", settings, partial(_publish_for_ever, emulator, context.random))
+        yield Emulation(
+            "source:towers", settings, partial(_publish_for_ever, emulator, context.random)
+        )
 
 
 async def _publish_for_ever(emulator: Emulator, rng: random.Random, rate: float) -> None:

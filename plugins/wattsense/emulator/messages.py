@@ -13,14 +13,17 @@ HOUR = 3_600_000  # milliseconds
 
 
 def framed(framing: str, items: Sequence[Item]) -> Any:
-    """Put items into one of the framings that a values message may have (assumed): ``object`` takes one."""
+    """Put items into one of the framings that a values message may have (assumed):
+    ``object`` takes one.
+    """
     if framing == "object":
         return items[0]
     return {"data": items} if framing == "data" else items
 
 
 def unwanted_items(milliseconds: int) -> list[Any]:
-    """Give items that may be sent and that nobody should take for a live number; the last three are no values at all.
+    """Give items that may be sent and that nobody should take for a live number; the
+    last three are no values at all.
 
     :param milliseconds: now, since the epoch.
     """
@@ -39,17 +42,36 @@ def unwanted_items(milliseconds: int) -> list[Any]:
 
 
 def payloads() -> list[Any]:
-    """Give a payload of each type that a value may have (property kinds of the REST configuration)."""
-    return [21, 21.5, -0.0, True, False, "21.5", "open", {"monday": [{"start": "08:00", "value": 1}]}, [1, 2], None]
+    """Give a payload of each type that a value may have (property kinds of the REST
+    configuration).
+    """
+    return [
+        21,
+        21.5,
+        -0.0,
+        True,
+        False,
+        "21.5",
+        "open",
+        {"monday": [{"start": "08:00", "value": 1}]},
+        [1, 2],
+        None,
+    ]
 
 
 def opaque_messages(milliseconds: int) -> dict[str, Any]:
-    """Give an event, an alarm and a message of an unknown kind, by cause; made up, since no body is published.
+    """Give an event, an alarm and a message of an unknown kind, by cause; made up,
+    since no body is published.
 
     :param milliseconds: now, since the epoch.
     """
     return {
-        "events": {"deviceId": "tower-1", "type": "DEVICE_STATUS", "status": "OFFLINE", "timestamp": milliseconds},
+        "events": {
+            "deviceId": "tower-1",
+            "type": "DEVICE_STATUS",
+            "status": "OFFLINE",
+            "timestamp": milliseconds,
+        },
         "alarms": [
             {
                 "alertId": f"alert-{milliseconds}",
@@ -64,15 +86,19 @@ def opaque_messages(milliseconds: int) -> dict[str, Any]:
 
 
 class Body(httpx.AsyncByteStream):
-    """The body of one request, in three pieces, so that a chunked one has several chunks.
+    """The body of one request, in three pieces, so that a chunked one has several
+    chunks.
 
-    httpx's own is an async generator. A request that is cancelled while it is being sent leaves that half-way, and trio
-    warns of it; the cloud is closed in the middle of requests as a matter of course.
+    httpx's own is an async generator. A request that is cancelled while it is being
+    sent leaves that half-way, and trio warns of it; the cloud is closed in the middle
+    of requests as a matter of course.
     """
 
     def __init__(self, content: bytes) -> None:
         third = len(content) // 3 + 1
-        self._pieces = iter([content[start : start + third] for start in range(0, len(content), third)])
+        self._pieces = iter(
+            [content[start : start + third] for start in range(0, len(content), third)]
+        )
 
     def __aiter__(self) -> Self:
         return self

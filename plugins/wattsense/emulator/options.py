@@ -1,6 +1,7 @@
 """How the stand-in for the Wattsense cloud calls, and what goes wrong.
 
-Method, framing, retries and time-outs of the real cloud are not published, so each is an option here.
+Method, framing, retries and time-outs of the real cloud are not published, so each is
+an option here.
 """
 
 from __future__ import annotations
@@ -26,11 +27,13 @@ class Sending:
     most_items: int = 50
     """Most values in one request, where the framing allows several."""
     lanes: int = 4
-    """Requests at one time; the values of a device stay in one lane, and so in order."""
+    """Requests at one time; the values of a device stay in one lane, and so in order.
+    """
     timeout: float = 5.0
     """Seconds to wait for an answer."""
     query: str = ""
-    """Sent with each request, such as ``token=abc`` where the key is a query parameter."""
+    """Sent with each request, such as ``token=abc`` where the key is a query parameter.
+    """
     members: Item = Factory(dict)
     """Added to each value, such as the key where it is a JSON member."""
     retries: float = inf
@@ -59,6 +62,8 @@ class Faults:
     """A body of ``oversized_bytes`` is sent before."""
     oversized_bytes: int = 2 << 20
     opaque: float = 0.0
-    """An event, an alarm, and a message of an unknown kind are sent before, the last one to two addresses."""
+    """An event, an alarm, and a message of an unknown kind are sent before, the last
+    one to two addresses.
+    """
     lost: float = 0.0
     """Nothing is sent: the values are in the store and nowhere else."""

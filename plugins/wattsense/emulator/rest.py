@@ -2,9 +2,10 @@
 
 request ─▶ limits (429) ─▶ trouble, if some is due ─▶ who is it? (401) ─▶ the call ─▶ pages, linked
 
-Written from the description of the API. The signature is verified against the raw path and query of the request line,
-so that a client which signs one text and sends another is refused here as there. Statuses of errors, order and the
-reach of the history are not published, so each is an option.
+Written from the description of the API. The signature is verified against the raw path
+and query of the request line, so that a client which signs one text and sends another
+is refused here as there. Statuses of errors, order and the reach of the history are not
+published, so each is an option.
 """
 
 from __future__ import annotations
@@ -25,11 +26,15 @@ import orjson
 import trio
 from attrs import Factory, define, field, frozen
 
-from bridge.api import Answer, HangUp, Request, serve_http
+from bridge.api import Request, Response
+from bridge.testing.http_server import HangUp, serve_http
+
 from .store import Store, sparse
 
 Trouble: TypeAlias = int | Literal["slow", "cut", "half", "not-json", "not-array", "redirect"]
-"""What becomes of one request instead of its answer: a status; no answer in time; no answer; half of one; ..."""
+"""What becomes of one request instead of its answer: a status; no answer in time; no
+answer; half of one; ...
+"""
 
 WINDOW = 300.0  # seconds in which requests are counted
 FOREIGN = "https://api.example.com"
@@ -73,15 +78,19 @@ class RestService:
     now: Callable[[], datetime]
     url: str = ""
     troubles: list[Trouble | None] = Factory(list)
-    """What becomes of the next requests, first come first served; None for nothing unusual."""
+    """What becomes of the next requests, first come first served; None for nothing
+    unusual.
+    """
     served: list[tuple[str, int]] = Factory(list)
-    """Path and query of each request, as received, and the status of its answer; 0 for none."""
+    """Path and query of each request, as received, and the status of its answer; 0 for
+    none.
+    """
     signatures: set[str] = Factory(set)
     """Those that were accepted."""
     _times: list[float] = field(factory=list)
     _configuration_times: list[float] = field(factory=list)
 
-    async def handle(self, request: Request) -> Answer:
+    async def handle(self, request: Request) -> Response:
         """Answer one request."""
         target = request.path + (f"?{request.query}" if request.query else "")
         try:
@@ -92,7 +101,7 @@ class RestService:
         self.served.append((target, answer.status))
         return answer
 
-    async def _answer(self, request: Request) -> Answer:
+    async def _answer(self, request: Request) -> Response:
         if self._too_many(request):
             return self._refusal(429)
         trouble = self.troubles.pop(0) if self.troubles else None
@@ -104,21 +113,25 @@ class RestService:
             raise HangUp
         if trouble == "redirect":
             place = f"https://elsewhere.example.com{request.path}?{request.query}"
-            return Answer(301, headers=(("Location", place),))
+            return Response(301, headers=(("Location", place),))
         if trouble == "not-json":
-            return Answer(200, b"<html>welcome</html>")
+            return Response(200, b"<html>welcome</html>")
         if trouble == "not-array":
-            return Answer(200, b'{"message":"maintenance"}')
+            return Response(200, b'{"message":"maintenance"}')
         if not self._knows(request):
             return self._refusal(401)
         answer = self._call(request)
-        return Answer(answer.status, answer.body[: len(answer.body) // 2], answer.headers) if trouble else answer
+        return (
+            Response(answer.status, answer.body[: len(answer.body) // 2], answer.headers)
+            if trouble
+            else answer
+        )
 
-    def _refusal(self, status: int) -> Answer:
+    def _refusal(self, status: int) -> Response:
         headers = [("Date", format_datetime(self.now(), usegmt=True))]
         if status in (429, 503) and self.options.retry_after is not None:
             headers.append(("Retry-After", str(self.options.retry_after)))
-        return Answer(status, b'{"message":"refused"}', tuple(headers))
+        return Response(status, b'{"message":"refused"}', tuple(headers))
 
     def _too_many(self, request: Request) -> bool:
         counts = [(self._times, self.options.requests)]
@@ -147,13 +160,15 @@ class RestService:
         if request.body:
             text += "\n" + request.body.decode()
         text += "\n" + timestamp
-        expected = base64.b64encode(hmac.new(options.secret.encode(), text.encode(), hashlib.sha512).digest()).decode()
+        expected = base64.b64encode(
+            hmac.new(options.secret.encode(), text.encode(), hashlib.sha512).digest()
+        ).decode()
         if key != options.key or signature != expected or not timestamp.isdigit():
             return False
         self.signatures.add(signature)
         return abs(int(timestamp) / 1000 - self.now().timestamp()) <= options.skew
 
-    def _call(self, request: Request) -> Answer:
+    def _call(self, request: Request) -> Response:
         """Answer one of the documented calls."""
         if request.method != "GET":
             return self._refusal(405)
@@ -165,7 +180,9 @@ class RestService:
                 return self._of_device(request, device, rest, query)
         return self._refusal(404)
 
-    def _of_device(self, request: Request, device: str, rest: Sequence[str], query: Mapping[str, str]) -> Answer:
+    def _of_device(
+        self, request: Request, device: str, rest: Sequence[str], query: Mapping[str, str]
+    ) -> Response:
         match rest:
             case ["properties"] if "since" in query:
                 return self._history(request, device, query)
@@ -173,22 +190,24 @@ class RestService:
                 return self._paged(request, self.store.current(device), query)
             case ["properties", name]:
                 point = self.store.point(device, name)
-                return self._refusal(404) if point is None else Answer(200, orjson.dumps(point))
+                return self._refusal(404) if point is None else Response(200, orjson.dumps(point))
             case ["configs", "current", "properties"]:
                 return self._paged(request, self.store.configuration(device), query)
         return self._refusal(404)
 
-    def _history(self, request: Request, device: str, query: Mapping[str, str]) -> Answer:
+    def _history(self, request: Request, device: str, query: Mapping[str, str]) -> Response:
         point = query.get("property")
         if self.options.needs_property and point is None:
             return self._refusal(400)
         items = self.store.history(device, int(query["since"]), int(query["until"]), point)
-        items.sort(key=lambda item: int(item["timestamp"]), reverse=self.options.order == "descending")
+        items.sort(
+            key=lambda item: int(item["timestamp"]), reverse=self.options.order == "descending"
+        )
         if self.options.order == "shuffled":
             random.Random(request.query.partition("&offset=")[0]).shuffle(items)  # noqa: S311  # the same on each page
         return self._paged(request, sparse(items) if self.options.sparse else items, query)
 
-    def _paged(self, request: Request, items: Sequence[Any], query: Mapping[str, str]) -> Answer:
+    def _paged(self, request: Request, items: Sequence[Any], query: Mapping[str, str]) -> Response:
         start = int(query.get("offset", "0"))
         end = start + min(int(query.get("size", "500")), self.options.page_size)
         page = items[start:end]
@@ -196,11 +215,13 @@ class RestService:
         if end < len(items):
             headers += (("Link", f'<{self._link(request, end)}>; rel="next"'),)
         if page or self.options.empty == "array":
-            return Answer(200, orjson.dumps(page), headers)
-        return Answer(204 if self.options.empty == "204" else 200, b"", headers)
+            return Response(200, orjson.dumps(page), headers)
+        return Response(204 if self.options.empty == "204" else 200, b"", headers)
 
     def _link(self, request: Request, offset: int) -> str:
-        rest = "&".join(part for part in request.query.split("&") if part and not part.startswith("offset="))
+        rest = "&".join(
+            part for part in request.query.split("&") if part and not part.startswith("offset=")
+        )
         if self.options.link_fault == "loop":
             offset = 0
         target = f"{request.path}?{rest}{'&' if rest else ''}offset={offset}"

@@ -1,12 +1,14 @@
-"""Stand-in for the Wattsense cloud: it calls a bridge's webhook, as well and as badly as one may.
+"""Stand-in for the Wattsense cloud: it calls a bridge's webhook, as well and as badly
+as one may.
 
 publish ─▶ lane (a share of the devices, in order) ─▶ requests, signed anew each time ─▶ bridge
    │                                     ^── not 2xx, or no answer: after a pause ──┘
    └─▶ store, from which the stand-in for the REST API answers
 
-A value is known by (device, property, milliseconds since the epoch), which the bridge's events carry unchanged: what is
-in ``acknowledged`` and never reaches a destination was lost. How the cloud calls, and what goes wrong, are options
-(``emulator_options.py``). Faults are requests beside the proper ones: none but ``lost`` makes a value go missing.
+A value is known by (device, property, milliseconds since the epoch), which the bridge's
+events carry unchanged: what is in ``acknowledged`` and never reaches a destination was
+lost. How the cloud calls, and what goes wrong, are options (``emulator_options.py``).
+Faults are requests beside the proper ones: none but ``lost`` makes a value go missing.
 """
 
 from __future__ import annotations
@@ -59,12 +61,16 @@ class Emulator:
     given_up: set[ValueId]
     """What was never answered with success, within the retries."""
     answers: Counter[tuple[str, int]]
-    """How often each cause of a request (a fault, a route) was answered with each status; 0 is no answer."""
+    """How often each cause of a request (a fault, a route) was answered with each
+    status; 0 is no answer.
+    """
     store: Store
     """Every value that was published."""
     sending: Sending
     faults: Faults
-    """Both may be exchanged while the cloud is up; what concerns lanes and time-outs is fixed."""
+    """Both may be exchanged while the cloud is up; what concerns lanes and time-outs is
+    fixed.
+    """
 
     _url: str
     _client: httpx.AsyncClient
@@ -79,18 +85,32 @@ class Emulator:
     _settled: trio.Condition = Factory(trio.Condition)
 
     async def publish(
-        self, device: str, property_: str, value: Any, *, timestamp: int | None = None, **members: Any
+        self,
+        device: str,
+        property_: str,
+        value: Any,
+        *,
+        timestamp: int | None = None,
+        **members: Any,
     ) -> ValueId:
-        """Let a property have a value; returns how it will be known. Waits while too much is on its way.
+        """Let a property have a value; returns how it will be known. Waits while too
+        much is on its way.
 
-        :param timestamp: milliseconds since the epoch; default now, and never twice the same for a property.
-        :param members: further members of the message, or other values for those it has.
+        :param timestamp: milliseconds since the epoch; default now, and never twice the
+            same for a property.
+        :param members: further members of the message, or other values for those it
+            has.
         """
         if timestamp is None:
             timestamp = max(self._milliseconds(), self._newest.get((device, property_), 0) + 1)
             self._newest[device, property_] = timestamp
         known_as = (device, property_, timestamp)
-        item = {"deviceId": device, "property": property_, "timestamp": timestamp, "payload": value} | members
+        item = {
+            "deviceId": device,
+            "property": property_,
+            "timestamp": timestamp,
+            "payload": value,
+        } | members
         self.store.add(item)
         self._under_way += 1
         await self._lanes[zlib.crc32(device.encode()) % len(self._lanes)].send((known_as, item))
@@ -103,7 +123,9 @@ class Emulator:
                 await self._settled.wait()
 
     async def send(self, route: str, document: Any) -> int:
-        """Send one document, such as an alarm of any form, once; returns the status, 0 for no answer."""
+        """Send one document, such as an alarm of any form, once; returns the status, 0
+        for no answer.
+        """
         return await self.send_body(route, orjson.dumps(document), cause=route)
 
     async def send_body(
@@ -141,7 +163,9 @@ class Emulator:
         else:
             headers["Content-Length"] = str(len(content))
         patience = {"timeout": self._client.timeout.as_dict()}
-        request = httpx.Request(message.method, url, headers=headers, stream=Body(content), extensions=patience)
+        request = httpx.Request(
+            message.method, url, headers=headers, stream=Body(content), extensions=patience
+        )
         try:
             status = (await self._client.send(request)).status_code
         except (httpx.NetworkError, httpx.RemoteProtocolError, httpx.TimeoutException):
@@ -194,7 +218,9 @@ class Emulator:
         if self._happens(self.faults.malformed):
             await self.send_body("values", body[: len(body) // 2], cause="malformed")
         if self._happens(self.faults.oversized):
-            await self.send_body("values", oversized(self.faults.oversized_bytes), cause="oversized")
+            await self.send_body(
+                "values", oversized(self.faults.oversized_bytes), cause="oversized"
+            )
 
         if self._happens(self.faults.opaque):
             for cause, document in opaque_messages(now).items():
@@ -239,19 +265,27 @@ async def open_emulator(
 
     It may be opened before the bridge is up, and outlives any number of its restarts.
 
-    :param preset: convention of signing, with ``secret``, ``header`` and ``key_id`` as for :func:`signer`.
-    :param credentials: headers that authenticate the caller, such as those of ``emulator_signing.basic``.
+    :param preset: convention of signing, with ``secret``, ``header`` and ``key_id`` as
+        for :func:`signer`.
+    :param credentials: headers that authenticate the caller, such as those of
+        ``emulator_signing.basic``.
     :param ca_file: the CA of the bridge's certificate, PEM; default the public ones.
     """
     sending = sending or Sending()
     # Loading the public CAs takes long; without TLS nobody needs them.
     plain = url.startswith("http://")
-    verify = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if plain else ssl.create_default_context(cafile=ca_file)
+    verify = (
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        if plain
+        else ssl.create_default_context(cafile=ca_file)
+    )
     async with (
         httpx.AsyncClient(verify=verify, timeout=sending.timeout) as client,
         trio.open_nursery() as lanes,
     ):
-        channels = [trio.open_memory_channel[tuple[ValueId, Item]](WAITING) for _ in range(sending.lanes)]
+        channels = [
+            trio.open_memory_channel[tuple[ValueId, Item]](WAITING) for _ in range(sending.lanes)
+        ]
         emulator = Emulator(
             acknowledged=set(),
             given_up=set(),

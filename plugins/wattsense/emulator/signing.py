@@ -1,6 +1,8 @@
-"""How the stand-in for the Wattsense cloud signs: written from the conventions, without a look at the receiver.
+"""How the stand-in for the Wattsense cloud signs: written from the conventions, without
+a look at the receiver.
 
-Each function is one convention; it gets one message and gives the headers that prove it.
+Each function is one convention; it gets one message and gives the headers that prove
+it.
 """
 
 from __future__ import annotations
@@ -35,7 +37,9 @@ Sign: TypeAlias = Callable[[Message], Headers]
 
 def basic(username: str, password: str) -> Headers:
     """Authenticate by user and password."""
-    return {"Authorization": "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()}
+    return {
+        "Authorization": "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
+    }
 
 
 def bearer(token: str) -> Headers:
@@ -48,7 +52,9 @@ def api_key(header: str, key: str) -> Headers:
     return {header: key}
 
 
-def signer(preset: str, secret: str, *, header: str = "X-Signature-SHA256", key_id: str = "") -> Sign:
+def signer(
+    preset: str, secret: str, *, header: str = "X-Signature-SHA256", key_id: str = ""
+) -> Sign:
     """Give the convention of this name.
 
     :param header: for ``bare-hex`` and ``token``, which name none.
@@ -58,7 +64,9 @@ def signer(preset: str, secret: str, *, header: str = "X-Signature-SHA256", key_
     conventions: Mapping[str, Sign] = {
         "none": lambda message: {},
         "token": lambda message: {header: secret},
-        "github": lambda message: {"X-Hub-Signature-256": f"sha256={_sha256(key, message.body).hex()}"},
+        "github": lambda message: {
+            "X-Hub-Signature-256": f"sha256={_sha256(key, message.body).hex()}"
+        },
         "bare-hex": lambda message: {header: _sha256(key, message.body).hex()},
         "shopify": lambda message: {"X-Shopify-Hmac-SHA256": _base64(_sha256(key, message.body))},
         "stripe": lambda message: _stripe(key, message),

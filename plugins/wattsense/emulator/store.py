@@ -1,6 +1,8 @@
-"""What the stand-in for the Wattsense cloud has measured: one store, for the webhook and for the REST API.
+"""What the stand-in for the Wattsense cloud has measured: one store, for the webhook
+and for the REST API.
 
-Whatever is published is here, whether the webhook brought it or not: what it lost, the history returns.
+Whatever is published is here, whether the webhook brought it or not: what it lost, the
+history returns.
 """
 
 from __future__ import annotations
@@ -29,12 +31,20 @@ class Store:
     def devices(self) -> list[Mapping[str, Any]]:
         """Describe the devices."""
         return [
-            {"deviceId": device, "name": device, "description": None, "organizationId": "org-1", "tags": {}}
+            {
+                "deviceId": device,
+                "name": device,
+                "description": None,
+                "organizationId": "org-1",
+                "tags": {},
+            }
             for device in self.items
         ]
 
     def history(self, device: str, since: int, until: int, point: str | None) -> list[Item]:
-        """Give the values of a device between two times, both included, in milliseconds since the epoch."""
+        """Give the values of a device between two times, both included, in milliseconds
+        since the epoch.
+        """
         return [
             item
             for item in self.items[device]

@@ -5,8 +5,8 @@ $.alert.states[0]           the first element of an array
 $.alerts[*].status          each element of an array
 $['alarm status']           a member whose name has blanks, dots or brackets
 
-A place that is not there is no match and no error. Each match says which elements the ``[*]`` stood for, so that
-matches of two paths that belong together can be told.
+A place that is not there is no match and no error. Each match says which elements the
+``[*]`` stood for, so that matches of two paths that belong together can be told.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ class JsonPath:
 
 
 Matches: TypeAlias = Mapping[tuple[int, ...], JSON]
-"""What a path found, by the elements that its ``[*]`` stood for, in the order of the document."""
+"""What a path found, by the elements that its ``[*]`` stood for, in the order of the
+document.
+"""
 
 
 def compile_path(text: str) -> JsonPath:
@@ -71,7 +73,11 @@ def find(path: JsonPath, document: JSON) -> Matches:
     found: dict[tuple[int, ...], JSON] = {(): document}
     for step in path.steps:
         if isinstance(step, str):
-            found = {at: value[step] for at, value in found.items() if isinstance(value, dict) and step in value}
+            found = {
+                at: value[step]
+                for at, value in found.items()
+                if isinstance(value, dict) and step in value
+            }
         elif step is None:
             found = {
                 (*at, number): element
@@ -80,5 +86,9 @@ def find(path: JsonPath, document: JSON) -> Matches:
                 for number, element in enumerate(value)
             }
         else:
-            found = {at: value[step] for at, value in found.items() if isinstance(value, list) and step < len(value)}
+            found = {
+                at: value[step]
+                for at, value in found.items()
+                if isinstance(value, list) and step < len(value)
+            }
     return found

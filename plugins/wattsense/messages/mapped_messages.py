@@ -1,11 +1,13 @@
-"""Events and alarms: kept whole, and read only where the configuration says how. Pure, given the time.
+"""Events and alarms: kept whole, and read only where the configuration says how. Pure,
+given the time.
 
 one body ─▶ one event with all of it, and with the readings of the first device
             one event more for each further device that the mapping found in it
 
-Vendor documentation publishes no fields of events and alarms. A reading that cannot be made (a text that nobody gave a
-number, a device or a time that is not where it should be) is none; the event carries the reasons in the label
-``dropped``, and what a person should do about it is said in a sentence.
+Vendor documentation publishes no fields of events and alarms. A reading that cannot be
+made (a text that nobody gave a number, a device or a time that is not where it should
+be) is none; the event carries the reasons in the label ``dropped``, and what a person
+should do about it is said in a sentence.
 """
 
 from __future__ import annotations
@@ -17,11 +19,12 @@ from datetime import datetime
 from attrs import Factory, define, frozen
 
 from bridge.api import JSON, Event, Reading
-from .mapping import MessageMapping
-from .values import Dropped, moment_of
-from .jsonpath import JsonPath, Matches, find
+
 from ..settings import Settings
 from ..texts import UNKNOWN_DEVICE, canonical, shortened
+from .jsonpath import JsonPath, Matches, find
+from .mapping import MessageMapping
+from .values import Dropped, moment_of
 
 NO_MATCH = "no-match"
 
@@ -42,7 +45,9 @@ class _Found:
     readings: dict[str, list[Reading]] = Factory(dict)
     reasons: set[str] = Factory(set)
     problems: dict[str, None] = Factory(dict)
-    """Sentences, each once; a list would be searched through for each of a million matches."""
+    """Sentences, each once; a list would be searched through for each of a million
+    matches.
+    """
 
     def drop(self, dropped: Dropped, where: str) -> None:
         self.reasons.add(dropped.reason)
@@ -50,11 +55,14 @@ class _Found:
             self.problems[f"{where}: {dropped.why}"] = None
 
 
-def opaque_events(mapping: MessageMapping, document: JSON, settings: Settings, now: datetime) -> Understood:
+def opaque_events(
+    mapping: MessageMapping, document: JSON, settings: Settings, now: datetime
+) -> Understood:
     """Give the events of one body. :raises ValueError: if it is a bare value.
 
-    The keys are made of the body alone. A body that is sent twice is one event, whether it was a retry or, if bodies
-    should carry no time of their own, a second alarm like the first: the schema that could tell is not published.
+    The keys are made of the body alone. A body that is sent twice is one event, whether
+    it was a retry or, if bodies should carry no time of their own, a second alarm like
+    the first: the schema that could tell is not published.
     """
     if not isinstance(document, dict | list):
         raise ValueError("expected an object or an array")  # noqa: TRY004  # as parse_json says it of other texts
@@ -62,7 +70,8 @@ def opaque_events(mapping: MessageMapping, document: JSON, settings: Settings, n
     found = _readings(mapping, document, devices, times, settings, now)
     if mapping.signals and not found.readings:
         found.reasons = found.reasons or {NO_MATCH}
-    # The reasons are in the key too, so that the same body, sent again when more is understood, is not a duplicate.
+    # The reasons are in the key too, so that the same body, sent again when more is
+    # understood, is not a duplicate.
     digest = hashlib.sha256(canonical(document)).hexdigest()
     key = ":".join([mapping.kind, digest, *sorted(found.reasons)])
     labels = {"dropped": ",".join(sorted(found.reasons))} if found.reasons else {}
@@ -71,7 +80,9 @@ def opaque_events(mapping: MessageMapping, document: JSON, settings: Settings, n
     for number, (device, readings) in enumerate(groups):
         time = readings[0].time if readings else _first_time(times, settings, now)
         whole = Event(key, device, mapping.kind, time, tuple(readings), labels, document)
-        part = Event(f"{key}:{number}", device, mapping.kind, time, tuple(readings), {"part_of": key})
+        part = Event(
+            f"{key}:{number}", device, mapping.kind, time, tuple(readings), {"part_of": key}
+        )
         events.append(part if number else whole)
     return Understood(tuple(events), tuple(found.problems))
 
@@ -103,7 +114,9 @@ def _matches(path: JsonPath | None, document: JSON) -> Matches:
 
 
 def _partner(path: JsonPath, matches: Matches, at: tuple[int, ...]) -> JSON:
-    """Give the match that belongs to the same elements of the same lists; None if there is none."""
+    """Give the match that belongs to the same elements of the same lists; None if there
+    is none.
+    """
     return matches.get(at[: len(path.lists)])
 
 
@@ -112,17 +125,23 @@ def _device(mapping: MessageMapping, devices: Matches, at: tuple[int, ...]) -> s
         return UNKNOWN_DEVICE
     device = _partner(mapping.device, devices, at)
     if not isinstance(device, str) or not device:
-        raise Dropped("device", f"there is no text at {mapping.device.text} ({mapping.kind}_device)")
+        raise Dropped(
+            "device", f"there is no text at {mapping.device.text} ({mapping.kind}_device)"
+        )
     return device
 
 
-def _time(mapping: MessageMapping, times: Matches, at: tuple[int, ...], settings: Settings, now: datetime) -> datetime:
+def _time(
+    mapping: MessageMapping, times: Matches, at: tuple[int, ...], settings: Settings, now: datetime
+) -> datetime:
     if mapping.time is None:
         return now
     try:
         time = moment_of(_partner(mapping.time, times, at), settings.timestamp_unit)
     except ValueError:
-        raise Dropped("time", f"there is no time at {mapping.time.text} ({mapping.kind}_time)") from None
+        raise Dropped(
+            "time", f"there is no time at {mapping.time.text} ({mapping.kind}_time)"
+        ) from None
     if (time - now).total_seconds() > settings.future_limit:
         raise Dropped("future")  # as of a value: no setting helps against a wrong clock over there
     return time
@@ -134,21 +153,31 @@ def _number(mapping: MessageMapping, signal: str, value: JSON, settings: Setting
         return value
     if isinstance(value, dict | list):
         what = "object" if isinstance(value, dict) else "array"
-        raise Dropped(what, f"there is an {what} at {mapping.signals[signal].text}; expected a number or a text")
+        raise Dropped(
+            what,
+            f"there is an {what} at {mapping.signals[signal].text}; expected a number or a text",
+        )
     text = value if isinstance(value, str) else {True: "true", False: "false", None: "null"}[value]
     number = mapping.number_of(signal, text)
     if number is None and isinstance(value, bool) and settings.booleans == "number":
         number = int(value)
     if number is None:
-        raise Dropped("text", f"{shortened(text)!r} has no number; add it to {mapping.kind}_numbers")
+        raise Dropped(
+            "text", f"{shortened(text)!r} has no number; add it to {mapping.kind}_numbers"
+        )
     return number
 
 
 def _first_device(devices: Matches) -> str:
-    return next((device for device in devices.values() if isinstance(device, str) and device), UNKNOWN_DEVICE)
+    return next(
+        (device for device in devices.values() if isinstance(device, str) and device),
+        UNKNOWN_DEVICE,
+    )
 
 
-def _first_time(times: Mapping[tuple[int, ...], JSON], settings: Settings, now: datetime) -> datetime:
+def _first_time(
+    times: Mapping[tuple[int, ...], JSON], settings: Settings, now: datetime
+) -> datetime:
     for value in times.values():
         try:
             return moment_of(value, settings.timestamp_unit)

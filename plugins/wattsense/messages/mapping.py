@@ -1,4 +1,5 @@
-"""What an event or an alarm says in numbers, as the configuration says and not otherwise.
+"""What an event or an alarm says in numbers, as the configuration says and not
+otherwise.
 
     [source:towers]
     alarm_device = $.deviceId             # default: the device is unknown
@@ -13,8 +14,8 @@
     closed = 0
     alarm-severity.critical = 2
 
-Likewise with ``event_``. The bodies of events and alarms are not published, so there is no default, and a text that
-is not in the table is no number.
+Likewise with ``event_``. The bodies of events and alarms are not published, so there is
+no default, and a text that is not in the table is no number.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ from typing import Literal, TypeAlias
 from attrs import frozen
 
 from bridge.api import SettingError, Table
-from .values import number_in
+
 from .jsonpath import JsonPath, compile_path
+from .values import number_in
 
 MessageKind: TypeAlias = Literal["event", "alarm"]
 
@@ -52,8 +54,8 @@ def compile_mapping(
 ) -> MessageMapping:
     """Read the settings of one kind of message.
 
-    :raises SettingError: for a path that is none, a number that is none, or a device that is in another list than the
-        signal.
+    :raises SettingError: for a path that is none, a number that is none, or a device
+        that is in another list than the signal.
     """
     mapping = MessageMapping(
         kind,
@@ -63,7 +65,10 @@ def compile_mapping(
         None if time is None else _path(f"{kind}_time", "", time),
     )
     if numbers and not signals:
-        raise SettingError(f"{kind}_numbers", f"has no use without {kind}_signals, which says what is to be a number")
+        raise SettingError(
+            f"{kind}_numbers",
+            f"has no use without {kind}_signals, which says what is to be a number",
+        )
     for name, path in mapping.signals.items():
         for setting, other in ((f"{kind}_device", mapping.device), (f"{kind}_time", mapping.time)):
             if other is not None and other.lists != path.lists[: len(other.lists)]:

@@ -1,7 +1,8 @@
 """From a member of a Wattsense message to a number and a time.
 
-Which member to read is the same for a point at all times: readers that take the scaled value now and the raw one later
-draw curves that jump. A value that cannot be forwarded has a reason, one word, and is never replaced by 0.
+Which member to read is the same for a point at all times: readers that take the scaled
+value now and the raw one later draw curves that jump. A value that cannot be forwarded
+has a reason, one word, and is never replaced by 0.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
-LONGEST_NUMBER = 64  # characters; more digits than any number that a sensor means
+MAX_NUMBER = 64  # characters; more digits than any number that a sensor means
 MICROSECONDS = {"s": 1_000_000, "ms": 1_000, "us": 1}
 
 
@@ -35,7 +36,10 @@ class Dropped(Exception):
 
 
 def value_of(item: Mapping[str, JSON], settings: Settings) -> Value:
-    """Give the value of an item. :raises Dropped: if it is none that these settings forward."""
+    """Give the value of an item.
+
+    :raises Dropped: if it is none that these settings forward.
+    """
     if settings.prefer == "scaled":
         scaled = item.get("scaledPayload")
         if isinstance(scaled, str):
@@ -65,9 +69,15 @@ def _payload(payload: JSON, settings: Settings) -> Value:
 
 
 def number_in(text: str) -> int | float | None:
-    """Read a decimal number; None if the text is anything else. Spelled as in JSON, a leading plus allowed."""
+    """Read a decimal number; None if the text is anything else.
+
+    Spelled as in JSON, a leading plus allowed.
+    """
     text = text.strip()
-    if len(text) > LONGEST_NUMBER or re.fullmatch(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?", text) is None:
+    if (
+        len(text) > MAX_NUMBER
+        or re.fullmatch(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?", text) is None
+    ):
         return None
     if text.lstrip("+-").isdigit() and abs(int(text)) < 1 << 63:
         return int(text)
@@ -76,22 +86,29 @@ def number_in(text: str) -> int | float | None:
 
 
 def time_of(timestamp: JSON, unit: Literal["auto", "ms", "s"]) -> datetime:
-    """Read a time since the epoch. ``auto`` tells seconds, milliseconds and microseconds by their size.
+    """Read a time since the epoch. ``auto`` tells seconds, milliseconds and
+    microseconds by their size.
 
-    Vendor documentation has milliseconds for the REST API; for the webhook they are assumed.
+    Vendor documentation has milliseconds for the REST API; for the webhook they are
+    assumed.
 
     :raises ValueError: if it is no whole number above zero, or beyond the year 9999.
     """
     if not isinstance(timestamp, int) or isinstance(timestamp, bool) or timestamp <= 0:
         raise ValueError("timestamp is not a whole number above zero")
     try:
-        return EPOCH + timedelta(microseconds=timestamp * MICROSECONDS[_unit(timestamp) if unit == "auto" else unit])
+        return EPOCH + timedelta(
+            microseconds=timestamp * MICROSECONDS[_unit(timestamp) if unit == "auto" else unit]
+        )
     except OverflowError:
         raise ValueError("timestamp is beyond the year 9999") from None
 
 
 def moment_of(value: JSON, unit: Literal["auto", "ms", "s"]) -> datetime:
-    """Read a time since the epoch, or one in RFC 3339 with a zone. :raises ValueError: if it is neither."""
+    """Read a time since the epoch, or one in RFC 3339 with a zone.
+
+    :raises ValueError: if it is neither.
+    """
     if not isinstance(value, str):
         return time_of(value, unit)
     time = datetime.fromisoformat(value)

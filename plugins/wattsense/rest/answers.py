@@ -1,4 +1,5 @@
-"""What an answer of the REST API means. Pure: status, headers and body in, a page or a verdict out.
+"""What an answer of the REST API means. Pure: status, headers and body in, a page or a
+verdict out.
 
 200 with an array          the items, and where the next page is
 204, no body, []           nothing
@@ -22,12 +23,17 @@ from urllib.parse import urljoin, urlsplit
 from attrs import frozen
 
 from bridge.api import JSON, Pause, Reject, Retry, parse_json
+
 from ..texts import shortened
 
 WINDOW = 300.0  # seconds: the published limits count requests per 5 minutes
-LONGEST_RETRY_AFTER = 3600.0  # a longer one is a mistake of the server; asking once an hour harms nobody
-NOTABLE_DIFFERENCE = 30.0  # seconds between two clocks, above which a refused signature is worth a remark
-MOST_LINK = 8192  # characters of a link; a longer one no server would take
+MAX_RETRY_AFTER = (
+    3600.0  # a longer one is a mistake of the server; asking once an hour harms nobody
+)
+NOTABLE_DIFFERENCE = (
+    30.0  # seconds between two clocks, above which a refused signature is worth a remark
+)
+MAX_LINK = 8192  # characters of a link; a longer one no server would take
 
 _LINK = re.compile(r"""<([^<>]*)>((?:[^,"]|"[^"]*")*)""")
 _REL = re.compile(r""";\s*rel\s*=\s*(?:"([^"]*)"|([^\s;,"]+))""", re.IGNORECASE)
@@ -43,7 +49,9 @@ class RestPage:
     """Path and query of the next part; None: this was the last."""
 
 
-def read_answer(status: int, headers: Mapping[str, str], body: bytes, *, url: str, now: datetime) -> RestPage:
+def read_answer(
+    status: int, headers: Mapping[str, str], body: bytes, *, url: str, now: datetime
+) -> RestPage:
     """Read the answer to a request.
 
     :param headers: by lower-case name; those of one name joined by commas.
@@ -57,10 +65,13 @@ def read_answer(status: int, headers: Mapping[str, str], body: bytes, *, url: st
     try:
         document = parse_json(body)
     except ValueError as exc:
-        raise Retry(f"an answer of the REST API ({status}) is not JSON: {shortened(str(exc))}") from exc
+        raise Retry(
+            f"an answer of the REST API ({status}) is not JSON: {shortened(str(exc))}"
+        ) from exc
     if not isinstance(document, list):
         raise Reject(
-            f"an answer of the REST API ({status}) is JSON, but not the array that was expected", status=status
+            f"an answer of the REST API ({status}) is JSON, but not the array that was expected",
+            status=status,
         )
     return RestPage(tuple(document), next_target(headers.get("link", ""), url))
 
@@ -69,17 +80,24 @@ def verdict(status: int, headers: Mapping[str, str], now: datetime) -> Retry | P
     """Tell what a refusal means."""
     if status in (401, 403):
         return Pause(
-            f"the REST API refuses the credentials ({status}); check rest_key, rest_secret, rest_auth and the clock"
+            (
+                f"the REST API refuses the credentials ({status}); check rest_key, rest_secret, "
+                "rest_auth and the clock"
+            )
             + _clocks(headers, now)
         )
     if 300 <= status < 400:
         place = shortened(headers.get("location", "another address").partition("?")[0])
-        return Pause(f"the REST API redirects ({status}) to {place}, which is not followed; correct url")
+        return Pause(
+            f"the REST API redirects ({status}) to {place}, which is not followed; correct url"
+        )
     if status == 404:
         return Reject("the REST API knows no such device or property (404)", status=status)
     wait = retry_after(headers.get("retry-after"), now)
     if status == 429:
-        return Retry("the REST API allows no more requests now (429)", after=WINDOW if wait is None else wait)
+        return Retry(
+            "the REST API allows no more requests now (429)", after=WINDOW if wait is None else wait
+        )
     if status >= 500 or status in (408, 425):
         return Retry(f"the REST API is not available ({status})", after=wait)
     return Reject(f"the REST API refuses the request ({status})", status=status)
@@ -89,7 +107,8 @@ def next_target(link: str, url: str) -> str | None:
     """Find the next page in a ``Link`` header; None if there is none.
 
     :param url: absolute, of the page that named it.
-    :raises Pause: if it points to another scheme, host or port: credentials go nowhere else.
+    :raises Pause: if it points to another scheme, host or port: credentials go nowhere
+        else.
     """
     for match in _LINK.finditer(link):
         relation = _REL.search(match[2])
@@ -111,13 +130,16 @@ def _target(link: str, url: str) -> str:
         )
     parts = urlsplit(absolute)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    if re.fullmatch(rf"/[!-~]{{0,{MOST_LINK}}}", target, re.ASCII) is None:
+    if re.fullmatch(rf"/[!-~]{{0,{MAX_LINK}}}", target, re.ASCII) is None:
         raise Reject("the REST API names a next page that is too long, or not written in ASCII")
     return target
 
 
 def origin(url: str) -> tuple[str, str, int]:
-    """Give scheme, host and port. :raises ValueError: if it has none of these, or credentials."""
+    """Give scheme, host and port.
+
+    :raises ValueError: if it has none of these, or credentials.
+    """
     parts = urlsplit(url)
     if parts.scheme not in _PORTS or not parts.hostname or "@" in parts.netloc:
         raise ValueError("not an absolute URL without credentials")
@@ -129,9 +151,9 @@ def retry_after(value: str | None, now: datetime) -> float | None:
     if value is None:
         return None
     if re.fullmatch(r"\d{1,9}", value.strip(), re.ASCII):
-        return min(float(value), LONGEST_RETRY_AFTER)
+        return min(float(value), MAX_RETRY_AFTER)
     date = _date(value)
-    return None if date is None else min(max((date - now).total_seconds(), 0.0), LONGEST_RETRY_AFTER)
+    return None if date is None else min(max((date - now).total_seconds(), 0.0), MAX_RETRY_AFTER)
 
 
 def _date(value: str) -> datetime | None:
@@ -148,4 +170,7 @@ def _clocks(headers: Mapping[str, str], now: datetime) -> str:
     difference = 0.0 if date is None else (now - date).total_seconds()
     if abs(difference) < NOTABLE_DIFFERENCE:
         return ""
-    return f" (ours is {abs(difference):.0f} s {'ahead of' if difference > 0 else 'behind'} the server's)"
+    return (
+        f" (ours is {abs(difference):.0f} s {'ahead of' if difference > 0 else 'behind'} the "
+        "server's)"
+    )

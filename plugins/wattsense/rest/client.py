@@ -2,9 +2,10 @@
 
 gate (below half of the published limits) ─▶ sign what is sent ─▶ answer, bounded in time and size ─▶ rest_answers.py
 
-Redirects are never followed. The limits count per source address (vendor documentation: 2500 requests per 5 minutes,
-100 of them on configuration calls); we keep to half, so that other users of the address are not blocked. Requests are
-spread evenly, so that a history that is opened again and again stays below them as well.
+Redirects are never followed. The limits count per source address (vendor documentation:
+2500 requests per 5 minutes, 100 of them on configuration calls); we keep to half, so
+that other users of the address are not blocked. Requests are spread evenly, so that a
+history that is opened again and again stays below them as well.
 """
 
 from __future__ import annotations
@@ -20,17 +21,19 @@ import trio
 from attrs import define, frozen
 
 from bridge.api import Pause, Retry, certificate_failure, client_tls
-from .answers import WINDOW, RestPage, read_answer
-from .signature import basic_headers, hmac_headers
+
 from ..settings import Settings
 from ..texts import shortened
+from .answers import WINDOW, RestPage, read_answer
+from .signature import basic_headers, hmac_headers
 
 SHARE = 0.5  # of the limits
 SPACING = WINDOW / (2500 * SHARE)
 CONFIGURATION_SPACING = WINDOW / (100 * SHARE)
 
 Sign: TypeAlias = Callable[[bytes, datetime], Mapping[str, str]]
-"""Give the headers that authenticate a GET of path and query, as they go over the wire."""
+"""Give the headers that authenticate a GET of path and query, as they go over the wire.
+"""
 
 
 @define
@@ -43,7 +46,10 @@ class Gate:
     """Until when the service wants to be left alone."""
 
     async def enter(self, *, configuration: bool) -> None:
-        """Wait for our turn. :raises Retry: without waiting, while the service wants to be left alone."""
+        """Wait for our turn.
+
+        :raises Retry: without waiting, while the service wants to be left alone.
+        """
         now = trio.current_time()
         if now < self.closed:
             raise Retry("the REST API asked to be left alone (429)", after=self.closed - now)
@@ -86,7 +92,8 @@ class RestClient:
         parts = urlsplit(self.base)
         url = httpx.URL(f"{parts.scheme}://{parts.netloc}{target}")
         now = self.now()
-        # httpx may encode what a link of the service left open, so its version of the target is the one to sign
+        # httpx may encode what a link of the service left open, so its version of the
+        # target is the one to sign
         status, headers, body = await self._fetch(url, self.sign(url.raw_path, now))
         try:
             return read_answer(status, headers, body, url=str(url), now=now)
@@ -95,7 +102,9 @@ class RestClient:
                 self.gate.close(retry.after)
             raise
 
-    async def _fetch(self, url: httpx.URL, headers: Mapping[str, str]) -> tuple[int, Mapping[str, str], bytes]:
+    async def _fetch(
+        self, url: httpx.URL, headers: Mapping[str, str]
+    ) -> tuple[int, Mapping[str, str], bytes]:
         body = bytearray()
         try:
             with trio.fail_after(self.timeout), trio.CancelScope() as reading:
@@ -112,7 +121,9 @@ class RestClient:
                     f"the certificate of the REST API is refused: {refused}; "
                     "check url, or name the CA of a private server in ca_file"
                 ) from exc
-            raise Retry(f"the REST API cannot be reached: {shortened(str(exc) or type(exc).__name__)}") from exc
+            raise Retry(
+                f"the REST API cannot be reached: {shortened(str(exc) or type(exc).__name__)}"
+            ) from exc
         if len(body) > self.answer_limit:
             raise Pause(
                 f"an answer of the REST API is larger than {self.answer_limit} bytes; "
@@ -128,14 +139,19 @@ async def open_rest(settings: Settings, now: Callable[[], datetime]) -> AsyncIte
     :raises Pause: if ``ca_file`` cannot be read.
     """
     async with httpx.AsyncClient(
-        headers={"Accept": "application/json", "Accept-Encoding": "identity"},  # the limit counts what arrives
+        headers={
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+        },  # the limit counts what arrives
         verify=client_tls(settings.ca_file),
         timeout=None,  # noqa: S113  # each call has one deadline for everything
         follow_redirects=False,
         trust_env=False,
     ) as client:
         base = settings.url.rstrip("/")
-        yield RestClient(client, base, make_sign(settings), Gate(), now, settings.timeout, settings.answer_limit)
+        yield RestClient(
+            client, base, make_sign(settings), Gate(), now, settings.timeout, settings.answer_limit
+        )
 
 
 def make_sign(settings: Settings) -> Sign:

@@ -1,12 +1,13 @@
 r"""How requests to the REST API prove who sends them: pure.
 
-X-API-Auth: <api key>:<signature>
-X-API-Timestamp: <milliseconds since the epoch>
-signature = base64( HMAC-SHA512( secret, METHOD \n path [\n query] [\n body] \n timestamp ) )
+X-API-Auth: <api key>:<signature> X-API-Timestamp: <milliseconds since the epoch>
+signature = base64( HMAC-SHA512( secret, METHOD \n path [\n query] [\n body] \n
+timestamp ) )
 
-From vendor documentation; that lines which would be empty are left out, and that the path begins with a slash and is
-without host and query, is how working clients do it. A signature holds its timestamp: every request, also one that is
-repeated or that follows a link, is signed anew.
+From vendor documentation; that lines which would be empty are left out, and that the
+path begins with a slash and is without host and query, is how working clients do it. A
+signature holds its timestamp: every request, also one that is repeated or that follows
+a link, is signed anew.
 """
 
 from __future__ import annotations
@@ -21,14 +22,26 @@ from ..messages.values import EPOCH, MILLISECOND
 
 
 def query_of(*pairs: tuple[str, str | int]) -> str:
-    """Write a query in the order given, percent-encoded, a blank as ``%20``. What is signed is what is sent."""
+    """Write a query in the order given, percent-encoded, a blank as ``%20``.
+
+    What is signed is what is sent.
+    """
     return "&".join(f"{quote(name, safe='')}={quote(str(value), safe='')}" for name, value in pairs)
 
 
 def signed_text(method: str, target: bytes, body: bytes, milliseconds: int) -> bytes:
-    """Give the text under the signature. ``target`` is path and query as they go over the wire."""
+    """Give the text under the signature.
+
+    ``target`` is path and query as they go over the wire.
+    """
     path, _, query = target.partition(b"?")
-    lines: Sequence[bytes] = (method.upper().encode(), path, query, body, str(milliseconds).encode())
+    lines: Sequence[bytes] = (
+        method.upper().encode(),
+        path,
+        query,
+        body,
+        str(milliseconds).encode(),
+    )
     return b"\n".join(line for line in lines if line)
 
 

@@ -1,4 +1,6 @@
-"""Hypercorn's trio worker with an application that reads a request, and answers at once."""
+"""Hypercorn's trio worker with an application that reads a request, and answers at
+once.
+"""
 
 from __future__ import annotations
 

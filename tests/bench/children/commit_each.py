@@ -6,5 +6,5 @@ from bridge.cli.commands import run
 from bridge.flow import ingest
 
 if __name__ == "__main__":
-    ingest.MOST_WAITERS = 1
+    ingest.MAX_WAITERS = 1
     sys.exit(run(sys.argv[1:]))

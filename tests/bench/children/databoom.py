@@ -1,8 +1,10 @@
-"""The emulator of Databoom. Notes when each reading arrived; readings are told apart by their values.
+"""The emulator of Databoom. Notes when each reading arrived; readings are told apart by
+their values.
 
-Commands: ``count``, of readings; ``between BEGIN END``, of readings that arrived in that time; ``arrivals FIRST LAST``,
-value and time of each reading with such a value. Times are those of the monotonic clock in nanoseconds, which all
-processes of a machine share.
+Commands: ``count``, of readings; ``between BEGIN END``, of readings that arrived in
+that time; ``arrivals FIRST LAST``, value and time of each reading with such a value.
+Times are those of the monotonic clock in nanoseconds, which all processes of a machine
+share.
 """
 
 from __future__ import annotations
@@ -34,7 +36,9 @@ class Arrivals:
             case "between", (begin, end):
                 return sum(begin <= time <= end for time in self._times.values())
             case "arrivals", (first, last):
-                return [(value, time) for value, time in self._times.items() if first <= value <= last]
+                return [
+                    (value, time) for value, time in self._times.items() if first <= value <= last
+                ]
         raise ValueError(command)
 
 
@@ -43,7 +47,9 @@ async def main(pair: str, token: str, port: int) -> None:
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     tls.load_cert_chain(pair)
     rules = Rules(keep_points=False)
-    emulator = open_emulator({token: SCOPES}, rules=rules, arrived=arrivals.arrived, keep_log=False, port=port, tls=tls)
+    emulator = open_emulator(
+        {token: SCOPES}, rules=rules, arrived=arrivals.arrived, keep_log=False, port=port, tls=tls
+    )
     async with emulator as databoom:
         say(databoom.url)
         await answer_commands(arrivals.answer)

@@ -1,7 +1,9 @@
-"""The load: signed webhooks on keep-alive connections, each with one request under way. As cheap as Python allows.
+"""The load: signed webhooks on keep-alive connections, each with one request under way.
+As cheap as Python allows.
 
-Requests are made and signed before the clock starts. Every answer must be 200 without a body; anything else ends the
-run, because the rate of refusals says nothing. There are two ways:
+Requests are made and signed before the clock starts. Every answer must be 200 without a
+body; anything else ends the run, because the rate of refusals says nothing. There are
+two ways:
 
     at most   each connection sends its next request as soon as it has its answer
     paced     requests are due at fixed times, on whichever connection is free. A time is counted from when its request
@@ -41,7 +43,9 @@ class Order:
     most: int = 0
     """Requests to prepare; of a paced run the rate says how many."""
     again: bool = False
-    """Whether requests may be sent again when all were sent: to servers that do not look at them."""
+    """Whether requests may be sent again when all were sent: to servers that do not
+    look at them.
+    """
     rate: int | None = None
     """Requests a second; None: as many as are answered."""
     ca_file: str | None = None
@@ -60,7 +64,10 @@ class Connection:
             raise RuntimeError("a request did not fit into the socket's buffer")
 
     def receive(self) -> bool:
-        """Take what has come; tell whether the answer is complete. :raises RuntimeError: if it is not 200."""
+        """Take what has come; tell whether the answer is complete.
+
+        :raises RuntimeError: if it is not 200.
+        """
         try:
             data = self.socket.recv(65536)
         except ssl.SSLWantReadError:
@@ -83,7 +90,9 @@ class Load:
         host = f"127.0.0.1:{order.port}"
         requests = list(signed_requests(order.first, count, host, order.path, order.secret))
         self._requests = iter(requests) if not order.again else _for_ever(requests)
-        self._connections = [Connection(connect(order.port, order.ca_file)) for _ in range(order.connections)]
+        self._connections = [
+            Connection(connect(order.port, order.ca_file)) for _ in range(order.connections)
+        ]
         self.answered = 0
         """Requests, those of the warming up included."""
 

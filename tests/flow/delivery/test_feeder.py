@@ -11,7 +11,7 @@ import trio
 from attrs import define, evolve, field
 
 from bridge.api import Arrival, Batch, Outcome, Pause, Reject, Retry, encode
-from bridge.flow.delivery.feeder import Delivery, Policy, Shelter
+from bridge.flow.delivery.feeder import Delivery, GracePeriod, Policy
 from bridge.testing.fakes import FakeReport
 from bridge.testing.memory import MemorySpool, open_memory_spool
 from tests.flow.conftest import START, make_event
@@ -63,19 +63,21 @@ async def delivering(
     *,
     name: str = "sink",
     report: FakeReport | None = None,
-    shelter: Shelter | None = None,
+    grace_period: GracePeriod | None = None,
     sources: Collection[str] | None = None,
     now: Callable[[], datetime] = lambda: START,
 ) -> AsyncIterator[trio.CancelScope]:
     async with (
-        spool.subscribe(name, batch=policy.batch, sources=sources, start="beginning") as subscription,
+        spool.subscribe(
+            name, batch=policy.batch, sources=sources, start="beginning"
+        ) as subscription,
         trio.open_nursery() as nursery,
     ):
         delivery = Delivery(
             sink,
             subscription,
             policy,
-            shelter=shelter or Shelter(),
+            grace_period=grace_period or GracePeriod(),
             report=report or FakeReport(),
             now=now,
             random=lambda: 1.0,
@@ -87,7 +89,9 @@ async def delivering(
 
 async def fill(spool: MemorySpool, count: int, devices: int = 1, source: str = "s") -> None:
     events = [make_event(number, f"d{number % devices}") for number in range(count)]
-    await spool.append([Arrival(source, event.key, event.device, encode(event), START) for event in events])
+    await spool.append(
+        [Arrival(source, event.key, event.device, encode(event), START) for event in events]
+    )
 
 
 async def drained(spool: MemorySpool, name: str = "sink") -> None:
@@ -187,13 +191,18 @@ async def test_a_dead_sink_does_not_delay_another(autojump_clock):
 
         good = FakeSink()
         await fill(spool, 200, devices=5)
-        async with delivering(spool, FakeSink(refuse), name="bad"), delivering(spool, good, name="good"):
+        async with (
+            delivering(spool, FakeSink(refuse), name="bad"),
+            delivering(spool, good, name="good"),
+        ):
             await drained(spool, "good")
             assert trio.current_time() == 0
         assert (await account(spool, "bad")).pending == 200
 
 
-async def test_one_event_of_500_that_is_refused_becomes_a_dead_letter_kept_in_the_spool(autojump_clock):
+async def test_one_event_of_500_that_is_refused_becomes_a_dead_letter_kept_in_the_spool(
+    autojump_clock,
+):
     async with open_memory_spool() as spool:
 
         def refuse(batch: Batch) -> None:
@@ -204,7 +213,9 @@ async def test_one_event_of_500_that_is_refused_becomes_a_dead_letter_kept_in_th
         await fill(spool, 500)
         async with delivering(spool, FakeSink(refuse), evolve(POLICY, batch=500), report=report):
             await drained(spool)
-        assert report.problems == ["delivers; dead letters since the start: 1, the newest: value out of range"]
+        assert report.problems == [
+            "delivers; dead letters since the start: 1, the newest: value out of range"
+        ]
         (kept,) = spool.dead_letters
         assert kept.stored.event.key == "d0-123"
         assert (kept.letter.reason, kept.letter.status) == ("value out of range", 422)
@@ -222,14 +233,19 @@ async def test_thousands_of_dead_letters_are_a_line_a_minute(autojump_clock):
         report = FakeReport()
         await fill(spool, 1000, devices=2)
         async with delivering(
-            spool, FakeSink(refuse, seconds=0.1), evolve(POLICY, batch=10, reject_limit=0), report=report
+            spool,
+            FakeSink(refuse, seconds=0.1),
+            evolve(POLICY, batch=10, reject_limit=0),
+            report=report,
         ):
             await drained(spool)
         assert len(spool.dead_letters) == 500
         assert len(report.problems) <= trio.current_time() / 60 + 1
 
 
-async def test_a_sink_that_refuses_everything_is_paused_and_catches_up_when_it_is_mended(autojump_clock):
+async def test_a_sink_that_refuses_everything_is_paused_and_catches_up_when_it_is_mended(
+    autojump_clock,
+):
     async with open_memory_spool() as spool:
 
         def refuse(batch: Batch) -> None:
@@ -297,23 +313,23 @@ async def test_a_device_that_is_unknown_to_the_destination_waits_alone(autojump_
 
 async def test_on_stop_an_attempt_under_way_may_finish_and_is_settled(autojump_clock):
     async with open_memory_spool() as spool:
-        shelter = Shelter()
+        grace_period = GracePeriod()
         sink = FakeSink(seconds=5)
         await fill(spool, 10)
-        async with delivering(spool, sink, shelter=shelter):
+        async with delivering(spool, sink, grace_period=grace_period):
             await trio.sleep(1)
-            shelter.close(20)
+            grace_period.close(20)
         assert trio.current_time() == 5
         assert (await account(spool)).delivered == 10
 
 
 async def test_on_stop_an_attempt_that_does_not_end_is_cut_off_at_the_deadline(autojump_clock):
     async with open_memory_spool() as spool:
-        shelter = Shelter()
+        grace_period = GracePeriod()
         await fill(spool, 10)
-        async with delivering(spool, FakeSink(seconds=25), shelter=shelter):
+        async with delivering(spool, FakeSink(seconds=25), grace_period=grace_period):
             await trio.sleep(1)
-            shelter.close(3)
+            grace_period.close(3)
         assert trio.current_time() == 4
         assert (await account(spool)).pending == 10
 

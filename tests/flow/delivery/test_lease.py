@@ -10,20 +10,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.api import Batch, DeadLetter, Outcome, Pause, Reject, Retry, Stored
-from bridge.flow.delivery.lease import Refusals, Work
+from bridge.api import Batch, Outcome, Pause, Reject, Retry, Stored
+from bridge.api.spool import DeadLetter
+from bridge.flow.delivery.lease import ConsecutiveRejects, LeaseProgress
 from tests.flow.conftest import START, make_stored
 
 Attempt = Callable[[Batch], Outcome | None]
 
 
 class Desk:
-    """Drives a Work as a lane does, without waiting: keeps what was taken, in order, and what was settled."""
+    """Drives a Work as a lane does, without waiting: keeps what was taken, in order,
+    and what was settled.
+    """
 
-    def __init__(self, events: tuple[Stored, ...], *, one_device: bool = False, limit: int = 0) -> None:
+    def __init__(
+        self, events: tuple[Stored, ...], *, one_device: bool = False, limit: int = 0
+    ) -> None:
         self.events = events
-        self.refusals = Refusals(limit)
-        self.work = Work(events, one_device=one_device, refusals=self.refusals, now=lambda: START)
+        self.refusals = ConsecutiveRejects(limit)
+        self.work = LeaseProgress(
+            events, one_device=one_device, refusals=self.refusals, now=lambda: START
+        )
         self.taken: list[Stored] = []
         self.settled = self.filtered = self.requests = 0
         self.dead: dict[int, DeadLetter] = {}
@@ -223,7 +230,9 @@ def test_what_is_done_at_the_front_is_settled_while_the_rest_waits():
 
 def test_the_time_of_a_dead_letter_is_when_it_was_given_up():
     later: datetime = START.replace(year=2027)
-    work = Work(make_stored(["d"]), one_device=False, refusals=Refusals(0), now=lambda: later)
+    work = LeaseProgress(
+        make_stored(["d"]), one_device=False, refusals=ConsecutiveRejects(0), now=lambda: later
+    )
     group = work.next_group()
     assert group is not None
     work.batch(group)

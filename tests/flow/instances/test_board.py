@@ -34,7 +34,9 @@ def test_what_must_not_be_shown_is_taken_out_before_it_is_cut(caplog, now):
 
 
 def test_what_a_vendor_answers_cannot_forge_a_line_of_the_log(caplog, now):
-    Board(now).report("sink:a")("refused: no\n12:00:00 I bridge: all is well \x1b[2J \ud800", problem=True)
+    Board(now).report("sink:a")(
+        "refused: no\n12:00:00 I bridge: all is well \x1b[2J \ud800", problem=True
+    )
     (message,) = [record.getMessage() for record in caplog.records]
     assert "\n" not in message
     assert "\\ud800" in message

@@ -7,15 +7,15 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.api import Refused
+from bridge.api import SpoolUnavailable
 from bridge.flow.ingest import Intake, open_ingest
 from bridge.flow.instances.silence import (
     FORGOTTEN_AFTER,
     LEARNED_AFTER,
-    LONGEST_USUAL,
-    MOST_DEVICES,
+    MAX_DEVICES,
+    MAX_USUAL,
+    MIN_USUAL,
     RHYTHMS,
-    SHORTEST_USUAL,
     TICK,
     Devices,
     Rhythm,
@@ -49,8 +49,8 @@ def test_nobody_is_missed_whose_rhythm_is_not_known_yet():
 
 def test_a_device_that_speaks_each_second_is_not_missed_within_minutes():
     rhythm = heard_every(1.0)
-    assert not rhythm.silent(rhythm.last + 3 * SHORTEST_USUAL, 0.0)
-    assert rhythm.silent(rhythm.last + 3 * SHORTEST_USUAL + 1, 0.0)
+    assert not rhythm.silent(rhythm.last + 3 * MIN_USUAL, 0.0)
+    assert rhythm.silent(rhythm.last + 3 * MIN_USUAL + 1, 0.0)
 
 
 def test_a_longer_interval_is_learned_at_once_and_a_shorter_one_slowly():
@@ -72,7 +72,7 @@ def test_what_is_learned_is_bounded(intervals):
     rhythm = Rhythm(0.0)
     for interval in intervals:
         rhythm.heard(rhythm.last + interval)
-    assert SHORTEST_USUAL <= rhythm.expected <= LONGEST_USUAL
+    assert MIN_USUAL <= rhythm.expected <= MAX_USUAL
 
 
 def test_a_clock_that_was_set_back_is_survived():
@@ -91,10 +91,10 @@ def test_time_in_which_the_bridge_was_down_is_no_silence():
 
 def test_the_number_of_devices_is_bounded_and_the_one_heard_longest_ago_goes():
     devices = Devices()
-    devices.heard({f"d{number}": float(number) for number in range(MOST_DEVICES)})
+    devices.heard({f"d{number}": float(number) for number in range(MAX_DEVICES)})
     devices.heard({"d0": 1e6})
     devices.heard({"new": 1e6})
-    assert len(devices.rhythms) == MOST_DEVICES
+    assert len(devices.rhythms) == MAX_DEVICES
     assert {"d0", "new"} <= devices.rhythms.keys()
     assert "d1" not in devices.rhythms
 
@@ -114,14 +114,19 @@ def test_what_was_learned_is_read_back_as_it_was_kept():
 def test_the_sentence_names_five_devices_and_counts_the_rest():
     silent = {f"d{number}": Rhythm(1_767_225_600.0, 900.0, 9) for number in range(7)}
     text = describe(silent, 41)
-    assert text.startswith("7 of 41 devices are silent: d0 since 2026-01-01 00:00 UTC (usually every 15 min), d1 since")
+    assert text.startswith(
+        "7 of 41 devices are silent: d0 since 2026-01-01 00:00 UTC (usually every 15 min), d1 since"
+    )
     assert text.endswith("d4 since 2026-01-01 00:00 UTC (usually every 15 min) and 2 more; "
                          "see whether they have power and contact")  # fmt: skip
 
 
 async def test_a_silent_device_is_a_problem_that_clears_itself(autojump_clock):
     report, state = FakeReport(), FakeState()
-    async with open_ingest(MemorySpool(MemoryStore()), now) as ingest, trio.open_nursery() as nursery:
+    async with (
+        open_ingest(MemorySpool(MemoryStore()), now) as ingest,
+        trio.open_nursery() as nursery,
+    ):
         outlet = ingest.outlet("s")
         nursery.start_soon(watch_devices, ingest.intakes["s"], state, report, now)
         await trio.sleep(1)  # between two looks
@@ -133,7 +138,9 @@ async def test_a_silent_device_is_a_problem_that_clears_itself(autojump_clock):
         for number in range(8, 12):
             await outlet.emit(make_event(number, "steady"))
             await trio.sleep(600)
-        assert report.problems[-1].startswith("1 of 2 device is silent: quiet since 2026-01-01 01:10 UTC")
+        assert report.problems[-1].startswith(
+            "1 of 2 device is silent: quiet since 2026-01-01 01:10 UTC"
+        )
         assert len(set(report.texts)) == 1, "the sentence changed while nothing else did"
         await outlet.emit(make_event(99, "quiet"))
         await trio.sleep(TICK)
@@ -161,7 +168,7 @@ async def test_what_was_learned_is_kept_from_time_to_time(autojump_clock):
 async def test_a_spool_that_cannot_write_does_not_end_the_watch(autojump_clock):
     class Full(FakeState):
         async def put(self, key: str, value: object) -> None:
-            raise Refused("the disk is full")
+            raise SpoolUnavailable("the disk is full")
 
     intake = Intake()
     async with trio.open_nursery() as nursery:

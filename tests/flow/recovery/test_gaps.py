@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 import pytest
 import trio
 
-from bridge.api import Refused
-from bridge.flow.recovery.gaps import RECEIVED, SILENCE, TICK, Found, span, tell_of_gap, watch_gaps
+from bridge.api import SpoolUnavailable
 from bridge.flow.ingest import Intake, open_ingest
+from bridge.flow.recovery.gaps import RECEIVED, SILENCE, TICK, Found, span, tell_of_gap, watch_gaps
 from bridge.testing.fakes import FakeReport, FakeState, FixedClock
 from bridge.testing.memory import MemorySpool, MemoryStore
 from tests.flow.conftest import START, make_event
@@ -49,10 +49,14 @@ async def test_after_a_start_the_gap_begins_when_it_last_received(autojump_clock
     assert gaps.found == [(START, False)]
 
 
-async def test_a_gap_that_was_found_at_the_start_is_not_found_again_with_the_first_event(autojump_clock):
+async def test_a_gap_that_was_found_at_the_start_is_not_found_again_with_the_first_event(
+    autojump_clock,
+):
     gaps, intake, state = Gaps(), Intake(), FakeState()
     await state.put(RECEIVED, (START - timedelta(hours=2)).isoformat())
-    await watched(intake, state, gaps, lambda: setattr(intake, "last", START + timedelta(seconds=5)))
+    await watched(
+        intake, state, gaps, lambda: setattr(intake, "last", START + timedelta(seconds=5))
+    )
     assert gaps.found == [(START - timedelta(hours=2), False)]
 
 
@@ -108,7 +112,7 @@ async def test_what_was_refused_is_a_gap_once_events_are_stored_again(autojump_c
         spool.refuse = "the disk is full"
         for number in range(3):
             clock.move(timedelta(seconds=1))
-            with pytest.raises(Refused):
+            with pytest.raises(SpoolUnavailable):
                 await outlet.emit(make_event(number))
         await trio.sleep(3 * TICK)
         assert gaps.found == [], "the gap goes on while nothing is stored"
@@ -140,11 +144,17 @@ async def test_an_event_that_was_stored_too_late_for_its_sender_is_a_gap_too(aut
 async def test_a_spool_that_cannot_write_does_not_end_the_watch(autojump_clock):
     class Full(FakeState):
         async def put(self, key: str, value: object) -> None:
-            raise Refused("the disk is full")
+            raise SpoolUnavailable("the disk is full")
 
     gaps, intake = Gaps(), Intake()
     later = START + timedelta(hours=2)
-    await watched(intake, Full(), gaps, lambda: setattr(intake, "last", START), lambda: setattr(intake, "last", later))
+    await watched(
+        intake,
+        Full(),
+        gaps,
+        lambda: setattr(intake, "last", START),
+        lambda: setattr(intake, "last", later),
+    )
     assert gaps.found == [(START, True)]
 
 
@@ -152,7 +162,10 @@ def test_a_source_without_a_history_says_that_what_is_not_sent_again_is_missing(
     report = FakeReport()
     tell_of_gap(report, FixedClock(START), START - timedelta(hours=2, minutes=13), False)
     assert report.texts == [
-        "gap 2 h 13 min: what its vendor does not send again is missing; its plugin can read nothing back"
+        (
+            "gap 2 h 13 min: what its vendor does not send again is missing; its plugin can read "
+            "nothing back"
+        )
     ]
 
 

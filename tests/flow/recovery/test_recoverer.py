@@ -17,16 +17,16 @@ from bridge.api import (
     Page,
     Pause,
     Recovery,
-    Refused,
     Reject,
     Retry,
     SourceContext,
+    SpoolUnavailable,
 )
 from bridge.config import RecoveryPolicy
-from bridge.flow.recovery.backfill import BACKFILL, PROGRESS, responders
 from bridge.flow.ingest import open_ingest
+from bridge.flow.recovery.backfill import BACKFILL, PROGRESS, command_handlers
 from bridge.flow.recovery.jobs import Job
-from bridge.flow.recovery.recoverer import JOBS, MOST_EVENTS, MOST_JOBS, MOST_PENDING, Recoverer
+from bridge.flow.recovery.recoverer import JOBS, MAX_EVENTS, MAX_JOBS, MAX_PENDING, Recoverer
 from bridge.testing.fakes import FakeReport, FakeState, FixedClock, fake_source_context
 from bridge.testing.memory import MemorySpool, MemoryStore
 from tests.flow.conftest import START, make_event
@@ -104,7 +104,11 @@ class Plant:
             return self.waiting
 
         recovery = Recovery[Any](
-            self.cloud.open, lambda settings: self.lacks, delay=self.delay, reach=self.reach, parts="devices"
+            self.cloud.open,
+            lambda settings: self.lacks,
+            delay=self.delay,
+            reach=self.reach,
+            parts="devices",
         )
         async with open_ingest(self.spool, self.clock) as ingest, trio.open_nursery() as nursery:
             recoverer = Recoverer(
@@ -138,7 +142,10 @@ def plant() -> Plant:
 
 def events_of(device: str, count: int, begin: datetime = GAP) -> list[Event]:
     step = (START - begin) / count
-    return [Event(f"{device}-{number}", device, "temperature", begin + number * step) for number in range(count)]
+    return [
+        Event(f"{device}-{number}", device, "temperature", begin + number * step)
+        for number in range(count)
+    ]
 
 
 async def done(plant: Plant, text: str = "of them new") -> None:
@@ -157,17 +164,27 @@ async def test_a_gap_is_read_back_device_by_device_and_page_by_page(plant: Plant
         "gap 2 h 13 min: read back 3 devices, 360 events, 360 of them new",
     ]
     assert plant.report.problems == []
-    assert [cursor for part, _, _, cursor in plant.cloud.asked if part == "d2"] == [None, "50", "100"]
+    assert [cursor for part, _, _, cursor in plant.cloud.asked if part == "d2"] == [
+        None,
+        "50",
+        "100",
+    ]
 
 
-async def test_reading_begins_before_the_gap_by_the_overlap_and_ends_now(plant: Plant, autojump_clock):
+async def test_reading_begins_before_the_gap_by_the_overlap_and_ends_now(
+    plant: Plant, autojump_clock
+):
     async with plant.running() as recoverer:
         recoverer.found(GAP, False)
         await done(plant)
-    assert {(start, end) for _, start, end, _ in plant.cloud.asked} == {(GAP - timedelta(seconds=60), START)}
+    assert {(start, end) for _, start, end, _ in plant.cloud.asked} == {
+        (GAP - timedelta(seconds=60), START)
+    }
 
 
-async def test_every_recovered_event_is_marked_and_keeps_its_own_labels(plant: Plant, autojump_clock):
+async def test_every_recovered_event_is_marked_and_keeps_its_own_labels(
+    plant: Plant, autojump_clock
+):
     plant.cloud.record = {"d1": [Event("k", "d1", "t", GAP, labels={"name": "fridge"})]}
     async with plant.running() as recoverer:
         recoverer.found(GAP, False)
@@ -177,11 +194,15 @@ async def test_every_recovered_event_is_marked_and_keeps_its_own_labels(plant: P
 
 async def test_what_was_received_live_is_known_and_not_stored_twice(plant: Plant, autojump_clock):
     async with plant.running() as recoverer:
-        live = [event for event in plant.cloud.record["d1"] if event.time > GAP + timedelta(hours=1)]
+        live = [
+            event for event in plant.cloud.record["d1"] if event.time > GAP + timedelta(hours=1)
+        ]
         await recoverer.ingest.outlet("sensors").emit(*live)
         recoverer.found(GAP, False)
         await done(plant)
-        assert recoverer.ingest.intakes["sensors"].events == len(live), "recovered events count as received"
+        assert recoverer.ingest.intakes["sensors"].events == len(live), (
+            "recovered events count as received"
+        )
     assert len(plant.stored) == 360
     assert sum(RECOVERED in event.labels for event in plant.stored) == 360 - len(live)
     assert f"360 events, {360 - len(live)} of them new" in plant.report.texts[-1]
@@ -226,24 +247,29 @@ async def test_with_backfill_no_a_gap_is_read_back_by_command_only(plant: Plant,
         recoverer.found(GAP, False)
         await trio.sleep(100)
         assert plant.cloud.opened == 0
-        await responders(recoverer)[BACKFILL](span(GAP, START))
+        await command_handlers(recoverer)[BACKFILL](span(GAP, START))
         await done(plant)
     assert "backfill = no" in plant.report.texts[0]
     assert len(plant.stored) == 360
 
 
-async def test_what_the_vendor_no_longer_keeps_is_reported_with_its_bounds(plant: Plant, autojump_clock):
+async def test_what_the_vendor_no_longer_keeps_is_reported_with_its_bounds(
+    plant: Plant, autojump_clock
+):
     plant.reach = 3600.0
     async with plant.running() as recoverer:
         recoverer.found(GAP, False)
         await done(plant)
     assert {start for _, start, _, _ in plant.cloud.asked} == {START - timedelta(hours=1)}
     assert plant.report.problems[-1].endswith(
-        "what happened from 2025-12-31 21:47 to 2025-12-31 23:00 UTC is older than the vendor's record and lost"
+        "what happened from 2025-12-31 21:47 to 2025-12-31 23:00 UTC is older than the "
+        "vendor's record and lost"
     )
 
 
-async def test_reading_waits_until_the_newest_is_visible_in_the_history(plant: Plant, autojump_clock):
+async def test_reading_waits_until_the_newest_is_visible_in_the_history(
+    plant: Plant, autojump_clock
+):
     plant.delay = 10.0
     plant.cloud.hold = trio.Event()
     async with plant.running() as recoverer:
@@ -254,19 +280,26 @@ async def test_reading_waits_until_the_newest_is_visible_in_the_history(plant: P
         assert plant.cloud.opened == 1
 
 
-async def test_a_retry_waits_as_long_as_the_vendor_asked_and_goes_on_where_it_was(plant: Plant, autojump_clock):
+async def test_a_retry_waits_as_long_as_the_vendor_asked_and_goes_on_where_it_was(
+    plant: Plant, autojump_clock
+):
     async with plant.running() as recoverer:
         plant.cloud.failures = [Retry("429", after=77.0)]
         recoverer.found(GAP, False)
         await done(plant)
         assert trio.current_time() == pytest.approx(77, abs=1)
         assert plant.cloud.opened == 1
-    assert plant.report.texts[0] == "gap 2 h 13 min: backfill is interrupted: 429; it goes on by itself"
+    assert (
+        plant.report.texts[0]
+        == "gap 2 h 13 min: backfill is interrupted: 429; it goes on by itself"
+    )
     assert plant.report.problems == []
     assert len(plant.stored) == 360
 
 
-async def test_a_history_that_fails_for_long_is_a_problem_until_it_works(plant: Plant, autojump_clock):
+async def test_a_history_that_fails_for_long_is_a_problem_until_it_works(
+    plant: Plant, autojump_clock
+):
     async with plant.running() as recoverer:
         plant.cloud.failures = [Retry("connection refused")] * 6
         recoverer.found(GAP, False)
@@ -287,7 +320,9 @@ async def test_what_needs_a_person_is_shown_and_tried_slowly(plant: Plant, autoj
     ]
 
 
-async def test_a_history_that_cannot_be_opened_is_opened_again(plant: Plant, autojump_clock, caplog):
+async def test_a_history_that_cannot_be_opened_is_opened_again(
+    plant: Plant, autojump_clock, caplog
+):
     opened = plant.cloud.open
 
     @asynccontextmanager
@@ -306,7 +341,9 @@ async def test_a_history_that_cannot_be_opened_is_opened_again(plant: Plant, aut
     assert len(plant.stored) == 360
 
 
-async def test_a_device_that_cannot_be_read_is_named_and_the_others_are_read(plant: Plant, autojump_clock):
+async def test_a_device_that_cannot_be_read_is_named_and_the_others_are_read(
+    plant: Plant, autojump_clock
+):
     plant.cloud.broken = {"d2": Reject("404: unknown device")}
     async with plant.running() as recoverer:
         recoverer.found(GAP, False)
@@ -327,7 +364,9 @@ async def test_pages_that_go_round_in_circles_end_that_device_only(plant: Plant,
 
 
 async def test_an_event_that_cannot_be_stored_is_left_out_alone(plant: Plant, autojump_clock):
-    plant.cloud.record = {"d1": [*events_of("d1", 5), Event("bad", "d1", "t", GAP, data={"x": float("nan")})]}
+    plant.cloud.record = {
+        "d1": [*events_of("d1", 5), Event("bad", "d1", "t", GAP, data={"x": float("nan")})]
+    }
     async with plant.running() as recoverer:
         recoverer.found(GAP, False)
         await done(plant)
@@ -346,7 +385,9 @@ async def test_a_spool_that_refuses_is_waited_for(plant: Plant, autojump_clock):
     assert len(plant.stored) == 360
 
 
-async def test_a_job_goes_on_after_a_crash_with_the_devices_that_are_left(plant: Plant, autojump_clock):
+async def test_a_job_goes_on_after_a_crash_with_the_devices_that_are_left(
+    plant: Plant, autojump_clock
+):
     plant.cloud.broken = {"d2": Retry("the connection broke")}
     async with plant.running() as recoverer:
         recoverer.found(GAP, False)
@@ -358,7 +399,9 @@ async def test_a_job_goes_on_after_a_crash_with_the_devices_that_are_left(plant:
         await done(plant)
     assert {part for part, *_ in plant.cloud.asked} == {"d2", "d3"}
     assert len(plant.stored) == 360
-    assert plant.report.texts[-1] == "gap 2 h 13 min: read back 3 devices, 360 events, 360 of them new"
+    assert (
+        plant.report.texts[-1] == "gap 2 h 13 min: read back 3 devices, 360 events, 360 of them new"
+    )
     assert plant.state.get(JOBS) == []
 
 
@@ -368,7 +411,7 @@ async def test_the_state_of_jobs_is_kept_before_anything_is_read(plant: Plant, a
 
         async def put(self, key: str, value: object) -> None:
             if self.full:
-                raise Refused("the disk is full")
+                raise SpoolUnavailable("the disk is full")
             await super().put(key, value)
 
     plant.state = Full()
@@ -387,11 +430,13 @@ async def test_it_stores_little_at_a_time(plant: Plant, autojump_clock):
     async with plant.running() as recoverer:
         recoverer.found(GAP, False)
         await done(plant)
-    assert [len(commit) for commit in plant.spool.commits] == [MOST_EVENTS, MOST_EVENTS, 50]
+    assert [len(commit) for commit in plant.spool.commits] == [MAX_EVENTS, MAX_EVENTS, 50]
 
 
-async def test_it_yields_while_much_waits_for_a_sink_though_never_for_long(plant: Plant, autojump_clock):
-    plant.waiting = MOST_PENDING + 1
+async def test_it_yields_while_much_waits_for_a_sink_though_never_for_long(
+    plant: Plant, autojump_clock
+):
+    plant.waiting = MAX_PENDING + 1
     async with plant.running() as recoverer:
         recoverer.found(GAP, False)
         await trio.sleep(4)
@@ -404,7 +449,9 @@ async def test_it_yields_while_much_waits_for_a_sink_though_never_for_long(plant
         assert trio.current_time() - began < 6
 
 
-async def test_live_events_are_stored_between_the_commits_of_a_recovery(plant: Plant, autojump_clock):
+async def test_live_events_are_stored_between_the_commits_of_a_recovery(
+    plant: Plant, autojump_clock
+):
     class Slow(MemorySpool):
         async def append(self, arrivals: Sequence[Arrival]) -> int:
             await trio.sleep(1)
@@ -426,17 +473,28 @@ async def test_live_events_are_stored_between_the_commits_of_a_recovery(plant: P
 async def test_so_many_gaps_that_none_could_be_read_become_one(plant: Plant, autojump_clock):
     plant.cloud.failures = [Pause("no")] * 1000
     async with plant.running() as recoverer:
-        for hours in range(MOST_JOBS + 5, 0, -1):
+        for hours in range(MAX_JOBS + 5, 0, -1):
             recoverer.found(START - timedelta(hours=hours), False)
         await trio.sleep(1)
     jobs = [Job.from_json(kept) for kept in plant.state.get(JOBS)]
-    assert len(jobs) == MOST_JOBS
-    assert min(job.start for job in jobs) == START - timedelta(hours=MOST_JOBS + 5, seconds=60)
+    assert len(jobs) == MAX_JOBS
+    assert min(job.start for job in jobs) == START - timedelta(hours=MAX_JOBS + 5, seconds=60)
     assert jobs[-1].start == START - timedelta(hours=6, seconds=60)
 
 
 def test_a_job_is_read_back_as_it_was_kept():
-    job = Job(3, "gap 2 h", START, START + timedelta(hours=1), START - timedelta(days=1), ["d1"], 4, 9, 8, ["d2: no"])
+    job = Job(
+        3,
+        "gap 2 h",
+        START,
+        START + timedelta(hours=1),
+        START - timedelta(days=1),
+        ["d1"],
+        4,
+        9,
+        8,
+        ["d2: no"],
+    )
     assert Job.from_json(job.as_json()) == job
 
 
@@ -444,10 +502,12 @@ def span(start: datetime, end: datetime, *, dry_run: bool = False) -> dict[str, 
     return {"from": start.isoformat(), "to": end.isoformat(), "dry_run": dry_run}
 
 
-async def test_a_command_has_exactly_its_span_read_back_and_follows_it(plant: Plant, autojump_clock):
+async def test_a_command_has_exactly_its_span_read_back_and_follows_it(
+    plant: Plant, autojump_clock
+):
     plant.cloud.hold = trio.Event()
     async with plant.running() as recoverer:
-        answers = responders(recoverer)
+        answers = command_handlers(recoverer)
         job = await answers[BACKFILL](span(GAP, START - timedelta(hours=1)))
         while not plant.cloud.asked:
             await trio.sleep(1)
@@ -458,13 +518,15 @@ async def test_a_command_has_exactly_its_span_read_back_and_follows_it(plant: Pl
         plant.cloud.hold.set()
         await done(plant)
         assert (await answers[PROGRESS](job))["finished"]
-    assert {(start, end) for _, start, end, _ in plant.cloud.asked} == {(GAP, START - timedelta(hours=1))}
+    assert {(start, end) for _, start, end, _ in plant.cloud.asked} == {
+        (GAP, START - timedelta(hours=1))
+    }
     assert 0 < len(plant.stored) < 360
 
 
 async def test_a_dry_run_names_the_devices_and_reads_nothing(plant: Plant, autojump_clock):
     async with plant.running() as recoverer:
-        answer = await responders(recoverer)[BACKFILL](span(GAP, START, dry_run=True))
+        answer = await command_handlers(recoverer)[BACKFILL](span(GAP, START, dry_run=True))
         await trio.sleep(10)
     assert answer == {"parts": ["d1", "d2", "d3"], "called": "devices"}
     assert plant.cloud.asked == []
@@ -476,20 +538,27 @@ async def test_a_dry_run_names_the_devices_and_reads_nothing(plant: Plant, autoj
     [
         (span(START, GAP), None, None, "--to must be after --from"),
         (span(GAP, START), "no credentials", None, "nothing can be read back: no credentials"),
-        (span(GAP, START, dry_run=True), None, Pause("refused"), "the history cannot be read now: refused"),
+        (
+            span(GAP, START, dry_run=True),
+            None,
+            Pause("refused"),
+            "the history cannot be read now: refused",
+        ),
     ],
     ids=["backwards", "no credentials", "dry run refused"],
 )
-async def test_a_command_hears_why_nothing_can_be_read(plant: Plant, autojump_clock, arguments, lacks, failure, text):
+async def test_a_command_hears_why_nothing_can_be_read(
+    plant: Plant, autojump_clock, arguments, lacks, failure, text
+):
     plant.lacks = lacks
     plant.cloud.failures = [] if failure is None else [failure]
     async with plant.running() as recoverer:
         with pytest.raises(CommandError, match=text):
-            await responders(recoverer)[BACKFILL](arguments)
+            await command_handlers(recoverer)[BACKFILL](arguments)
     assert plant.stored == []
 
 
 async def test_a_job_that_nobody_knows_is_an_error(plant: Plant, autojump_clock):
     async with plant.running() as recoverer:
         with pytest.raises(CommandError, match="there is no job 7"):
-            await responders(recoverer)[PROGRESS]({"job": 7})
+            await command_handlers(recoverer)[PROGRESS]({"job": 7})

@@ -1,4 +1,6 @@
-"""What the tests of the Databoom sink share: events, a context that remembers, a sink connected to an emulator."""
+"""What the tests of the Databoom sink share: events, a context that remembers, a sink
+connected to an emulator.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +16,9 @@ import trustme
 from attrs import define, evolve, field
 
 from bridge.api import Batch, Event, Reading, Secret, Sink, SinkContext, Stored, Url
-from bridge.testing.fakes import FakeAnswering, FakeReport, FakeState
-from bridge_plugins.databoom.emulator.server import SCOPES, Emulator, open_emulator
+from bridge.testing.fakes import FakeCommands, FakeReport, FakeState
 from bridge_plugins.databoom.emulator.cloud import Rules
+from bridge_plugins.databoom.emulator.server import SCOPES, Emulator, open_emulator
 from bridge_plugins.databoom.opening import open_databoom
 from bridge_plugins.databoom.settings import DataboomSettings
 
@@ -52,15 +54,24 @@ class Factory:
 
     sequence: int = 0
 
-    def event(self, *readings: tuple[Any, ...], device: str = "d1", source: str = "s", **more: Any) -> Stored:
+    def event(
+        self, *readings: tuple[Any, ...], device: str = "d1", source: str = "s", **more: Any
+    ) -> Stored:
         """Make an event; a reading is (signal, value, seconds after START, unit)."""
         self.sequence += 1
         made = tuple(
-            Reading(signal, value, START + timedelta(seconds=rest[0] if rest else 0), rest[1] if rest[1:] else None)
+            Reading(
+                signal,
+                value,
+                START + timedelta(seconds=rest[0] if rest else 0),
+                rest[1] if rest[1:] else None,
+            )
             for signal, value, *rest in readings
         )
         received = more.pop("received", START + timedelta(seconds=1))
-        event = Event(f"k{self.sequence}", device, more.pop("kind", "temperature"), START, made, **more)
+        event = Event(
+            f"k{self.sequence}", device, more.pop("kind", "temperature"), START, made, **more
+        )
         return Stored(self.sequence, source, received, event)
 
     def batch(self, *readings: tuple[Any, ...], device: str = "d1") -> Batch:
@@ -76,7 +87,7 @@ class Bench:
     sink: Sink
     reports: Reports
     clock: Clock
-    answering: FakeAnswering
+    answering: FakeCommands
     make: Factory = field(factory=Factory)
 
     def bodies(self) -> list[Any]:
@@ -124,11 +135,15 @@ def open_sink(settings: DataboomSettings, clock: Clock) -> Callable[..., Any]:
         *,
         reports: Reports | None = None,
         state: FakeState | None = None,
-        answering: FakeAnswering | None = None,
+        answering: FakeCommands | None = None,
         **changes: Any,
     ) -> AsyncIterator[Sink]:
         context = SinkContext(
-            "databoom", state or FakeState(), reports or Reports(), clock, answering or FakeAnswering()
+            "databoom",
+            state or FakeState(),
+            reports or Reports(),
+            clock,
+            answering or FakeCommands(),
         )
         async with open_databoom(evolve(settings, url=Url(url), **changes), context) as sink:
             yield sink
@@ -150,14 +165,22 @@ def bench(open_sink: Callable[..., Any], clock: Clock) -> Callable[..., Any]:
         state: FakeState | None = None,
         **changes: Any,
     ) -> AsyncIterator[Bench]:
-        reports, answering = Reports(), FakeAnswering()
+        reports, answering = Reports(), FakeCommands()
         async with AsyncExitStack() as stack:
             emulator = await stack.enter_async_context(
                 open_emulator(
-                    tokens or {TOKEN: SCOPES}, apikeys=apikeys, rules=Rules(**(rules or {})), now=clock, tls=tls
+                    tokens or {TOKEN: SCOPES},
+                    apikeys=apikeys,
+                    rules=Rules(**(rules or {})),
+                    now=clock,
+                    tls=tls,
                 )
             )
-            opening = open_sink(emulator.url, reports=reports, state=state, answering=answering, **changes)
-            yield Bench(emulator, await stack.enter_async_context(opening), reports, clock, answering)
+            opening = open_sink(
+                emulator.url, reports=reports, state=state, answering=answering, **changes
+            )
+            yield Bench(
+                emulator, await stack.enter_async_context(opening), reports, clock, answering
+            )
 
     return opened

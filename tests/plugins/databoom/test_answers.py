@@ -86,7 +86,9 @@ def test_the_documented_body_and_a_blank_one_are_ordinary(body):
     assert classify(200, {}, body, now=NOW, strict_body=True) == Accepted()
 
 
-@pytest.mark.parametrize("body", [b"<html>ok</html>", b'{"message":"QUEUED"}', b"[]", b"null", b"\xff"])
+@pytest.mark.parametrize(
+    "body", [b"<html>ok</html>", b'{"message":"QUEUED"}', b"[]", b"null", b"\xff"]
+)
 def test_any_other_body_is_accepted_with_a_remark(body):
     verdict = classify(200, {}, body, now=NOW)
     assert isinstance(verdict, Accepted)
@@ -137,7 +139,9 @@ def test_a_temporary_failure_hands_on_how_long_to_wait(status):
 
 
 def test_the_clock_is_compared_with_the_date_of_the_answer():
-    assert clock_skew({"date": format_datetime(NOW - timedelta(seconds=61), usegmt=True)}, NOW) == 61.0
+    assert (
+        clock_skew({"date": format_datetime(NOW - timedelta(seconds=61), usegmt=True)}, NOW) == 61.0
+    )
     assert clock_skew({}, NOW) is None
 
 
@@ -163,7 +167,10 @@ def test_an_excerpt_is_one_short_printable_line(body):
 
 @pytest.mark.fact("Error bodies are repeated shortened and without control characters")
 def test_an_excerpt_is_the_message_without_control_characters():
-    assert excerpt(b'{"message":"bad\\u001b[31m value\\r\\nforged: line"}') == "bad [31m value forged: line"
+    assert (
+        excerpt(b'{"message":"bad\\u001b[31m value\\r\\nforged: line"}')
+        == "bad [31m value forged: line"
+    )
 
 
 def untrusted() -> httpx.ConnectError:
@@ -184,9 +191,15 @@ def test_a_certificate_that_cannot_be_trusted_waits_for_a_person():
     ("error", "said"),
     [
         (httpx.ConnectTimeout(""), "no connection to Databoom (no answer in time)"),
-        (httpx.ConnectError("Connection refused"), "no connection to Databoom (Connection refused)"),
+        (
+            httpx.ConnectError("Connection refused"),
+            "no connection to Databoom (Connection refused)",
+        ),
         (httpx.ReadError("reset"), "broke before its answer (reset)"),
-        (httpx.RemoteProtocolError("Server disconnected"), "broke before its answer (Server disconnected)"),
+        (
+            httpx.RemoteProtocolError("Server disconnected"),
+            "broke before its answer (Server disconnected)",
+        ),
     ],
 )
 def test_no_answer_is_tried_again(error, said):
@@ -196,7 +209,9 @@ def test_no_answer_is_tried_again(error, said):
 
 
 def test_a_refused_credential_is_named_as_the_settings_name_it():
-    verdict = classify(401, {}, b"", now=NOW, credential="apikey", scopes="the scopes Publish and Create")
+    verdict = classify(
+        401, {}, b"", now=NOW, credential="apikey", scopes="the scopes Publish and Create"
+    )
     assert isinstance(verdict, Pause)
     assert "refuses the apikey" in verdict.why
     assert "must exist and have the scopes Publish and Create" in verdict.why

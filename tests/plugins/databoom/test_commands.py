@@ -19,7 +19,7 @@ from bridge_plugins.databoom.tokens import Target
 
 async def mapped(bench, *options, name="databoom"):
     """Run the command against the running sink of a bench."""
-    responder = bench.answering.responders["map"]
+    responder = bench.answering.command_handlers["map"]
 
     async def ask(request, arguments=None):
         assert request == "map"
@@ -60,7 +60,10 @@ async def test_a_device_is_shown_with_its_source_newest_value_and_what_names_it(
     async with bench() as b:
         await deliver(b, b.make.event(("t", 1)), b.make.event(("t", 2, 60)))
         await mapped(b)
-    assert "# s: t = 2 at 2026-05-04T10:01:00+00:00 (by template)\nd1 = d1\n" in capsys.readouterr().out
+    assert (
+        "# s: t = 2 at 2026-05-04T10:01:00+00:00 (by template)\nd1 = d1\n"
+        in capsys.readouterr().out
+    )
 
 
 async def test_a_device_without_a_token_is_a_line_to_be_completed(bench, capsys):
@@ -94,7 +97,9 @@ async def test_a_name_that_no_ini_file_can_hold_is_sent_to_the_devices_file(benc
 
 async def test_one_device_with_two_tokens_is_left_to_a_person(bench, capsys):
     async with bench(device="{source}_{device}") as b:
-        await deliver(b, b.make.event(("t", 1), source="east"), b.make.event(("t", 1), source="west"))
+        await deliver(
+            b, b.make.event(("t", 1), source="east"), b.make.event(("t", 1), source="west")
+        )
         await mapped(b)
     out = capsys.readouterr().out
     assert "#d1 =\n# several tokens now" in out
@@ -131,7 +136,11 @@ async def test_the_csv_may_have_a_row_for_each_signal(bench, capsys):
         await deliver(b, b.make.event(("t", 1), ("u/v", 2)))
         await mapped(b, "--csv", "--signals")
     rows = parse_devices(capsys.readouterr().out, "f", {})
-    assert rows == {("d1", ""): Target("d1", ""), ("d1", "t"): Target("d1", "t"), ("d1", "u/v"): Target("d1", "u_v")}
+    assert rows == {
+        ("d1", ""): Target("d1", ""),
+        ("d1", "t"): Target("d1", "t"),
+        ("d1", "u/v"): Target("d1", "u_v"),
+    }
 
 
 async def test_an_empty_token_of_the_csv_is_refused_until_a_person_fills_it_in(bench, capsys):
@@ -143,7 +152,7 @@ async def test_an_empty_token_of_the_csv_is_refused_until_a_person_fills_it_in(b
 
 
 async def test_many_signals_come_in_several_answers(bench, capsys, monkeypatch):
-    monkeypatch.setattr(opening, "MOST_ROWS", 2)
+    monkeypatch.setattr(opening, "MAX_ROWS", 2)
     async with bench() as b:
         await deliver(b, b.make.event(*((f"s{number}", number) for number in range(7))))
         await mapped(b)
@@ -176,8 +185,8 @@ async def test_a_long_text_is_cut(bench, capsys):
     async with bench() as b:
         await deliver(b, b.make.event(("t", "x" * 5000)))
         await mapped(b)
-    assert "x" * seen.LONGEST_VALUE in (out := capsys.readouterr().out)
-    assert "x" * (seen.LONGEST_VALUE + 1) not in out
+    assert "x" * seen.MAX_VALUE in (out := capsys.readouterr().out)
+    assert "x" * (seen.MAX_VALUE + 1) not in out
 
 
 async def test_a_bridge_that_repeats_itself_does_not_keep_the_command_for_ever():

@@ -51,4 +51,6 @@ async def test_a_count_does_not_cover_a_concern():
     concerns = Concerns(report)
     concerns.set("a", "not validated")
     concerns.count("left out", "signal 's'")
-    assert report.problems[-1] == "not validated; left out: 1 since the start, the newest: signal 's'"
+    assert (
+        report.problems[-1] == "not validated; left out: 1 since the start, the newest: signal 's'"
+    )

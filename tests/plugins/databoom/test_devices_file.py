@@ -28,12 +28,18 @@ def test_a_file_from_any_table_program_is_read(tmp_path, mark, separator, end):
     if separator == ";":
         lines = [lines[0].replace(",", ";"), "", 'emu1;0f6hbfnqz6;"Hall; upper"', "a:b;x_y;"]
     path.write_text(mark + end.join(lines), "utf-8", newline="")
-    assert read_devices_file(path, {}) == {("emu1", ""): Target("0f6hbfnqz6", ""), ("a:b", ""): Target("x_y", "")}
+    assert read_devices_file(path, {}) == {
+        ("emu1", ""): Target("0f6hbfnqz6", ""),
+        ("a:b", ""): Target("x_y", ""),
+    }
 
 
 def test_a_row_may_map_one_signal_of_a_device():
     text = "device,signal,token,signal_token\nd,,whole,\nd,t,other,outdoor\n"
-    assert parse_devices(text, "f", {}) == {("d", ""): Target("whole", ""), ("d", "t"): Target("other", "outdoor")}
+    assert parse_devices(text, "f", {}) == {
+        ("d", ""): Target("whole", ""),
+        ("d", "t"): Target("other", "outdoor"),
+    }
 
 
 @pytest.mark.parametrize(
@@ -48,9 +54,18 @@ def test_a_row_may_map_one_signal_of_a_device():
             "device,token,signal,signal_token\nd,t,s,x\nd,t,s,y\n",
             "devices.csv:3: signal 's' of device 'd' is in line 2",
         ),
-        ("device,token,signal,signal_token\nd,t,s,\n", "devices.csv:2: signal and signal_token go together"),
-        ("device,token,signal,signal_token\nd,t,s,a.b\n", "devices.csv:2: expected a token of 1 to 64 letters"),
-        ("device,token,signal\nd,t,s\n", "devices.csv:1: expected a first line with the columns device and token"),
+        (
+            "device,token,signal,signal_token\nd,t,s,\n",
+            "devices.csv:2: signal and signal_token go together",
+        ),
+        (
+            "device,token,signal,signal_token\nd,t,s,a.b\n",
+            "devices.csv:2: expected a token of 1 to 64 letters",
+        ),
+        (
+            "device,token,signal\nd,t,s\n",
+            "devices.csv:1: expected a first line with the columns device and token",
+        ),
         ("device\nd\n", "devices.csv:1: expected a first line"),
         ("device,token,device\n", "devices.csv:1: expected a first line"),
         ("device,token,colour\n", "got device, token, colour"),
@@ -64,7 +79,9 @@ def test_a_mistake_is_told_with_its_line(text, said):
 
 
 def test_a_device_that_the_ini_file_maps_too_is_refused():
-    assert "devices.csv:2: device 'd' is in the table of devices" in mistakes("device,token\nd,t\n", table=["d"])
+    assert "devices.csv:2: device 'd' is in the table of devices" in mistakes(
+        "device,token\nd,t\n", table=["d"]
+    )
 
 
 def test_several_mistakes_are_told_at_once_but_not_all_of_a_thousand():
@@ -102,7 +119,12 @@ def test_a_mistake_in_the_file_refuses_the_start(settings, tmp_path):
     assert caught.value.setting == "devices_file"
 
 
-@given(st.one_of(st.text(), st.text(st.sampled_from('device,token;"\n\r ')).map(lambda text: f"device,token\n{text}")))
+@given(
+    st.one_of(
+        st.text(),
+        st.text(st.sampled_from('device,token;"\n\r ')).map(lambda text: f"device,token\n{text}"),
+    )
+)
 def test_any_text_is_a_devices_file_or_is_refused_with_a_line(text):
     said = ""
     try:

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from bridge.api import Event, Reading, Secret, Size, Stored
 from bridge_plugins.databoom.encoding import Push, plan
-from bridge_plugins.databoom.tokens import DEVICE_FIELDS, SIGNAL_FIELDS, Names, Template
 from bridge_plugins.databoom.settings import DataboomSettings
+from bridge_plugins.databoom.tokens import DEVICE_FIELDS, SIGNAL_FIELDS, Names, Template
 from bridge_plugins.databoom.values import sent_date, sent_value
 
 START = datetime(2026, 5, 4, 10, 0, tzinfo=UTC)
@@ -54,7 +54,10 @@ def test_values_of_one_moment_share_a_push_with_one_date(make, settings):
     )
 
 
-@pytest.mark.fact("History form: signals keyed by token, each with a history of dates and values, no date above them")
+@pytest.mark.fact(
+    "History form: signals keyed by token, each with a history of dates and values, no date "
+    "above them"
+)
 def test_values_of_several_moments_go_in_history_form_sorted_by_date(make, settings):
     events = [make.event(("t", 2, 60)), make.event(("t", 1, 0))]
     assert plan(events, names(settings), {("d1", "t")}, settings).pushes[0].body == (
@@ -65,7 +68,11 @@ def test_values_of_several_moments_go_in_history_form_sorted_by_date(make, setti
 
 @pytest.mark.fact("First contact: the oldest value in array form with meta, the others as history")
 def test_a_new_signal_is_introduced_by_its_oldest_value_with_meta(make, settings):
-    events = [make.event(("t", 2, 60, "°C")), make.event(("t", 1, 0, "°C")), make.event(("t", 3, 120, "°C"))]
+    events = [
+        make.event(("t", 2, 60, "°C")),
+        make.event(("t", 1, 0, "°C")),
+        make.event(("t", 3, 120, "°C")),
+    ]
     first, rest = bodies(events, settings)
     assert first["date"] == "2026-05-04T10:00:00.000+0000"
     assert first["signals"] == [
@@ -80,7 +87,9 @@ def test_new_and_known_signals_of_one_moment_share_a_push(make, settings):
     assert [entry["name"] for entry in body["signals"]] == ["new", "old"]
 
 
-def test_what_remains_after_an_introduction_goes_in_array_form_if_it_shares_one_time(make, settings):
+def test_what_remains_after_an_introduction_goes_in_array_form_if_it_shares_one_time(
+    make, settings
+):
     introduction, rest = bodies([make.event(("t", 1)), make.event(("t", 2, 5))], settings)
     assert "date" in introduction
     assert rest["signals"] == [{"name": "t", "value": 2}]
@@ -166,7 +175,9 @@ def test_a_push_of_exactly_the_largest_size_is_not_split(make, settings):
     (whole,) = plan(events, names(settings), known, settings).pushes
     size = len(whole.body)
     fitting = plan(events, names(settings), known, evolve(settings, most_bytes=Size(size))).pushes
-    too_large = plan(events, names(settings), known, evolve(settings, most_bytes=Size(size - 1))).pushes
+    too_large = plan(
+        events, names(settings), known, evolve(settings, most_bytes=Size(size - 1))
+    ).pushes
     assert (len(fitting), len(too_large)) == (1, 2)
 
 
@@ -203,8 +214,16 @@ batches = st.lists(st.lists(readings, max_size=8), min_size=1, max_size=20).map(
 )
 @pytest.mark.fact("History is sorted by date and a signal occurs once in array form")
 @pace(deadline=None)
-@given(batches, st.sets(st.sampled_from(["t", "humidity"])), st.integers(1, 4), st.integers(1, 9), st.integers(1, 5))
-def test_every_point_is_sent_once_in_order_within_all_limits(events, known, most_signals, most_points, per_signal):
+@given(
+    batches,
+    st.sets(st.sampled_from(["t", "humidity"])),
+    st.integers(1, 4),
+    st.integers(1, 9),
+    st.integers(1, 5),
+)
+def test_every_point_is_sent_once_in_order_within_all_limits(
+    events, known, most_signals, most_points, per_signal
+):
     settings = DataboomSettings(
         token=Secret("x"),
         texts="send",
@@ -230,7 +249,11 @@ def test_every_point_is_sent_once_in_order_within_all_limits(events, known, most
             assert len(body["signals"]) == len(push.points)
             introduced |= {entry["name"] for entry in body["signals"] if "meta" in entry}
         else:
-            assert sum(len(entry["history"]) for entry in body["signals"].values()) == len(push.points) <= most_points
+            assert (
+                sum(len(entry["history"]) for entry in body["signals"].values())
+                == len(push.points)
+                <= most_points
+            )
             assert max(Counter(point.signal for point in push.points).values()) <= per_signal
             assert set(body["signals"]) <= introduced | known
         got += [(point.name, point.date, point.value) for point in push.points]
@@ -257,17 +280,26 @@ def test_each_moment_has_its_push_in_array_form(make, settings):
     events = [make.event(("t", value, value), ("u", value, value)) for value in range(3)]
     pushed = bodies(events, evolve(settings, form="array"))
     assert [len(body["signals"]) for body in pushed] == [2, 2, 2]
-    assert [["meta" in entry for entry in body["signals"]] for body in pushed] == [[True] * 2, [False] * 2, [False] * 2]
+    assert [["meta" in entry for entry in body["signals"]] for body in pushed] == [
+        [True] * 2,
+        [False] * 2,
+        [False] * 2,
+    ]
     assert [body["date"] for body in pushed] == sorted(body["date"] for body in pushed)
 
 
 @pytest.mark.fact("History form may have a description, and meta is not evidenced there")
 def test_history_form_is_used_for_one_moment_too_and_describes_a_new_signal(make, settings):
-    (body,) = bodies([make.event(("t", 1), ("u", 2))], evolve(settings, form="history"), known={("d1", "u")})
+    (body,) = bodies(
+        [make.event(("t", 1), ("u", 2))], evolve(settings, form="history"), known={("d1", "u")}
+    )
     assert body == {
         "device": "d1",
         "signals": {
-            "t": {"history": [{"date": "2026-05-04T10:00:00.000+0000", "value": 1}], "description": "t"},
+            "t": {
+                "history": [{"date": "2026-05-04T10:00:00.000+0000", "value": 1}],
+                "description": "t",
+            },
             "u": {"history": [{"date": "2026-05-04T10:00:00.000+0000", "value": 2}]},
         },
     }
@@ -280,13 +312,18 @@ def test_history_form_is_used_for_one_moment_too_and_describes_a_new_signal(make
 def test_template_form_has_one_entry_a_request_and_the_device_in_the_address(make, settings):
     changed = evolve(settings, form="template", template="tpl")
     pushes = plan(
-        [make.event(("t", 1), device="a/b ü"), make.event(("t", 2, 1), device="a/b ü")], names(changed), (), changed
+        [make.event(("t", 1), device="a/b ü"), make.event(("t", 2, 1), device="a/b ü")],
+        names(changed),
+        (),
+        changed,
     ).pushes
     assert pushes[0].body == (
         b'{"type":"data","message":[{"template":"tpl","date":"2026-05-04T10:00:00.000+0000",'
         b'"signals":[{"name":"t","value":1}]}]}'
     )
-    assert [push.url("https://x/v1/signals/push/") for push in pushes] == ["https://x/v1/signals/push/a_b__"] * 2
+    assert [push.url("https://x/v1/signals/push/") for push in pushes] == [
+        "https://x/v1/signals/push/a_b__"
+    ] * 2
     assert pushes[0].listed_device() == "tpl-a_b__"
 
 
@@ -331,7 +368,13 @@ def test_a_size_that_was_learned_splits_pushes_but_refuses_no_single_value(make,
 @pytest.mark.fact("Values per request, in every form all limits hold")
 @pytest.mark.parametrize("form", ["array", "history", "template"])
 def test_every_form_sends_every_point_once_within_its_limits(make, settings, form):
-    changed = evolve(settings, form=form, template="tpl" if form == "template" else "", most_points=7, most_signals=3)
+    changed = evolve(
+        settings,
+        form=form,
+        template="tpl" if form == "template" else "",
+        most_points=7,
+        most_signals=3,
+    )
     events = [make.event(*((f"s{signal}", time, time) for signal in range(5))) for time in range(6)]
     pushes = plan(events, names(changed), (), changed).pushes
     got = [(point.signal, point.date) for push in pushes for point in push.points]
@@ -345,9 +388,17 @@ def test_nothing_to_send_in_history_form_makes_no_push(make, settings):
     assert plan([make.event(("door", "open"))], names(changed), (), changed).pushes == ()
 
 
-def test_two_events_of_a_device_with_different_labels_or_kinds_have_different_tokens(make, settings):
+def test_two_events_of_a_device_with_different_labels_or_kinds_have_different_tokens(
+    make, settings
+):
     templates = evolve(settings, device="{kind}", signal="{signal}_{label.room}")
     rooms = [make.event(("t", room), labels={"room": str(room)}) for room in (1, 2)]
     kinds = [make.event(("t", kind), kind=f"k{kind}") for kind in (1, 2)]
-    assert [point["name"] for body in bodies(rooms, templates) for point in body["signals"]] == ["t_1", "t_2"]
-    assert [body["device"] for body in bodies(kinds, evolve(settings, device="{kind}"))] == ["k1", "k2"]
+    assert [point["name"] for body in bodies(rooms, templates) for point in body["signals"]] == [
+        "t_1",
+        "t_2",
+    ]
+    assert [body["device"] for body in bodies(kinds, evolve(settings, device="{kind}"))] == [
+        "k1",
+        "k2",
+    ]

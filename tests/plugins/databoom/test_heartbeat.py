@@ -57,7 +57,9 @@ async def test_a_silent_device_gets_a_heartbeat_in_each_interval(autojump_clock,
 
 
 @pytest.mark.parametrize("failure", [Retry("down"), Reject("no")])
-async def test_a_round_ends_at_the_first_failure_and_is_tried_again(autojump_clock, nursery, failure):
+async def test_a_round_ends_at_the_first_failure_and_is_tried_again(
+    autojump_clock, nursery, failure
+):
     asked = []
 
     async def push(device):
@@ -98,11 +100,15 @@ async def until(condition):
 
 @pytest.mark.fact("An optional heartbeat keeps a device from being flagged")
 @pytest.mark.parametrize("form", ["auto", "history", "template"])
-async def test_a_heartbeat_arrives_as_the_value_one_and_keeps_the_device_from_being_flagged(bench, mock_clock, form):
+async def test_a_heartbeat_arrives_as_the_value_one_and_keeps_the_device_from_being_flagged(
+    bench, mock_clock, form
+):
     mock_clock.rate = 20  # real sockets: time may run faster, but not jump
     changes = {"form": form} | ({"template": "tpl"} if form == "template" else {})
     rules = {"validation_trap": False}
-    async with bench(heartbeat="alive", heartbeat_interval=Duration(1), rules=rules, **changes) as b:
+    async with bench(
+        heartbeat="alive", heartbeat_interval=Duration(1), rules=rules, **changes
+    ) as b:
         b.emulator.cloud.add_template("tpl", "t")
         device = "tpl-d1" if form == "template" else "d1"
         await b.sink.deliver(b.make.batch(("t", 5)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from bridge.api import Refused
+from bridge.api import SpoolUnavailable
 from bridge.testing.fakes import FakeState
 from bridge_plugins.databoom import ledger as memory
 from bridge_plugins.databoom.ledger import Keeper, Ledger, edition
@@ -25,7 +25,7 @@ class Counting(FakeState):
 
     async def put(self, key, value):
         if self.full:
-            raise Refused("full")
+            raise SpoolUnavailable("full")
         self.sizes.append(len(value["entries"]))
         await super().put(key, value)
 
@@ -55,7 +55,9 @@ async def test_a_page_takes_the_place_of_the_oldest_and_nothing_else_is_forgotte
     assert list(ledger) == [(str(number),) for number in range(3, 9)]
     assert len(state.values) == 3
     again = opened(state)
-    assert list(again) == [(str(number),) for number in range(4, 9)]  # the newest page is not full yet
+    assert list(again) == [
+        (str(number),) for number in range(4, 9)
+    ]  # the newest page is not full yet
     again.add(("9",), None)
     await again.save()
     assert list(opened(state)) == [(str(number),) for number in range(4, 10)]

@@ -1,4 +1,6 @@
-"""What Databoom has shown of itself: sizes. Devices are tested against the stand-in, in test_sink.py."""
+"""What Databoom has shown of itself: sizes. Devices are tested against the stand-in, in
+test_sink.py.
+"""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ import pytest
 
 from bridge.testing.fakes import fake_sink_context
 from bridge_plugins import databoom
+from bridge_plugins.databoom.emulator import bridge_emulators
 from bridge_plugins.databoom.settings import DataboomSettings
 
 
@@ -20,14 +21,21 @@ def test_a_batch_holds_events_of_one_device():
 
 
 def test_the_stand_in_is_offered_under_the_name_of_the_sink():
-    assert [kind.name for kind in databoom.bridge_emulators()] == ["databoom"]
+    assert [kind.name for kind in bridge_emulators()] == ["databoom"]
 
 
 def test_a_bridge_without_databoom_does_not_load_its_client_or_its_stand_in():
-    code = "import sys, bridge_plugins.databoom as d; d.bridge_sink_kinds(); print('\\n'.join(sys.modules))"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    code = (
+        "import sys, bridge_plugins.databoom as d; d.bridge_sink_kinds(); "
+        "print('\\n'.join(sys.modules))"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
     assert "bridge_plugins.databoom.settings" in loaded
-    assert not {"bridge_plugins.databoom.sink", "bridge_plugins.databoom.emulator", "httpx"} & set(loaded)
+    assert not {"bridge_plugins.databoom.sink", "bridge_plugins.databoom.emulator", "httpx"} & set(
+        loaded
+    )
 
 
 async def test_the_kind_opens_the_sink(settings):

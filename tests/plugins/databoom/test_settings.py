@@ -101,7 +101,9 @@ def test_a_list_that_is_not_beside_the_push_must_be_named_for_the_check(settings
     with pytest.raises(SettingError) as caught:
         evolve(settings, url=url, read_token=Secret("r"))
     assert caught.value.setting == "signals_url"
-    named = evolve(settings, url=url, read_token=Secret("r"), signals_url=Url("https://api.example.com/list"))
+    named = evolve(
+        settings, url=url, read_token=Secret("r"), signals_url=Url("https://api.example.com/list")
+    )
     assert named.list_url == "https://api.example.com/list"
     with pytest.raises(SettingError, match="https://"):
         evolve(settings, read_token=Secret("r"), signals_url=Url("http://api.example.com/list"))

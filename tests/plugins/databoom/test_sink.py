@@ -21,8 +21,15 @@ MINUTE = timedelta(minutes=1)
 
 async def test_readings_arrive_with_value_and_time(bench):
     async with bench() as b:
-        assert await b.sink.deliver(b.make.batch(("t", 20.5, 0), ("t", 21.5, 60), ("t", True, 120))) is None
-        assert b.emulator.cloud.points("d1", "t") == [(START, 20.5), (START + MINUTE, 21.5), (START + 2 * MINUTE, 1)]
+        assert (
+            await b.sink.deliver(b.make.batch(("t", 20.5, 0), ("t", 21.5, 60), ("t", True, 120)))
+            is None
+        )
+        assert b.emulator.cloud.points("d1", "t") == [
+            (START, 20.5),
+            (START + MINUTE, 21.5),
+            (START + 2 * MINUTE, 1),
+        ]
 
 
 @pytest.mark.fact("Meta on the first push creates a validated signal")
@@ -67,7 +74,9 @@ async def test_readings_arrive_over_tls(bench, server_tls, authority):
         assert b.emulator.cloud.points("d1", "t") == [(START, 1)]
 
 
-async def test_a_certificate_of_an_unknown_authority_pauses_before_anything_is_sent(bench, server_tls, tmp_path):
+async def test_a_certificate_of_an_unknown_authority_pauses_before_anything_is_sent(
+    bench, server_tls, tmp_path
+):
     other = tmp_path / "other.pem"
     trustme.CA().cert_pem.write_to_path(str(other))
     async with bench(tls=server_tls, ca_file=other) as b:
@@ -206,7 +215,9 @@ async def test_pushes_taken_before_a_failure_are_not_repeated(bench):
         await b.sink.deliver(batch)
         introduction, failed, again = b.emulator.requests
         assert failed.body == again.body != introduction.body
-        await b.sink.deliver(batch)  # once through, the batch is forgotten: what comes again is sent again
+        await b.sink.deliver(
+            batch
+        )  # once through, the batch is forgotten: what comes again is sent again
         assert len(b.emulator.requests) == 4
 
 
@@ -264,7 +275,9 @@ async def test_a_push_that_is_too_large_is_halved_until_it_fits(bench):
         batch = b.make.batch(*(("t", value, value) for value in range(40)))
         await b.sink.deliver(batch)
         assert [value for _, value in b.emulator.cloud.points("d1", "t")] == list(range(40))
-        assert all(len(request.body) <= 400 for request in b.emulator.requests if request.status == 200)
+        assert all(
+            len(request.body) <= 400 for request in b.emulator.requests if request.status == 200
+        )
 
 
 @pytest.mark.fact("A single point that is refused with 413 is a dead letter")
@@ -420,7 +433,7 @@ async def test_a_wrong_clock_is_told_once_and_taken_back(bench, minutes, said):
 
 
 async def test_what_the_sink_remembers_is_bounded(bench, monkeypatch):
-    monkeypatch.setattr(sink_module, "MOST_BATCHES", 1)
+    monkeypatch.setattr(sink_module, "MAX_BATCHES", 1)
     async with bench() as b:
         b.emulator.faults.always = Fault(status=503)
         for _ in range(3):
@@ -440,17 +453,25 @@ async def test_several_devices_are_pushed_at_once(bench):
     async with bench() as b, trio.open_nursery() as lanes:
         for number in range(12):
             lanes.start_soon(b.sink.deliver, b.make.batch(("t", number), device=f"d{number}"))
-    assert {request.json["device"] for request in b.emulator.requests} == {f"d{number}" for number in range(12)}
+    assert {request.json["device"] for request in b.emulator.requests} == {
+        f"d{number}" for number in range(12)
+    }
 
 
 TELLING = [
-    Fault(status=status, body=f'{{"message":"bad token {TOKEN}"}}'.encode(), location=f"https://x/?t={TOKEN}")
+    Fault(
+        status=status,
+        body=f'{{"message":"bad token {TOKEN}"}}'.encode(),
+        location=f"https://x/?t={TOKEN}",
+    )
     for status in (200, 301, 400, 401, 403, 404, 413, 429, 500)
 ]
 
 
 @pytest.mark.fact("Dead letters never hold the token")
-@pytest.mark.parametrize("fault", [*TELLING, Fault(cut="before")], ids=lambda fault: str(fault.status))
+@pytest.mark.parametrize(
+    "fault", [*TELLING, Fault(cut="before")], ids=lambda fault: str(fault.status)
+)
 async def test_the_token_is_in_no_log_report_or_exception(bench, caplog, fault):
     with caplog.at_level(logging.INFO):
         async with bench() as b:

@@ -1,4 +1,6 @@
-"""The sink against the stand-in: credentials, forms, maps, and what is kept across batches and restarts."""
+"""The sink against the stand-in: credentials, forms, maps, and what is kept across
+batches and restarts.
+"""
 
 from __future__ import annotations
 
@@ -91,7 +93,9 @@ async def test_what_was_introduced_is_remembered_for_one_account_only(open_sink,
 
 
 @pytest.mark.fact("Collisions are remembered across restarts")
-async def test_the_second_of_two_colliding_devices_is_a_dead_letter_after_a_restart_too(open_sink, bench):
+async def test_the_second_of_two_colliding_devices_is_a_dead_letter_after_a_restart_too(
+    open_sink, bench
+):
     state = FakeState()
     async with bench() as b:
         async with open_sink(b.emulator.url, state=state) as sink:
@@ -122,7 +126,9 @@ async def test_a_size_that_was_learned_meanwhile_does_not_change_a_batch_that_is
         b.emulator.faults.next.append(Fault(cut="after"))
         with pytest.raises(Retry):
             await b.sink.deliver(waiting)
-        await b.sink.deliver(b.make.batch(*(("t", value, value) for value in range(60)), device="d2"))
+        await b.sink.deliver(
+            b.make.batch(*(("t", value, value) for value in range(60)), device="d2")
+        )
         await b.sink.deliver(waiting)
         of_d1 = [request.body for request in b.emulator.requests if request.json["device"] == "d1"]
         assert of_d1[1:] == [of_d1[1]] * 2
@@ -191,7 +197,10 @@ async def test_values_that_databoom_cannot_hold_are_told_with_their_number(bench
     async with bench() as b:
         await b.sink.deliver(b.make.batch(("door", "open"), ("t", 1), ("big", 2**60)))
         left_out, inexact = b.reports.texts
-        assert "neither number nor boolean: 1 since the start, the newest: signal 'door' of device 'd1'" in left_out
+        assert (
+            "neither number nor boolean: 1 since the start, the newest: signal 'door' of "
+            "device 'd1'"
+        ) in left_out
         assert "above 2^53" in inexact
         assert not b.reports.problem
         assert b.emulator.cloud.points("d1", "big") == [(START, 2**60)]
@@ -227,7 +236,9 @@ async def test_an_attempt_that_is_cut_short_goes_on_with_the_same_push(bench, mo
             await b.sink.deliver(batch)
         assert attempt.cancelled_caught
         await b.sink.deliver(batch)
-        await trio.sleep(10)  # until the stand-in has found out that nobody waits for its late answer
+        await trio.sleep(
+            10
+        )  # until the stand-in has found out that nobody waits for its late answer
         bodies = [request.body for request in b.emulator.requests]
         assert len(bodies) == 3
         assert bodies[0] != bodies[1] == bodies[2]
@@ -249,7 +260,10 @@ async def test_the_url_is_used_as_it_is_written_with_or_without_a_slash(bench, o
         for slash in ("", "/"):
             async with open_sink(b.emulator.url + slash) as sink:
                 await sink.deliver(b.make.batch(("t", 1)))
-        assert [request.path for request in b.emulator.requests] == ["/v1/signals/push", "/v1/signals/push/"]
+        assert [request.path for request in b.emulator.requests] == [
+            "/v1/signals/push",
+            "/v1/signals/push/",
+        ]
 
 
 @pytest.mark.fact("Connections are used again, and made anew where the server closed one")

@@ -49,7 +49,9 @@ def signal_of(names: Names, stored) -> str:
 
 def test_a_template_is_filled_with_source_device_kind_signal_and_label(make):
     names = names_of("{source}-{device}", "{label.room}_{kind}_{signal}")
-    stored = make.event(("t", 1), source="towers", device="d7", kind="value", labels={"room": "hall"})
+    stored = make.event(
+        ("t", 1), source="towers", device="d7", kind="value", labels={"room": "hall"}
+    )
     assert device_of(names, stored) == "towers-d7"
     assert signal_of(names, stored) == "hall_value_t"
 
@@ -63,7 +65,10 @@ def test_a_table_entry_replaces_the_template(make):
 
 def test_two_devices_of_the_table_may_share_a_token(make):
     names = names_of(devices={"old": "tok", "new": "tok"})
-    assert [device_of(names, make.event(("t", 1), device=device)) for device in ("old", "new")] == ["tok", "tok"]
+    assert [device_of(names, make.event(("t", 1), device=device)) for device in ("old", "new")] == [
+        "tok",
+        "tok",
+    ]
 
 
 def test_a_missing_label_is_told_with_device_and_label(make):
@@ -125,7 +130,10 @@ def test_a_device_in_no_map_is_sent_by_the_template_or_left_out_or_a_dead_letter
     maps = {"devices": {"d1": "one"}, "rows": {("d2", ""): Target("two", "")}}
     for unmapped in ("send", "dead", "skip"):
         names = names_of(unmapped=unmapped, **maps)
-        assert [device_of(names, make.event(device=device)) for device in ("d1", "d2")] == ["one", "two"]
+        assert [device_of(names, make.event(device=device)) for device in ("d1", "d2")] == [
+            "one",
+            "two",
+        ]
     assert device_of(names_of(unmapped="send", **maps), make.event(device="d3")) == "d3"
     with pytest.raises(Unfit, match="device 'd3' is in no map"):
         device_of(names_of(unmapped="dead", **maps), make.event(device="d3"))

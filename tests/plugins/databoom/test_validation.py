@@ -40,7 +40,9 @@ class Listing:
             return self.failure
         shown = self.entries[(page - 1) * self.per_page : page * self.per_page]
         pages = -(-len(self.entries) // self.per_page)
-        return Received(200, {}, orjson.dumps({"data": shown, "pages": pages, "total_items": len(self.entries)}))
+        return Received(
+            200, {}, orjson.dumps({"data": shown, "pages": pages, "total_items": len(self.entries)})
+        )
 
 
 class Desk:
@@ -63,10 +65,13 @@ def desk(nursery):
 
 def test_only_a_listed_active_signal_is_well():
     found = judge(
-        [("d", "a"), ("d", "b"), ("d", "c")], {("d", "a"): "ACTIVE", ("d", "b"): "INIT", ("e", "c"): "ACTIVE"}
+        [("d", "a"), ("d", "b"), ("d", "c")],
+        {("d", "a"): "ACTIVE", ("d", "b"): "INIT", ("e", "c"): "ACTIVE"},
     )
     assert (found.inactive, found.absent) == ((("d", "b"),), (("d", "c"),))
-    assert found.text() == ("not validated: values are being lost: d/b, d/c; open Databoom and validate these signals")
+    assert found.text() == (
+        "not validated: values are being lost: d/b, d/c; open Databoom and validate these signals"
+    )
     assert judge([("d", "a")], {("d", "a"): "ACTIVE"}).text() == ""
 
 
@@ -83,9 +88,11 @@ async def test_every_page_of_the_list_is_read():
 
 
 async def test_a_list_that_never_ends_is_given_up(monkeypatch):
-    monkeypatch.setattr(validation_module, "MOST_PAGES", 4)
+    monkeypatch.setattr(validation_module, "MAX_PAGES", 4)
     listing = Listing()
-    listing.failure = Received(200, {}, orjson.dumps({"data": [entry("d", "a", "ACTIVE")], "pages": 10**9}))
+    listing.failure = Received(
+        200, {}, orjson.dumps({"data": [entry("d", "a", "ACTIVE")], "pages": 10**9})
+    )
     await read_list(listing)
     assert len(listing.asked) == 4
 
@@ -116,14 +123,20 @@ async def test_a_list_that_cannot_be_read_says_why(failure, said):
 
 def test_the_device_token_may_stand_in_the_device_only():
     nested = {"device": {"device_token": "d"}, "signal_token": "t", "status": "INIT"}
-    assert parse_page(orjson.dumps({"data": [nested, 7, {}], "pages": 3})) == ({("d", "t"): "INIT"}, 3)
+    assert parse_page(orjson.dumps({"data": [nested, 7, {}], "pages": 3})) == (
+        {("d", "t"): "INIT"},
+        3,
+    )
 
 
 json = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=3),
     lambda inner: (
         st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from(["data", "pages", "device", "device_token", "signal_token", "status"]), inner)
+        | st.dictionaries(
+            st.sampled_from(["data", "pages", "device", "device_token", "signal_token", "status"]),
+            inner,
+        )
     ),
 )
 
@@ -137,7 +150,9 @@ def test_any_page_is_read_or_refused(body):
     assert all(isinstance(part, str) for key in entries for part in key)
 
 
-async def test_a_signal_that_is_not_validated_is_told_some_seconds_after_its_first_push(autojump_clock, desk):
+async def test_a_signal_that_is_not_validated_is_told_some_seconds_after_its_first_push(
+    autojump_clock, desk
+):
     listing = Listing(entry("d", "t", "INIT"))
     here = desk(listing)
     await trio.sleep(1000)
@@ -149,7 +164,10 @@ async def test_a_signal_that_is_not_validated_is_told_some_seconds_after_its_fir
     assert "d/t" in here.told[-1]
 
 
-@pytest.mark.fact("A signal of which validation is missing is looked at again, and the report taken back by itself")
+@pytest.mark.fact(
+    "A signal of which validation is missing is looked at again, and the report taken back "
+    "by itself"
+)
 async def test_a_signal_is_looked_at_again_until_a_person_validated_it(autojump_clock, desk):
     listing = Listing(entry("d", "t", "INIT"))
     here = desk(listing)
@@ -208,8 +226,13 @@ def at_once(monkeypatch):
     monkeypatch.setattr(validation_module, "AGAIN", 0.01)
 
 
-@pytest.mark.fact("A 2xx may mean that nothing was stored: with a Read token each new signal must be listed as ACTIVE")
-async def test_values_that_are_being_lost_are_told_until_a_person_validates_the_signal(bench, at_once):
+@pytest.mark.fact(
+    "A 2xx may mean that nothing was stored: with a Read token each new signal must be "
+    "listed as ACTIVE"
+)
+async def test_values_that_are_being_lost_are_told_until_a_person_validates_the_signal(
+    bench, at_once
+):
     async with bench(meta=False, tokens=TOKENS, read_token=Secret(READ)) as b:
         await b.sink.deliver(b.make.batch(("t", 1)))
         await b.reports.wait_for("not validated: values are being lost: d1/t")

@@ -36,7 +36,9 @@ def test_numbers_and_booleans_are_sent_as_numbers(value, sent):
 
 
 @pytest.mark.fact("Free text is off by default and can be asked for")
-@pytest.mark.parametrize("text", ["", "open", "1e999", "0x10", "NaN", "Infinity", "1,5", "١", " 1", "1\n"])
+@pytest.mark.parametrize(
+    "text", ["", "open", "1e999", "0x10", "NaN", "Infinity", "1,5", "١", " 1", "1\n"]
+)
 def test_a_text_that_is_no_number_is_sent_only_if_asked_for(text):
     assert sent_value(text, texts=False) is None
     assert sent_value(text, texts=True) == text
@@ -55,7 +57,11 @@ def test_what_is_no_finite_value_is_never_sent(value):
     assert sent_value(value, texts=True) is None
 
 
-@given(st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.lists(st.integers())))
+@given(
+    st.one_of(
+        st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.lists(st.integers())
+    )
+)
 def test_what_is_sent_is_a_finite_number_unless_texts_are_asked_for(value):
     sent = sent_value(value, texts=False)
     assert sent is None or (isinstance(sent, int | float) and not isinstance(sent, bool))
@@ -65,7 +71,9 @@ def test_what_is_sent_is_a_finite_number_unless_texts_are_asked_for(value):
 @pytest.mark.fact(
     "Whole numbers above 2^53 lose precision in JavaScript (assumed): sent, counted and told",
 )
-@pytest.mark.parametrize(("value", "exact"), [(2**53, True), (2**53 + 1, False), (-(2**53) - 1, False), (1e300, True)])
+@pytest.mark.parametrize(
+    ("value", "exact"), [(2**53, True), (2**53 + 1, False), (-(2**53) - 1, False), (1e300, True)]
+)
 def test_whole_numbers_above_two_to_the_53_are_not_exact_in_javascript(value, exact):
     assert is_exact(value) is exact
 

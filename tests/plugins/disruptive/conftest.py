@@ -51,7 +51,9 @@ def sign(base64url):
 
 @pytest.fixture(scope="session")
 def claims_for():
-    """Make the claims that DT would make for a body; a keyword of value None takes a claim away."""
+    """Make the claims that DT would make for a body; a keyword of value None takes a
+    claim away.
+    """
 
     def claims_for(body, **others):
         claims = {
@@ -104,7 +106,15 @@ def jwk_of(base64url):
     def jwk_of(key, kid="dt-1", **others):
         numbers = key.public_key().public_numbers()
         x, y = (base64url(number.to_bytes(32, "big")) for number in (numbers.x, numbers.y))
-        jwk = {"kty": "EC", "crv": "P-256", "kid": kid, "use": "sig", "alg": "ES256", "x": x, "y": y} | others
+        jwk = {
+            "kty": "EC",
+            "crv": "P-256",
+            "kid": kid,
+            "use": "sig",
+            "alg": "ES256",
+            "x": x,
+            "y": y,
+        } | others
         return {name: value for name, value in jwk.items() if value is not None}
 
     return jwk_of
@@ -112,15 +122,23 @@ def jwk_of(base64url):
 
 @pytest.fixture(scope="session")
 def sign_es256(base64url, dt_key):
-    """Make a token for claims as DT would with its own key; header, key and raw texts can be chosen."""
+    """Make a token for claims as DT would with its own key; header, key and raw texts
+    can be chosen.
+    """
 
     def sign_es256(claims, *, kid="dt-1", header=None, key=None, der=False):
-        header = json.dumps({"alg": "ES256", "kid": kid, "typ": "JWT"}).encode() if header is None else header
+        header = (
+            json.dumps({"alg": "ES256", "kid": kid, "typ": "JWT"}).encode()
+            if header is None
+            else header
+        )
         payload = claims if isinstance(claims, bytes) else json.dumps(claims).encode()
         signed = f"{base64url(header)}.{base64url(payload)}"
         signature = (key or dt_key).sign(signed.encode(), ec.ECDSA(hashes.SHA256()))
         if not der:
-            signature = b"".join(number.to_bytes(32, "big") for number in decode_dss_signature(signature))
+            signature = b"".join(
+                number.to_bytes(32, "big") for number in decode_dss_signature(signature)
+            )
         return f"{signed}.{base64url(signature)}"
 
     return sign_es256
@@ -128,7 +146,9 @@ def sign_es256(base64url, dt_key):
 
 @pytest.fixture(scope="session")
 def dt_claims_for():
-    """Make the claims of DT-Asymmetric-Signature for a body; a keyword of value None takes a claim away."""
+    """Make the claims of DT-Asymmetric-Signature for a body; a keyword of value None
+    takes a claim away.
+    """
 
     def dt_claims_for(body, **others):
         claims = {

@@ -1,4 +1,6 @@
-"""``bridged disruptive connectors``, at the stand-in of DT: what is printed, what is changed, what is refused."""
+"""``bridged disruptive connectors``, at the stand-in of DT: what is printed, what is
+changed, what is refused.
+"""
 
 import json
 from argparse import ArgumentParser
@@ -12,10 +14,10 @@ import trio
 from attrs import define
 
 import bridge_plugins.disruptive
-from bridge.api import Answer, CommandContext, CommandError, Pause, Secret, Url
+from bridge.api import CommandContext, CommandError, Pause, Response, Secret, Url
 from bridge_plugins.disruptive.commands import run_connectors
-from bridge_plugins.disruptive.emulator.server import Account, Rules, open_cloud
 from bridge_plugins.disruptive.emulator.rest.faults import RestFault
+from bridge_plugins.disruptive.emulator.server import Account, Rules, open_cloud
 from bridge_plugins.disruptive.settings import Settings
 
 NOW = datetime(2024, 5, 29, 12, 0, 0, tzinfo=UTC)
@@ -35,7 +37,9 @@ class Terminal:
 
     def add(self, url=URL, secret="hook-secret", **members):
         """Add a connector that is as wanted unless told otherwise."""
-        return self.cloud.add_connector(self.project, url, secret, **{"display_name": "bridge sensors"} | members)
+        return self.cloud.add_connector(
+            self.project, url, secret, **{"display_name": "bridge sensors"} | members
+        )
 
     async def __call__(self, *words, **settings):
         """Run it, and give what it printed."""
@@ -100,7 +104,9 @@ def test_the_plugin_offers_the_command():
 
 async def test_list_names_every_connector_in_a_line(terminal):
     ours = terminal.add()
-    theirs = terminal.add("https://other.example.org/x?token=other-secret", display_name="theirs\x1b[2J")
+    theirs = terminal.add(
+        "https://other.example.org/x?token=other-secret", display_name="theirs\x1b[2J"
+    )
     pubsub = terminal.cloud.add_other_connector(terminal.project, "GOOGLE_CLOUD_PUBSUB")
     assert (await terminal("list")).splitlines() == [
         f"{ours.id}  ACTIVE  {URL}  bridge sensors",
@@ -204,10 +210,16 @@ async def test_an_id_that_is_not_there_is_told(terminal):
 
 
 async def test_create_makes_the_connector_of_the_settings(terminal):
-    out = await terminal("create", events=("touch",), header_name="X-Key", header_value=Secret("key-secret"))
+    out = await terminal(
+        "create", events=("touch",), header_name="X-Key", header_value=Secret("key-secret")
+    )
     [made] = terminal.cloud.connectors.values()
     assert f"connector {made.id} is created" in out
-    assert (str(made.endpoint.url), made.endpoint.secret, made.events) == (URL, "hook-secret", ("touch",))
+    assert (str(made.endpoint.url), made.endpoint.secret, made.events) == (
+        URL,
+        "hook-secret",
+        ("touch",),
+    )
     assert made.endpoint.headers == {"X-Key": "key-secret"}
 
 
@@ -251,7 +263,11 @@ async def test_a_dry_run_changes_nothing(terminal, there):
     out = await terminal("apply", "--dry-run", "--enable")
     assert ("secret differs" in out) == there
     document = json.loads(await terminal("apply", "--dry-run", "--json"))
-    assert document == {"create": not there, "differences": ["secret differs"] if there else [], "enable": False}
+    assert document == {
+        "create": not there,
+        "differences": ["secret differs"] if there else [],
+        "enable": False,
+    }
     assert {call.partition(" ")[0] for call in terminal.cloud.calls} == {"GET"}
 
 
@@ -273,15 +289,22 @@ async def test_apply_warns_of_a_second_connector_for_the_same_url(terminal):
 
 async def test_what_dt_does_not_take_is_told(terminal):
     ours = terminal.add(events=["touch"])
-    stale = Answer(200, json.dumps({"name": f"projects/p1/dataconnectors/{ours.id}", "events": ["touch"]}).encode())
-    terminal.cloud.rest_faults.append(RestFault(stale, call=f"GET /v2/projects/p1/dataconnectors/{ours.id}"))
+    stale = Response(
+        200,
+        json.dumps({"name": f"projects/p1/dataconnectors/{ours.id}", "events": ["touch"]}).encode(),
+    )
+    terminal.cloud.rest_faults.append(
+        RestFault(stale, call=f"GET /v2/projects/p1/dataconnectors/{ours.id}")
+    )
     out = await terminal("apply")
     assert "warning: set, but DT still shows: event types are touch, expected all" in out
 
 
 @pytest.mark.fact("Headers are right whether DT merges or replaces")
 @pytest.mark.parametrize("merges", [True, False])
-async def test_our_header_arrives_and_that_of_others_stays_whether_dt_merges_or_replaces(capsys, merges):
+async def test_our_header_arrives_and_that_of_others_stays_whether_dt_merges_or_replaces(
+    capsys, merges
+):
     async with opened(capsys, merge_headers=merges) as terminal:
         ours = terminal.add(headers={"X-Proxy": "theirs", "X-Key": "old"})
         await terminal("apply", header_name="X-Key", header_value=Secret("key-secret"))
@@ -329,7 +352,8 @@ async def test_disable_says_what_is_lost_and_needs_yes(terminal):
 
 
 @pytest.mark.fact(
-    "Status is ACTIVE, USER_DISABLED or SYSTEM_DISABLED; PATCH ACTIVE enables, also after SYSTEM_DISABLED"
+    "Status is ACTIVE, USER_DISABLED or SYSTEM_DISABLED; PATCH ACTIVE enables, also after "
+    "SYSTEM_DISABLED"
 )
 @pytest.mark.parametrize("status", ["USER_DISABLED", "SYSTEM_DISABLED"])
 async def test_enable_enables_and_says_how_to_read_back_what_was_missed(terminal, status):

@@ -29,10 +29,16 @@ def values_of(event):
     return [(reading.signal, reading.value) for reading in event.readings]
 
 
-# One line for each of the 23 samples: device, kind, time of the readings, readings with their units.
+# One line for each of the 23 samples: device, kind, time of the readings, readings with
+# their units.
 SAMPLES = [
     ("emuc17m6d7lq0bgk44smcqg", "touch", "2022-02-10T12:42:13.313949", [("touch", 1, None)]),
-    ("emucdd6ef2eu277bo8f52vg", "temperature", "2024-05-29T10:34:03.970415", [("temperature", 27, "°C")]),
+    (
+        "emucdd6ef2eu277bo8f52vg",
+        "temperature",
+        "2024-05-29T10:34:03.970415",
+        [("temperature", 27, "°C")],
+    ),
     ("emuc17m6d7lq0bgk44smcqg", "touch", "2021-06-03T11:22:09.431599", [("touch", 1, None)]),
     ("device_id", "temperature", "2019-05-16T08:15:18.318751", [("temperature", 24.9, "°C")]),
     ("device_id", "objectPresent", "2019-05-16T08:37:10.711412", [("objectPresent", 0, None)]),
@@ -42,7 +48,12 @@ SAMPLES = [
         "2019-05-16T06:13:46.369000",
         [("relativeHumidity", 17, "%"), ("temperature", 22.45, "°C")],
     ),
-    ("device_id", "objectPresentCount", "2019-05-16T08:23:43.209000", [("objectPresentCount", 4176, None)]),
+    (
+        "device_id",
+        "objectPresentCount",
+        "2019-05-16T08:23:43.209000",
+        [("objectPresentCount", 4176, None)],
+    ),
     ("device_id", "touchCount", "2019-05-16T08:25:21.604000", [("touchCount", 469, None)]),
     ("device_id", "waterPresent", "2019-05-16T08:43:16.266000", [("waterPresent", 1, None)]),
     (
@@ -53,7 +64,12 @@ SAMPLES = [
     ),
     ("device_id", "batteryStatus", "2019-05-16T08:21:21.076013", [("batteryStatus", 100, "%")]),
     ("device_id", "labelsChanged", None, []),
-    ("device_id", "connectionStatus", "2019-05-16T08:21:21.076013", [("connectionStatus", 1, None)]),
+    (
+        "device_id",
+        "connectionStatus",
+        "2019-05-16T08:21:21.076013",
+        [("connectionStatus", 1, None)],
+    ),
     ("device_id", "ethernetStatus", "2019-05-16T08:21:21.076013", [("ethernetStatus", 1, None)]),
     (
         "device_id",
@@ -66,9 +82,24 @@ SAMPLES = [
     ("u6sfppl7rihg0dm4ud7s", "pressure", "2022-01-27T15:50:34.471000", [("pressure", 99301, "Pa")]),
     ("bchonod7rihjtvdmd2vg", "unknownEvent", None, []),
     ("bjmgj6dp0jt000a5dcug", "contact", "2024-12-06T14:23:50.728000", [("contact", 1, None)]),
-    ("cj5jpe7r23r0008c1pmg", "deskOccupancy", "2025-05-09T10:46:46.000000", [("deskOccupancy", 0, None)]),
-    ("bchonod7rihjtvdmd2vg", "temperature", "2019-05-16T08:15:18.318751", [("temperature", 24.9, "°C")]),
-    ("cj5jpe7r23r0008c1pmg", "probeWireStatus", "2024-12-06T08:13:15.361000", [("probeWireStatus", 1, None)]),
+    (
+        "cj5jpe7r23r0008c1pmg",
+        "deskOccupancy",
+        "2025-05-09T10:46:46.000000",
+        [("deskOccupancy", 0, None)],
+    ),
+    (
+        "bchonod7rihjtvdmd2vg",
+        "temperature",
+        "2019-05-16T08:15:18.318751",
+        [("temperature", 24.9, "°C")],
+    ),
+    (
+        "cj5jpe7r23r0008c1pmg",
+        "probeWireStatus",
+        "2024-12-06T08:13:15.361000",
+        [("probeWireStatus", 1, None)],
+    ),
 ]
 
 
@@ -98,7 +129,10 @@ def test_samples_have_keys_of_their_own(sample_lines):
 
 
 @pytest.mark.fact("eventId is opaque; events that differ in id, type or target are different")
-@given(one=st.tuples(*[st.text(min_size=1, max_size=4)] * 3), other=st.tuples(*[st.text(min_size=1, max_size=4)] * 3))
+@given(
+    one=st.tuples(*[st.text(min_size=1, max_size=4)] * 3),
+    other=st.tuples(*[st.text(min_size=1, max_size=4)] * 3),
+)
 def test_events_that_differ_in_id_type_or_target_are_no_duplicates(one, other):
     def key(names):
         plain = dict(zip(("eventId", "eventType", "targetName"), names, strict=True))
@@ -115,13 +149,20 @@ def test_one_event_id_with_two_types_is_two_events():
 @pytest.mark.fact("A push and the same event of the history are known once")
 def test_a_push_and_the_same_event_in_the_history_are_known_once(sample_lines):
     push = sample_lines[1]["body"]
-    assert decode_event(push, received=RECEIVED).key == decode_event(push["event"], received=RECEIVED).key
+    assert (
+        decode_event(push, received=RECEIVED).key
+        == decode_event(push["event"], received=RECEIVED).key
+    )
 
 
 @pytest.mark.fact("An event of the history in the shape of a push has its key")
 def test_an_event_of_the_history_in_the_shape_of_a_push_is_the_push(sample_lines):
     push = sample_lines[1]["body"]
-    made = {"event": push["event"], "labels": dict(push["labels"]), "metadata": dict(push["metadata"])}
+    made = {
+        "event": push["event"],
+        "labels": dict(push["labels"]),
+        "metadata": dict(push["metadata"]),
+    }
     assert decode_event(made, received=RECEIVED) == decode_event(push, received=RECEIVED)
     other = {"event": push["event"], "labels": {"name": "renamed since"}, "metadata": {}}
     assert decode_event(other, received=RECEIVED).key == decode_event(push, received=RECEIVED).key
@@ -136,7 +177,11 @@ def test_an_event_of_the_history_in_the_shape_of_a_push_is_the_push(sample_lines
 @pytest.mark.parametrize(
     ("target", "metadata", "device"),
     [
-        ("projects/p/devices/emuc17m6d7lq0bgk44smcqg", {"deviceId": "other"}, "emuc17m6d7lq0bgk44smcqg"),
+        (
+            "projects/p/devices/emuc17m6d7lq0bgk44smcqg",
+            {"deviceId": "other"},
+            "emuc17m6d7lq0bgk44smcqg",
+        ),
         ("/projets/project_id/devices/device_id ", None, "device_id"),
         ("devices/d", None, "d"),
         ("projects/p", {"deviceId": "from-metadata"}, "from-metadata"),
@@ -187,13 +232,18 @@ def test_labels_are_not_looked_for_inside_the_event():
 @pytest.mark.fact("Labels and metadata may be missing or null")
 @pytest.mark.parametrize("labels", [None, [], "name", 3])
 def test_labels_may_be_missing(labels):
-    document = {"event": {"eventId": "a", "eventType": "touch"}, "labels": labels, "metadata": labels}
+    document = {
+        "event": {"eventId": "a", "eventType": "touch"},
+        "labels": labels,
+        "metadata": labels,
+    }
     assert decode_event(document, received=RECEIVED).labels == {}
 
 
 @pytest.mark.fact("Only JSON true means isBackfilled; a sample has the text False")
 @pytest.mark.parametrize(
-    ("said", "labels"), [(True, {"event.isBackfilled": "true"}), ("False", {}), (False, {}), (1, {})]
+    ("said", "labels"),
+    [(True, {"event.isBackfilled": "true"}), ("False", {}), (False, {}), (1, {})],
 )
 def test_only_true_means_backfilled(said, labels):
     assert event_of("temperature", {"value": 1, "isBackfilled": said}).labels == labels
@@ -209,7 +259,9 @@ def test_every_sample_is_a_reading_and_the_oldest_is_first():
         {"value": 21, "sampleTime": "2024-05-29T10:33:00.000Z"},
         {"value": 22, "sampleTime": "2024-05-29T10:33:30.000000123Z"},
     ]
-    event = event_of("temperature", {"value": 23, "updateTime": "2024-05-29T10:34:00Z", "samples": samples})
+    event = event_of(
+        "temperature", {"value": 23, "updateTime": "2024-05-29T10:34:00Z", "samples": samples}
+    )
     assert [(reading.value, reading.time.isoformat()) for reading in event.readings] == [
         (21, "2024-05-29T10:33:00+00:00"),
         (22, "2024-05-29T10:33:30+00:00"),
@@ -233,10 +285,21 @@ def test_humidity_and_temperature_of_each_sample_stay_apart():
 
 @pytest.mark.fact("Without samples the outer value counts, at updateTime")
 @pytest.mark.parametrize(
-    "samples", [None, [], {}, [None], [{}], [{"value": 1}], [{"value": "1", "sampleTime": "2024-05-29T10:33:00Z"}]]
+    "samples",
+    [
+        None,
+        [],
+        {},
+        [None],
+        [{}],
+        [{"value": 1}],
+        [{"value": "1", "sampleTime": "2024-05-29T10:33:00Z"}],
+    ],
 )
 def test_without_a_readable_sample_the_outer_value_is_the_reading(samples):
-    event = event_of("temperature", {"value": 23, "updateTime": "2024-05-29T10:34:00+02:00", "samples": samples})
+    event = event_of(
+        "temperature", {"value": 23, "updateTime": "2024-05-29T10:34:00+02:00", "samples": samples}
+    )
     assert values_of(event) == [("temperature", 23)]
     assert event.readings[0].time.isoformat() == "2024-05-29T08:34:00+00:00"
 
@@ -275,25 +338,38 @@ def test_a_missing_time_is_taken_from_the_next_best(timestamp, update, event_tim
 )
 def test_a_time_may_have_any_number_of_digits(text, microsecond, hour):
     event = event_of("touch", {"updateTime": text}, timestamp=text)
-    assert event.time == event.readings[0].time == datetime(2024, 5, 29, hour, 34, 3, microsecond, tzinfo=UTC)
+    assert (
+        event.time
+        == event.readings[0].time
+        == datetime(2024, 5, 29, hour, 34, 3, microsecond, tzinfo=UTC)
+    )
 
 
 @pytest.mark.fact("Mistake 13: times as +00:00Z are no times")
-@pytest.mark.parametrize("text", ["", "-", "2024-05-29", "2024-05-29T10:34:60Z", "2024-05-29T10:34:03+00:00Z"])
+@pytest.mark.parametrize(
+    "text", ["", "-", "2024-05-29", "2024-05-29T10:34:60Z", "2024-05-29T10:34:03+00:00Z"]
+)
 def test_what_is_no_time_is_as_if_it_were_missing(text):
     assert event_of("touch", {"updateTime": text}, timestamp=text).readings[0].time == RECEIVED
 
 
 @pytest.mark.fact("Mistake 12: refusing old timestamps")
 def test_an_old_event_is_as_good_as_a_new_one():
-    event = event_of("touch", {"updateTime": "1970-01-01T00:00:00Z"}, timestamp="1970-01-01T00:00:00Z")
+    event = event_of(
+        "touch", {"updateTime": "1970-01-01T00:00:00Z"}, timestamp="1970-01-01T00:00:00Z"
+    )
     assert (event.time.year, values_of(event)) == (1970, [("touch", 1)])
 
 
 @pytest.mark.fact("Values that a sensor stored while offline are marked, not refused")
 @pytest.mark.parametrize("event_type", ["temperature", "humidity"])
 def test_values_that_a_sensor_stored_while_it_was_offline_are_marked(event_type):
-    inner = {"value": 21, "temperature": 21, "isBackfilled": True, "updateTime": "2024-05-28T10:34:00Z"}
+    inner = {
+        "value": 21,
+        "temperature": 21,
+        "isBackfilled": True,
+        "updateTime": "2024-05-28T10:34:00Z",
+    }
     event = event_of(event_type, inner)
     assert event.labels["event.isBackfilled"] == "true"
     assert event.readings[0].time.isoformat() == "2024-05-28T10:34:00+00:00"
@@ -302,14 +378,19 @@ def test_values_that_a_sensor_stored_while_it_was_offline_are_marked(event_type)
 @pytest.mark.fact("Up to 30 samples come in a heartbeat")
 def test_a_heartbeat_of_thirty_samples_is_thirty_readings():
     samples = [{"value": n, "sampleTime": f"2024-05-29T10:{n:02}:00Z"} for n in reversed(range(30))]
-    event = event_of("temperature", {"value": 29, "updateTime": "2024-05-29T10:29:00Z", "samples": samples})
+    event = event_of(
+        "temperature", {"value": 29, "updateTime": "2024-05-29T10:29:00Z", "samples": samples}
+    )
     assert [reading.value for reading in event.readings] == list(range(30))
 
 
 # States
 
 
-@pytest.mark.fact("States are 0 or 1: objectPresent, waterPresent, motion, deskOccupancy, contact, probeWireStatus")
+@pytest.mark.fact(
+    "States are 0 or 1: objectPresent, waterPresent, motion, deskOccupancy, contact, "
+    "probeWireStatus"
+)
 @pytest.mark.parametrize(
     ("event_type", "state", "value"),
     [
@@ -385,7 +466,12 @@ def test_the_humidity_is_not_its_temperature():
 @pytest.mark.fact("labelsChanged is flat and has no updateTime")
 def test_a_change_of_labels_has_no_reading_and_is_kept_whole():
     changes = {"added": {"a": "b"}, "modified": {"c": "d"}, "removed": ["e"]}
-    plain = {"eventId": "a", "eventType": "labelsChanged", "data": changes, "timestamp": "2024-05-29T10:34:03Z"}
+    plain = {
+        "eventId": "a",
+        "eventType": "labelsChanged",
+        "data": changes,
+        "timestamp": "2024-05-29T10:34:03Z",
+    }
     event = decode_event({"event": plain}, received=RECEIVED)
     assert (event.readings, event.labels) == ((), {})
     assert event.time == datetime(2024, 5, 29, 10, 34, 3, tzinfo=UTC)
@@ -436,28 +522,62 @@ ANYTHING = st.recursive(
     | st.integers(-(2**63), 2**64 - 1)
     | st.floats(allow_nan=False, allow_infinity=False)
     # Words that mean something to the decoder, so that it goes deep.
-    | st.sampled_from(["OPEN", "SDS", "2024-01-01T00:00:00Z", "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"])
+    | st.sampled_from(
+        [
+            "OPEN",
+            "SDS",
+            "2024-01-01T00:00:00Z",
+            "0001-01-01T00:00:00+23:59",
+            "9999-12-31T23:59:59-23:59",
+        ]
+    )
     | st.text(st.characters(codec="utf-8"), max_size=8),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(["value", "state", "updateTime", "samples", "sampleTime", "errors", "temperature", "x"]),
+            st.sampled_from(
+                [
+                    "value",
+                    "state",
+                    "updateTime",
+                    "samples",
+                    "sampleTime",
+                    "errors",
+                    "temperature",
+                    "x",
+                ]
+            ),
             inner,
             max_size=4,
         )
     ),
     max_leaves=12,
 )
-TYPES = st.sampled_from(["touch", "temperature", "humidity", "contact", "ethernetStatus", "labelsChanged", "x"])
+TYPES = st.sampled_from(
+    ["touch", "temperature", "humidity", "contact", "ethernetStatus", "labelsChanged", "x"]
+)
 
 
 @pytest.mark.fact("Metadata may be of another shape for new event types")
 @pytest.mark.fact("Unknown: probeWireStatus and new fields of batteryStatus are parsed tolerantly")
 @pytest.mark.fact("Mistake 9: crashing on what is missing")
-@given(event_type=TYPES, inner=ANYTHING, timestamp=ANYTHING, target=ANYTHING, labels=ANYTHING, metadata=ANYTHING)
-def test_whatever_the_fields_hold_the_event_can_be_stored(event_type, inner, timestamp, target, labels, metadata):
+@given(
+    event_type=TYPES,
+    inner=ANYTHING,
+    timestamp=ANYTHING,
+    target=ANYTHING,
+    labels=ANYTHING,
+    metadata=ANYTHING,
+)
+def test_whatever_the_fields_hold_the_event_can_be_stored(
+    event_type, inner, timestamp, target, labels, metadata
+):
     plain = {"eventId": "a", "eventType": event_type, "targetName": target, "timestamp": timestamp}
-    document = {"event": {**plain, "data": {event_type: inner}}, "labels": labels, "metadata": metadata}
+    document = {
+        "event": {**plain, "data": {event_type: inner}},
+        "labels": labels,
+        "metadata": metadata,
+    }
     event = decode_event(document, received=RECEIVED)
     assert json.loads(encode(event))["data"] == json.loads(json.dumps(document))
     assert event.device

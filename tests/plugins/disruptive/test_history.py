@@ -1,4 +1,6 @@
-"""The history: which devices, which pages, and events as the pushes would have brought them."""
+"""The history: which devices, which pages, and events as the pushes would have brought
+them.
+"""
 
 import json
 from contextlib import asynccontextmanager
@@ -56,7 +58,12 @@ def event(number, *, minutes=0, target="projects/p1/devices/d1"):
         "eventId": f"e{number}",
         "targetName": target,
         "eventType": "temperature",
-        "data": {"temperature": {"value": number, "updateTime": rfc3339(START + timedelta(minutes=minutes))}},
+        "data": {
+            "temperature": {
+                "value": number,
+                "updateTime": rfc3339(START + timedelta(minutes=minutes)),
+            }
+        },
         "timestamp": rfc3339(START + timedelta(minutes=minutes)),
     }
 
@@ -71,7 +78,9 @@ class FakeDT:
     async def __call__(self, request):
         await trio.lowlevel.checkpoint()
         self.requests.append(request)
-        answer = self.answers.get(request.url.path, httpx.Response(404, json={"error": "not found"}))
+        answer = self.answers.get(
+            request.url.path, httpx.Response(404, json={"error": "not found"})
+        )
         if isinstance(answer, list):
             answer = answer.pop(0) if len(answer) > 1 else answer[0]
         if isinstance(answer, Exception):
@@ -80,14 +89,20 @@ class FakeDT:
 
     def asked(self, path):
         """Give the queries of all requests for a path."""
-        return [parse_qsl(request.url.query.decode()) for request in self.requests if request.url.path == path]
+        return [
+            parse_qsl(request.url.query.decode())
+            for request in self.requests
+            if request.url.path == path
+        ]
 
 
 @asynccontextmanager
 async def opened(answers, **settings):
     dt = FakeDT({DEVICES: {"devices": [device()]}} | answers)
     context = fake_source_context("sensors", clock=FixedClock(NOW))
-    async with open_history(make_settings(**settings), context, network=httpx.MockTransport(dt)) as history:
+    async with open_history(
+        make_settings(**settings), context, network=httpx.MockTransport(dt)
+    ) as history:
         yield history, dt
 
 
@@ -132,7 +147,10 @@ async def test_a_list_of_devices_that_has_no_end_stops_with_an_error():
     "RFC 3339 UTC percent-encoded"
 )
 async def test_a_page_is_asked_for_in_camel_case_with_times_in_utc():
-    async with opened({EVENTS: {"events": []}}, events=("temperature", "touch"), page_size=7) as (history, dt):
+    async with opened({EVENTS: {"events": []}}, events=("temperature", "touch"), page_size=7) as (
+        history,
+        dt,
+    ):
         await history.parts()
         oslo = timezone(timedelta(hours=2))
         await history.page("d1", START.astimezone(oslo), END, None)
@@ -158,7 +176,11 @@ async def test_all_event_types_are_asked_for_unless_some_are_named():
 
 
 @pytest.mark.fact("Mistake: times written as +00:00Z")
-@given(moment=st.datetimes(timezones=st.builds(timezone, st.timedeltas(timedelta(hours=-23), timedelta(hours=23)))))
+@given(
+    moment=st.datetimes(
+        timezones=st.builds(timezone, st.timedeltas(timedelta(hours=-23), timedelta(hours=23)))
+    )
+)
 def test_a_time_is_written_with_z_and_nothing_else(moment):
     try:
         text = rfc3339(moment)
@@ -201,7 +223,12 @@ async def test_the_events_of_a_page_whose_token_repeats_are_not_lost():
 
 
 async def test_a_page_may_be_read_again_and_a_device_from_its_beginning():
-    pages = [{"nextPageToken": "t1"}, httpx.Response(503), {"nextPageToken": "t2"}, {"nextPageToken": "t2"}]
+    pages = [
+        {"nextPageToken": "t1"},
+        httpx.Response(503),
+        {"nextPageToken": "t2"},
+        {"nextPageToken": "t2"},
+    ]
     async with opened({EVENTS: [*pages, {"nextPageToken": "t1"}]}) as (history, _):
         await history.parts()
         await history.page("d1", START, END, None)
@@ -275,7 +302,10 @@ async def test_only_the_labels_that_the_connector_pushes_are_filled_in():
 @pytest.mark.fact("GET devices gives name, type, labels; productNumber may be missing")
 async def test_a_device_without_labels_type_and_number_is_read_as_well():
     bare = {"name": "projects/p1/devices/d1"}
-    async with opened({DEVICES: {"devices": [bare]}, EVENTS: {"events": [event(1)]}}) as (history, _):
+    async with opened({DEVICES: {"devices": [bare]}, EVENTS: {"events": [event(1)]}}) as (
+        history,
+        _,
+    ):
         await history.parts()
         [recovered] = (await history.page("d1", START, END, None)).events
     assert recovered.labels == {"metadata.projectId": "p1"}
@@ -306,7 +336,9 @@ async def test_a_moved_device_keeps_the_name_that_the_history_has_in_its_key():
     assert recovered.device == "d1"
 
 
-@pytest.mark.parametrize("odd", [None, 7, "text", [], {}, {"eventId": "e1"}, {"eventType": "touch"}])
+@pytest.mark.parametrize(
+    "odd", [None, 7, "text", [], {}, {"eventId": "e1"}, {"eventType": "touch"}]
+)
 async def test_what_cannot_be_read_in_a_history_is_kept_raw_and_known_once(odd):
     async with opened({EVENTS: {"events": [odd]}}) as (history, _):
         await history.parts()
@@ -318,7 +350,10 @@ async def test_what_cannot_be_read_in_a_history_is_kept_raw_and_known_once(odd):
 
 
 def sample_events():
-    lines = [json.loads(line) for line in (DATA / "disruptive_events.jsonl").read_text("utf-8").splitlines()]
+    lines = [
+        json.loads(line)
+        for line in (DATA / "disruptive_events.jsonl").read_text("utf-8").splitlines()
+    ]
     return [line["body"] for line in lines if line["kind"].startswith("bare-event")]
 
 
@@ -335,13 +370,21 @@ def test_every_sample_of_the_history_becomes_an_event_with_the_key_of_its_push(b
 # The kind
 
 
-@pytest.mark.fact("Kept 31 days, planned with 30; visible after 10 s; gaps under 11 h are DT's retries; overlap 60 s")
+@pytest.mark.fact(
+    "Kept 31 days, planned with 30; visible after 10 s; gaps under 11 h are DT's retries; "
+    "overlap 60 s"
+)
 def test_the_kind_reads_back_what_dt_no_longer_sends():
     [kind] = bridge_plugins.disruptive.bridge_source_kinds()
     recovery = kind.recovery
     assert (recovery.parts, recovery.automatic) == ("devices", True)
     hour = 3600
-    assert (recovery.after, recovery.overlap, recovery.delay, recovery.reach) == (11 * hour, 60, 10, 30 * 24 * hour)
+    assert (recovery.after, recovery.overlap, recovery.delay, recovery.reach) == (
+        11 * hour,
+        60,
+        10,
+        30 * 24 * hour,
+    )
 
 
 @pytest.mark.fact("Without credentials it is told what is missing for good")
@@ -392,7 +435,9 @@ async def test_the_history_of_the_stand_in_gives_what_was_pushed_with_the_same_k
             )
             recovered = []
             [kind] = bridge_plugins.disruptive.bridge_source_kinds()
-            async with kind.recovery.open(settings, fake_source_context(clock=FixedClock(NOW))) as history:
+            async with kind.recovery.open(
+                settings, fake_source_context(clock=FixedClock(NOW))
+            ) as history:
                 for part in await history.parts():
                     cursor = None
                     while True:
@@ -402,4 +447,6 @@ async def test_the_history_of_the_stand_in_gives_what_was_pushed_with_the_same_k
                         if cursor is None:
                             break
     assert len(pushed) == 15
-    assert {each.key: each.labels for each in recovered} == {each.key: each.labels for each in pushed}
+    assert {each.key: each.labels for each in recovered} == {
+        each.key: each.labels for each in pushed
+    }

@@ -1,4 +1,6 @@
-"""From DT to the source over real sockets: whatever goes wrong, what was acknowledged has been received."""
+"""From DT to the source over real sockets: whatever goes wrong, what was acknowledged
+has been received.
+"""
 
 import ssl
 from base64 import b64decode
@@ -14,11 +16,13 @@ import trio
 import trustme
 from attrs import evolve, fields
 
-from bridge.api import Answer, EmulatorContext, HangUp, Refusal, Secret, Url, serve_http
+from bridge.api import HttpRejection, Response, Secret, Url
+from bridge.testing.emulation import EmulatorContext
 from bridge.testing.fakes import fake_source_context
-from bridge_plugins.disruptive.emulator.server import Delivery, open_emulator
+from bridge.testing.http_server import HangUp, serve_http
 from bridge_plugins.disruptive.emulator.demo import open_devices
 from bridge_plugins.disruptive.emulator.push.requests import Faults
+from bridge_plugins.disruptive.emulator.server import Delivery, open_emulator
 from bridge_plugins.disruptive.history import open_history
 from bridge_plugins.disruptive.settings import Settings
 from bridge_plugins.disruptive.webhook import make_receive
@@ -57,9 +61,9 @@ class Receiver:
     async def __call__(self, request):
         try:
             accepted = self.receive(request)
-        except Refusal as refusal:
+        except HttpRejection as refusal:
             self.reasons.append(refusal.reason)
-            return Answer(refusal.status)
+            return Response(refusal.status)
         for event in accepted.events:
             self.times_received += 1
             self.events[event.key] = event
@@ -75,13 +79,19 @@ class Receiver:
 @asynccontextmanager
 async def pushing_to(handler, **settings):
     settings = {"delivery": SOON, "random": Random(1), "verify": False, **settings}
-    async with serve_http(handler) as url, open_emulator(f"{url}/dt", SECRET, **settings) as connector:
+    async with (
+        serve_http(handler) as url,
+        open_emulator(f"{url}/dt", SECRET, **settings) as connector,
+    ):
         with trio.fail_after(20):
             yield connector
 
 
 def publish_some(connector, count=6):
-    return {connector.publish("temperature", f"d{n % 3}", {"value": n}, labels={"name": "x"}) for n in range(count)}
+    return {
+        connector.publish("temperature", f"d{n % 3}", {"value": n}, labels={"name": "x"})
+        for n in range(count)
+    }
 
 
 async def test_every_published_event_arrives():
@@ -96,7 +106,8 @@ async def test_every_published_event_arrives():
 
 @pytest.mark.fact("Answer: a missing, wrong or expired signature is 401")
 @pytest.mark.fact(
-    "Mistake: comparing with an HMAC of the body, re-serialising: real requests pass, changed ones do not"
+    "Mistake: comparing with an HMAC of the body, re-serialising: real requests pass, "
+    "changed ones do not"
 )
 @pytest.mark.fact("Mistake: verifying the token but not the checksum")
 @pytest.mark.parametrize(
@@ -132,7 +143,9 @@ async def test_sha1_alone_is_accepted_where_that_was_asked_for():
     assert receiver.event_ids == published
 
 
-@pytest.mark.parametrize("faults", [Faults(no_metadata=1, no_samples=1), Faults(chunked=1), Faults(reorder=0.5)])
+@pytest.mark.parametrize(
+    "faults", [Faults(no_metadata=1, no_samples=1), Faults(chunked=1), Faults(reorder=0.5)]
+)
 async def test_genuine_oddities_are_accepted_at_once(faults):
     receiver = Receiver()
     async with pushing_to(receiver, faults=faults) as connector:
@@ -143,7 +156,9 @@ async def test_genuine_oddities_are_accepted_at_once(faults):
 
 
 @pytest.mark.fact("Mistake: no leeway")
-@pytest.mark.parametrize(("offset", "outcomes"), [(100, {"200": 6}), (-3000, {"200": 6}), (140, {"401": 6, "200": 6})])
+@pytest.mark.parametrize(
+    ("offset", "outcomes"), [(100, {"200": 6}), (-3000, {"200": 6}), (140, {"401": 6, "200": 6})]
+)
 async def test_clocks_that_differ_by_less_than_the_leeway_do_not_matter(offset, outcomes):
     async with pushing_to(Receiver(), faults=Faults(clock_offset=offset)) as connector:
         publish_some(connector)
@@ -215,7 +230,9 @@ async def test_a_bridge_that_comes_and_goes_loses_nothing():
     async with serve_http(hang_up) as url:
         port = int(url.rpartition(":")[2])
     network = Network()
-    async with open_emulator(f"{url}/dt", SECRET, delivery=SOON, random=Random(1), transport=network) as connector:
+    async with open_emulator(
+        f"{url}/dt", SECRET, delivery=SOON, random=Random(1), transport=network
+    ) as connector:
         with trio.fail_after(20):
             published = publish_some(connector)
             await network.failed[httpx.ConnectError].wait()
@@ -242,11 +259,18 @@ def server_tls(authority):
 
 @pytest.mark.fact("Fault, half-closed connection with half a body")
 @pytest.mark.parametrize("encrypted", [False, True])
-async def test_a_body_that_ends_too_soon_is_not_taken_for_an_event(authority, server_tls, encrypted):
+async def test_a_body_that_ends_too_soon_is_not_taken_for_an_event(
+    authority, server_tls, encrypted
+):
     receiver = Receiver()
     trusted = ssl.create_default_context()
     authority.configure_trust(trusted)
-    settings = {"delivery": SOON, "random": Random(1), "verify": trusted, "faults": Faults(half_closed=1)}
+    settings = {
+        "delivery": SOON,
+        "random": Random(1),
+        "verify": trusted,
+        "faults": Faults(half_closed=1),
+    }
     with trio.fail_after(20):
         async with (
             serve_http(receiver, tls=server_tls if encrypted else None) as url,
@@ -315,7 +339,9 @@ async def test_a_bridge_that_is_away_is_a_failure_like_others(fault):
     assert set(connector.outcomes) <= {"OSError", "ConnectionRefusedError", "ConnectError"}
 
 
-async def test_the_demo_pushes_readings_of_all_its_devices_over_tls(tmp_path, authority, server_tls):
+async def test_the_demo_pushes_readings_of_all_its_devices_over_tls(
+    tmp_path, authority, server_tls
+):
     certificate = authority.issue_cert("localhost", "127.0.0.1")
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     certificate.private_key_and_cert_chain_pem.write_to_path(tmp_path / "both.pem")
@@ -358,7 +384,17 @@ async def test_the_demo_pushes_readings_of_all_its_devices_over_tls(tmp_path, au
 
 def settings_of(emulation):
     """Read the demo's settings as a bridge does."""
-    made = {"secret": Secret, "service_account_secret": Secret, "ca_file": Path, "url": Url, "token_url": Url}
-    texts = {name: text for name, text in emulation.settings.items() if name not in ("plugin", "listener")}
+    made = {
+        "secret": Secret,
+        "service_account_secret": Secret,
+        "ca_file": Path,
+        "url": Url,
+        "token_url": Url,
+    }
+    texts = {
+        name: text
+        for name, text in emulation.settings.items()
+        if name not in ("plugin", "listener")
+    }
     assert texts.keys() <= {field.name for field in fields(Settings)}
     return Settings(**{name: made.get(name, str)(text) for name, text in texts.items()})

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import bridge_plugins.disruptive
-from bridge.api import Duration, NetworkAddress, Refusal, Secret, SettingError
-from bridge.config.schema import ListenerSettings
+import bridge_plugins.disruptive.emulator
+from bridge.api import Duration, HttpRejection, NetworkAddress, Secret, SettingError
 from bridge.http.request import RequestReader
+from bridge.http.settings import ListenerSettings
 from bridge.testing.fakes import FakeMount, FakeReport, FixedClock, fake_source_context
 from bridge_plugins.disruptive.settings import Settings
 from bridge_plugins.disruptive.webhook import make_receive, run
@@ -38,9 +39,22 @@ def open_settings(**settings):
         ({"scheme": "none", "previous_secret": Secret("s")}, "scheme"),
         ({"secret": Secret("s"), "header_name": "X-Key"}, "header_value"),
         ({"secret": Secret("s"), "header_value": Secret("v")}, "header_name"),
-        ({"secret": Secret("s"), "header_value": Secret("v"), "header_name": "X-DT-Signature"}, "header_name"),
-        ({"secret": Secret("s"), "header_value": Secret("v"), "header_name": "DT-Asymmetric-Signature"}, "header_name"),
-        ({"secret": Secret("s"), "header_value": Secret(" v"), "header_name": "X-Key"}, "header_value"),
+        (
+            {"secret": Secret("s"), "header_value": Secret("v"), "header_name": "X-DT-Signature"},
+            "header_name",
+        ),
+        (
+            {
+                "secret": Secret("s"),
+                "header_value": Secret("v"),
+                "header_name": "DT-Asymmetric-Signature",
+            },
+            "header_name",
+        ),
+        (
+            {"secret": Secret("s"), "header_value": Secret(" v"), "header_name": "X-Key"},
+            "header_value",
+        ),
     ],
 )
 def test_settings_that_make_no_sense_together_are_refused(settings, name):
@@ -70,14 +84,17 @@ def test_a_setting_of_the_wrong_form_is_refused(settings):
 @pytest.mark.fact("Mistake 16: secrets in the text of settings")
 def test_no_secret_is_in_the_text_of_the_settings():
     settings = Settings(
-        secret=Secret("hidden"), previous_secret=Secret("hidden"), header_name="X-Key", header_value=Secret("hidden")
+        secret=Secret("hidden"),
+        previous_secret=Secret("hidden"),
+        header_name="X-Key",
+        header_value=Secret("hidden"),
     )
     assert "hidden" not in repr(settings)
 
 
 def test_the_plugin_offers_one_source_and_one_emulator():
     [source] = bridge_plugins.disruptive.bridge_source_kinds()
-    [emulator] = bridge_plugins.disruptive.bridge_emulators()
+    [emulator] = bridge_plugins.disruptive.emulator.bridge_emulators()
     assert source.name == emulator.name == "disruptive"
     assert source.paths(Settings(secret=Secret("s"), path="/dt/site-a")) == ["/dt/site-a"]
 
@@ -86,7 +103,9 @@ def test_the_plugin_offers_one_source_and_one_emulator():
 
 
 async def reports_of(settings, *requests):
-    """Run the source, hand it requests, and give what it reported, with whether it is a problem."""
+    """Run the source, hand it requests, and give what it reported, with whether it is a
+    problem.
+    """
     mount, report = FakeMount(), FakeReport()
     context = fake_source_context("sensors", mount=mount, report=report, clock=FixedClock(NOW))
     async with trio.open_nursery() as nursery:
@@ -104,7 +123,9 @@ async def reports_of(settings, *requests):
 
 
 async def test_the_route_is_mounted_while_the_source_runs():
-    assert await reports_of(Settings(secret=Secret("s" * 32), path="/dt")) == [("receives at /dt", False)]
+    assert await reports_of(Settings(secret=Secret("s" * 32), path="/dt")) == [
+        ("receives at /dt", False)
+    ]
 
 
 async def test_a_short_secret_is_mentioned_once_at_start():
@@ -118,14 +139,18 @@ async def test_scheme_none_is_reported_as_a_problem():
     [(text, problem)] = await reports_of(open_settings())
     assert "not verified: any caller" in text
     assert problem
-    [(text, problem)] = await reports_of(open_settings(header_name="X-Key", header_value=Secret("v")))
+    [(text, problem)] = await reports_of(
+        open_settings(header_name="X-Key", header_value=Secret("v"))
+    )
     assert "not verified: a caller with the custom header" in text
     assert problem
 
 
 @pytest.mark.fact("Answer: authentic but unreadable is 200, its bytes are kept and reported")
 async def test_an_unreadable_request_is_reported_as_a_problem(request_with):
-    _, (text, problem) = await reports_of(open_settings(), request_with(BODY), request_with(b"no JSON"))
+    _, (text, problem) = await reports_of(
+        open_settings(), request_with(BODY), request_with(b"no JSON")
+    )
     assert "could not be read" in text
     assert problem
 
@@ -191,7 +216,7 @@ def test_any_authentic_bytes_are_kept(request_with, receive_at, sign, claims_for
 
 @pytest.mark.fact("A body is parsed only after it is authentic")
 def test_a_forged_body_is_not_even_parsed(request_with, receive_at):
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(HttpRejection) as caught:
         receive_at()(request_with(b"no JSON", "e30.e30.e30"))
     assert caught.value.status == 401
 
@@ -202,7 +227,10 @@ def test_a_forged_body_is_not_even_parsed(request_with, receive_at):
 def test_a_signature_is_found_in_whatever_case_its_name_is_sent(receive_at, sign, claims_for, name):
     reader = RequestReader(ListenerSettings(address=NetworkAddress("127.0.0.1", 0)))
     head = b"POST /disruptive HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n%s: %s\r\n\r\n"
-    reader.receive_data(head % (name, sign(claims_for(BODY)).encode()) + b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY))
+    reader.receive_data(
+        head % (name, sign(claims_for(BODY)).encode())
+        + b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY)
+    )
     request = reader.next_event()
     assert receive_at()(request).events[0].kind == "touch"
 
@@ -222,7 +250,7 @@ def test_the_static_header_is_asked_for_in_addition(request_with, receive_at, si
         request_with(BODY, token, x_bridge_key="ü-key"),
         request_with(BODY, token, x_bridge_key=sent + "2"),
     ):
-        with pytest.raises(Refusal) as caught:
+        with pytest.raises(HttpRejection) as caught:
             receive(request)
         assert caught.value.status == 401
         assert "-key" not in caught.value.reason
@@ -232,5 +260,5 @@ def test_the_static_header_is_asked_for_in_addition(request_with, receive_at, si
 def test_a_doubled_static_header_is_refused(request_with):
     request = request_with(BODY)
     request.headers["x-key"] = ("v", "v")
-    with pytest.raises(Refusal, match="2 values"):
+    with pytest.raises(HttpRejection, match="2 values"):
         receive_unsigned(request, header_name="X-Key", header_value=Secret("v"))

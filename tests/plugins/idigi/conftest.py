@@ -17,14 +17,14 @@ import trio
 import trustme
 
 from bridge.api import JSON, Duration, Event, Secret, SourceContext, Url, encode
-from bridge.testing.fakes import FakeAnswering, FakeRecover
+from bridge.testing.fakes import FakeCommands, FakeRecover
 from bridge_plugins.idigi.emulator.server import Emulator, open_emulator
 from bridge_plugins.idigi.rest.monitor_api import MonitorApi
 from bridge_plugins.idigi.settings import Settings
 from bridge_plugins.idigi.source import run
 
 NOW = datetime(2024, 5, 2, 12, tzinfo=UTC)
-LONGEST = 90  # seconds of a test: far more than any needs, also under coverage on a machine that others use
+MAX_SIZE = 90  # seconds of a test: far more than any needs, also under coverage on a machine that others use
 
 
 class Watched:
@@ -127,12 +127,14 @@ class Core:
             report=self.report,
             now=lambda: NOW,
             random=lambda: 0.5,
-            answer=FakeAnswering(),
+            answer=FakeCommands(),
             recover=self.recover,
         )
 
     @asynccontextmanager
-    async def running(self, settings: Settings, *, attached: bool = True) -> AsyncIterator[trio.CancelScope]:
+    async def running(
+        self, settings: Settings, *, attached: bool = True
+    ) -> AsyncIterator[trio.CancelScope]:
         """Run the source; ``attached`` waits for its first session."""
         async with trio.open_nursery() as nursery:
             if attached:
@@ -142,12 +144,16 @@ class Core:
             yield nursery.cancel_scope
             nursery.cancel_scope.cancel()
 
-    async def _run(self, settings: Settings, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def _run(
+        self, settings: Settings, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
         await run(settings, self.context, task_status=task_status)
 
 
 class Service:
-    """The account's monitors behind REST, without sockets: what is attached to what is for the test to say."""
+    """The account's monitors behind REST, without sockets: what is attached to what is
+    for the test to say.
+    """
 
     def __init__(self) -> None:
         self.monitors: dict[int, dict[str, str]] = {}
@@ -157,7 +163,9 @@ class Service:
         self.answers: list[httpx.Response] = []
         """Given to the next calls instead of the real answer."""
         self.next_id = 1
-        client = httpx.AsyncClient(transport=httpx.MockTransport(self._answer), base_url="https://api.example")
+        client = httpx.AsyncClient(
+            transport=httpx.MockTransport(self._answer), base_url="https://api.example"
+        )
         self.api = MonitorApi(client, 30.0, 1 << 20)
 
     def add(self, elements: Mapping[str, str], status: str = "SUSPENDED") -> int:
@@ -184,23 +192,31 @@ class Service:
             return self._rows(list(self.monitors.values()))
         monitor = int(request.url.path.rpartition("/")[2])
         if monitor not in self.monitors:
-            return self._error(f"{request.method} Monitor error. Error reading Monitor entity id='{monitor}'")
+            return self._error(
+                f"{request.method} Monitor error. Error reading Monitor entity id='{monitor}'"
+            )
         if request.method == "PUT":
             self.monitors[monitor] |= self._elements(request)
             return httpx.Response(200, content=b"<result/>")
         if request.method == "DELETE":
             del self.monitors[monitor]
-            return httpx.Response(200, content=b"<result><message>1 items deleted</message></result>")
+            return httpx.Response(
+                200, content=b"<result><message>1 items deleted</message></result>"
+            )
         return self._rows([self.monitors[monitor]])
 
     def _elements(self, request: httpx.Request) -> dict[str, str]:
-        return {element.tag: element.text or "" for element in ElementTree.fromstring(request.content)}
+        return {
+            element.tag: element.text or "" for element in ElementTree.fromstring(request.content)
+        }
 
     def _error(self, text: str) -> httpx.Response:
         return httpx.Response(400, text=f"<result><error>{text}</error></result>")
 
     def _rows(self, rows: list[dict[str, str]]) -> httpx.Response:
-        return httpx.Response(200, json={"resultSize": str(len(rows)), "remainingSize": "0", "items": rows})
+        return httpx.Response(
+            200, json={"resultSize": str(len(rows)), "remainingSize": "0", "items": rows}
+        )
 
 
 @pytest.fixture
@@ -210,13 +226,15 @@ def service() -> Service:
 
 @pytest.fixture(autouse=True)
 def longest() -> Iterator[None]:
-    """Fails a test that waits for something that never happens; the clock of trio may be a fake, this one is not."""
+    """Fails a test that waits for something that never happens; the clock of trio may
+    be a fake, this one is not.
+    """
 
     def give_up(*_signal: Any) -> None:
-        raise TimeoutError(f"what the test waits for did not happen within {LONGEST} s")
+        raise TimeoutError(f"what the test waits for did not happen within {MAX_SIZE} s")
 
     before = signal.signal(signal.SIGALRM, give_up)
-    signal.alarm(LONGEST)
+    signal.alarm(MAX_SIZE)
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)

@@ -1,4 +1,6 @@
-"""A client of the push port that speaks bytes, for tests of what the stand-in puts on the wire."""
+"""A client of the push port that speaks bytes, for tests of what the stand-in puts on
+the wire.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +15,12 @@ import trio
 import trio.testing
 from attrs import frozen
 
-from bridge_plugins.idigi.emulator.server import Emulator
 from bridge_plugins.idigi.emulator.content.topics import Occurrence
+from bridge_plugins.idigi.emulator.server import Emulator
 
 GOLDEN: dict[str, Any] = {
-    frame["name"]: frame for frame in json.loads((Path(__file__).parents[2] / "data" / "idigi_frames.json").read_text())
+    frame["name"]: frame
+    for frame in json.loads((Path(__file__).parents[2] / "data" / "idigi_frames.json").read_text())
 }
 FRAMES = {name: bytes.fromhex(frame["hex"]) for name, frame in GOLDEN.items()}
 ELEMENTS = {
@@ -82,7 +85,13 @@ class Client:
         frame = await self.frame()
         assert frame[:2] == b"\0\3"
         assert int.from_bytes(frame[12:16], "big") == len(frame) - 16
-        return Block(int.from_bytes(frame[6:8]), int.from_bytes(frame[8:10]), frame[10], frame[11], frame[16:])
+        return Block(
+            int.from_bytes(frame[6:8]),
+            int.from_bytes(frame[8:10]),
+            frame[10],
+            frame[11],
+            frame[16:],
+        )
 
     async def acknowledge(self, block: Block) -> None:
         await self.stream.send_all(b"\0\4\0\0\0\4" + block.id.to_bytes(2) + b"\0\xc8")
@@ -128,7 +137,9 @@ async def publish(emulator: Emulator, number: Any = 1) -> int:
 
 async def suspended(emulator: Emulator) -> None:
     """Wait until no monitor has a session."""
-    await emulator.books.until(lambda: not any(monitor.attachments for monitor in emulator.account.monitors.values()))
+    await emulator.books.until(
+        lambda: not any(monitor.attachments for monitor in emulator.account.monitors.values())
+    )
 
 
 async def published(emulator: Emulator, client: Client) -> Block:

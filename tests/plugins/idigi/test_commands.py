@@ -34,7 +34,9 @@ def command(emulator: Emulator, settings_for: Any) -> Run:
             raise AssertionError("this command asks no bridge")
 
         settings = settings_for(emulator, **changes)
-        context = CommandContext("gateways", settings, ask, lambda: datetime(2024, 5, 2, tzinfo=UTC))
+        context = CommandContext(
+            "gateways", settings, ask, lambda: datetime(2024, 5, 2, tzinfo=UTC)
+        )
         return await command.run(context, parser.parse_args(words))
 
     return run
@@ -53,18 +55,38 @@ def add(emulator: Emulator, settings_for: Any) -> Callable[..., int]:
 
 
 @pytest.mark.fact("Command: list tells ours, status, topics, last connect")
-async def test_the_list_tells_ours_from_others(command: Run, add: Any, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_the_list_tells_ours_from_others(
+    command: Run, add: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     ours, theirs = add(topics=("DataPoint",)), add("another", status="INACTIVE")
     assert await command("list") == 0
     head, *rows = [line.split("  ") for line in capsys.readouterr().out.splitlines()]
-    assert [word.strip() for word in head if word] == ["ID", "OURS", "STATUS", "LAST CONNECT", "TOPICS", "DESCRIPTION"]
+    assert [word.strip() for word in head if word] == [
+        "ID",
+        "OURS",
+        "STATUS",
+        "LAST CONNECT",
+        "TOPICS",
+        "DESCRIPTION",
+    ]
     cells = [[word.strip() for word in row if word.strip()] for row in rows]
-    assert cells[0][:3] + cells[0][-2:] == [str(ours), "yes", "SUSPENDED", "DataPoint", "bridge/gateways"]
+    assert cells[0][:3] + cells[0][-2:] == [
+        str(ours),
+        "yes",
+        "SUSPENDED",
+        "DataPoint",
+        "bridge/gateways",
+    ]
     assert cells[1][:3] + cells[1][-1:] == [str(theirs), "no", "INACTIVE", "bridge/another"]
 
 
 def test_the_list_shows_the_last_connect_and_no_control_characters() -> None:
-    monitor = {"monId": "5", "monLastConnect": "2024-05-02T10:00:00Z", "monTopic": "a\x1b[31m", "monDescription": "x"}
+    monitor = {
+        "monId": "5",
+        "monLastConnect": "2024-05-02T10:00:00Z",
+        "monTopic": "a\x1b[31m",
+        "monDescription": "x",
+    }
     lines = table([monitor], "x")
     assert lines[1].split() == ["5", "yes", "-", "2024-05-02T10:00:00Z", "a", "[31m", "x"]
 
@@ -75,7 +97,9 @@ async def test_a_monitor_is_shown_with_every_element(
     number = add()
     assert await command("show", str(number)) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert {f"monId: {number}", "monAckOption: explicit", "monTopic: DataPoint,DeviceCore"} <= set(lines)
+    assert {f"monId: {number}", "monAckOption: explicit", "monTopic: DataPoint,DeviceCore"} <= set(
+        lines
+    )
 
 
 async def test_our_idle_monitor_is_deleted(
@@ -84,7 +108,10 @@ async def test_our_idle_monitor_is_deleted(
     number = add()
     assert await command("delete", str(number)) == 0
     assert number not in emulator.account.monitors
-    assert capsys.readouterr().out == f"monitor {number} is deleted, and what it had recorded is gone\n"
+    assert (
+        capsys.readouterr().out
+        == f"monitor {number} is deleted, and what it had recorded is gone\n"
+    )
 
 
 @pytest.mark.fact("Command: delete refuses live ones and others' without --force")
@@ -92,7 +119,11 @@ async def test_our_idle_monitor_is_deleted(
     ("source", "status", "words"),
     [
         ("gateways", "ACTIVE", "not deleted: somebody is attached to it; --force deletes it"),
-        ("another", "INACTIVE", "not deleted: its description is 'bridge/another', ours is 'bridge/gateways'; --force"),
+        (
+            "another",
+            "INACTIVE",
+            "not deleted: its description is 'bridge/another', ours is 'bridge/gateways'; --force",
+        ),
         ("another", "ACTIVE", "somebody is attached to it and its description is"),
     ],
 )
@@ -110,14 +141,23 @@ async def test_a_live_monitor_or_one_of_others_is_deleted_by_force_only(
 
 @pytest.mark.parametrize("action", ["show", "delete"])
 async def test_a_monitor_that_is_not_there_is_said_to_be_so(action: str, command: Run) -> None:
-    with pytest.raises(CommandError, match="the account has no monitor 5; see: bridged idigi monitors list"):
+    with pytest.raises(
+        CommandError, match="the account has no monitor 5; see: bridged idigi monitors list"
+    ):
         await command(action, "5")
 
 
 @pytest.mark.parametrize(
-    ("words", "said"), [(["show"], "needs the number"), (["delete"], "needs the number"), (["list", "5"], "no number")]
+    ("words", "said"),
+    [
+        (["show"], "needs the number"),
+        (["delete"], "needs the number"),
+        (["list", "5"], "no number"),
+    ],
 )
-async def test_a_number_too_many_or_too_few_is_said(words: list[str], said: str, command: Run) -> None:
+async def test_a_number_too_many_or_too_few_is_said(
+    words: list[str], said: str, command: Run
+) -> None:
     with pytest.raises(CommandError, match=said):
         await command(*words)
 
@@ -133,8 +173,12 @@ def test_the_tag_of_the_section_may_be_set() -> None:
     assert table([wanted_monitor(settings, "any")], "mine")[1].split()[1] == "yes"
 
 
-async def test_a_monitor_that_vanishes_before_it_is_deleted_is_said_to_have_done_so(service: Any) -> None:
-    found = httpx.Response(200, json={"items": [{"monId": "5", "monStatus": "INACTIVE", "monDescription": "mine"}]})
+async def test_a_monitor_that_vanishes_before_it_is_deleted_is_said_to_have_done_so(
+    service: Any,
+) -> None:
+    found = httpx.Response(
+        200, json={"items": [{"monId": "5", "monStatus": "INACTIVE", "monDescription": "mine"}]}
+    )
     service.answers = [found]
     with pytest.raises(CommandError, match="monitor 5 was deleted by somebody else meanwhile"):
         await _delete(service.api, 5, "mine", force=False)

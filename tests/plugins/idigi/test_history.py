@@ -13,13 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.api import Answer, Event, History, Pause, Reject, Request, Retry, Secret, Url, encode, serve_http
+from bridge.api import Event, History, Pause, Reject, Request, Response, Retry, Secret, Url, encode
+from bridge.testing.http_server import serve_http
 from bridge_plugins.idigi import bridge_source_kinds, lacks_for_history
 from bridge_plugins.idigi.documents.decode import decode
 from bridge_plugins.idigi.emulator.server import Emulator
 from bridge_plugins.idigi.history import _History, messages_in, open_history, point_key, read_answer
-from bridge_plugins.idigi.rest.monitors import wanted_monitor
 from bridge_plugins.idigi.push.protocol import Block
+from bridge_plugins.idigi.rest.monitors import wanted_monitor
 from bridge_plugins.idigi.settings import Settings
 
 START = datetime(2024, 5, 2, 10, tzinfo=UTC)
@@ -31,9 +32,20 @@ EVENT = {
     "topic": "7603/DataPoint/test",
     "operation": "INSERTION",
     "group": "*",
-    "DataPoint": {"streamId": "test", "streamType": "LONG", "data": 9007199254740993, "timestamp": 1434307047694},
+    "DataPoint": {
+        "streamId": "test",
+        "streamType": "LONG",
+        "data": 9007199254740993,
+        "timestamp": 1434307047694,
+    },
 }
-POINT = {"id": "684572e0", "streamId": "test", "data": 0.5, "timestamp": 1434307047694, "quality": 0}
+POINT = {
+    "id": "684572e0",
+    "streamId": "test",
+    "data": 0.5,
+    "timestamp": 1434307047694,
+    "quality": 0,
+}
 
 
 def made(**changes: Any) -> Settings:
@@ -49,7 +61,8 @@ def remember(core: Any, settings: Settings, monitor: int) -> None:
 
 def history_of(core: Any, service: Any, settings: Settings, *answers: Any) -> History:
     service.answers = [
-        answer if isinstance(answer, httpx.Response) else httpx.Response(200, json=answer) for answer in answers
+        answer if isinstance(answer, httpx.Response) else httpx.Response(200, json=answer)
+        for answer in answers
     ]
     return _History(service.api, settings, core.context)
 
@@ -68,10 +81,16 @@ async def read(history: History, part: str, around: datetime = START) -> list[Ev
     raise AssertionError("the pages have no end")
 
 
-async def test_the_parts_are_the_remembered_monitor_and_the_streams(core: Any, service: Any) -> None:
+async def test_the_parts_are_the_remembered_monitor_and_the_streams(
+    core: Any, service: Any
+) -> None:
     settings = made(**STREAMS)
     remember(core, settings, 5)
-    assert await history_of(core, service, settings).parts() == ["monitor 5", "stream dia/ch 1/x", "stream c"]
+    assert await history_of(core, service, settings).parts() == [
+        "monitor 5",
+        "stream dia/ch 1/x",
+        "stream c",
+    ]
     assert await history_of(core, service, made(monitor_id=7)).parts() == ["monitor 7"]
 
 
@@ -84,8 +103,13 @@ async def test_a_monitor_that_records_nothing_is_no_part(core: Any, service: Any
 async def test_without_a_monitor_the_streams_are_read_and_without_streams_a_person_hears_of_it(
     core: Any, service: Any
 ) -> None:
-    assert await history_of(core, service, made(**STREAMS)).parts() == ["stream dia/ch 1/x", "stream c"]
-    with pytest.raises(Pause, match="there is no monitor yet whose history could be read; start the bridge"):
+    assert await history_of(core, service, made(**STREAMS)).parts() == [
+        "stream dia/ch 1/x",
+        "stream c",
+    ]
+    with pytest.raises(
+        Pause, match="there is no monitor yet whose history could be read; start the bridge"
+    ):
         await history_of(core, service, made()).parts()
 
 
@@ -97,28 +121,40 @@ async def test_the_call_names_monitor_range_and_size(core: Any, service: Any) ->
     await history.page("monitor 5", start, start + timedelta(hours=1), None)
     assert service.calls == ["GET v1/monitors/history/5"]
     assert service.queries == [
-        {"start_time": "2024-05-02T10:00:00.000Z", "end_time": "2024-05-02T11:00:00.001Z", "size": "1000"}
+        {
+            "start_time": "2024-05-02T10:00:00.000Z",
+            "end_time": "2024-05-02T11:00:00.001Z",
+            "size": "1000",
+        }
     ]
 
 
 @pytest.mark.fact("History: pages by cursor until there is none")
 async def test_pages_are_read_by_cursor_until_there_is_none(core: Any, service: Any) -> None:
     later = EVENT | {"timestamp": "2024-05-02T10:12:00Z"}
-    history = history_of(core, service, made(), {"list": [EVENT], "cursor": "c1"}, {"list": [later], "cursor": ""})
+    history = history_of(
+        core, service, made(), {"list": [EVENT], "cursor": "c1"}, {"list": [later], "cursor": ""}
+    )
     assert [event.time.minute for event in await read(history, "monitor 5")] == [11, 12]
     assert [query.get("cursor") for query in service.queries] == [None, "c1"]
 
 
 @pytest.mark.fact("History: an empty list ends it")
-async def test_an_empty_page_ends_the_reading_although_it_has_a_cursor(core: Any, service: Any) -> None:
-    history = history_of(core, service, made(), {"list": [EVENT], "cursor": 17}, {"list": [], "cursor": "c2"})
+async def test_an_empty_page_ends_the_reading_although_it_has_a_cursor(
+    core: Any, service: Any
+) -> None:
+    history = history_of(
+        core, service, made(), {"list": [EVENT], "cursor": 17}, {"list": [], "cursor": "c2"}
+    )
     assert len(await read(history, "monitor 5")) == 1
     assert len(service.calls) == 2
 
 
 @pytest.mark.fact("History: a cursor that repeats ends it")
 @pytest.mark.parametrize("cursors", [["a", "a"], ["a", "b", "a"], ["a", "b", "c", "b"]])
-async def test_a_cursor_that_repeats_ends_the_reading(cursors: list[str], core: Any, service: Any) -> None:
+async def test_a_cursor_that_repeats_ends_the_reading(
+    cursors: list[str], core: Any, service: Any
+) -> None:
     pages = [{"list": [EVENT], "cursor": cursor} for cursor in cursors]
     await read(history_of(core, service, made(), *pages), "monitor 5")
     assert len(service.calls) == len(cursors)
@@ -141,7 +177,13 @@ async def test_the_cursors_of_one_part_say_nothing_about_another(core: Any, serv
 @pytest.mark.fact("History: an item may be the event or wrap it, and has the key of the pushed one")
 @pytest.mark.parametrize(
     "item",
-    [EVENT, {"event": EVENT}, {"Document": {"Msg": EVENT}}, {"id": 1, "saved": {"Msg": [EVENT]}}, [EVENT]],
+    [
+        EVENT,
+        {"event": EVENT},
+        {"Document": {"Msg": EVENT}},
+        {"id": 1, "saved": {"Msg": [EVENT]}},
+        [EVENT],
+    ],
 )
 async def test_an_event_read_back_has_the_key_of_the_pushed_one_however_it_is_wrapped(
     item: Any, core: Any, service: Any
@@ -151,7 +193,11 @@ async def test_an_event_read_back_has_the_key_of_the_pushed_one_however_it_is_wr
     (pushed,) = decode(Block(0, body), NOW, inflate_limit=1 << 20).events
     (recovered,) = await read(history_of(core, service, made(), {"list": [item]}), "monitor 5")
     assert recovered.key == pushed.key
-    assert (recovered.device, recovered.kind, recovered.readings) == (pushed.device, pushed.kind, pushed.readings)
+    assert (recovered.device, recovered.kind, recovered.readings) == (
+        pushed.device,
+        pushed.kind,
+        pushed.readings,
+    )
 
 
 @pytest.mark.fact("Integers of more than 64 bits have the same event key pushed and read back")
@@ -170,19 +216,23 @@ async def test_a_number_of_more_than_64_bits_has_the_same_key_pushed_and_read_ba
 
 
 async def test_an_item_that_is_no_event_is_kept_all_the_same(core: Any, service: Any) -> None:
-    events = await read(history_of(core, service, made(), {"list": [17, {"odd": 1}, None]}), "monitor 5")
+    events = await read(
+        history_of(core, service, made(), {"list": [17, {"odd": 1}, None]}), "monitor 5"
+    )
     assert len(events) == 3
     for event in events:
         encode(event)
 
 
 @pytest.mark.fact("No documented call for streams: the path is a setting")
-async def test_the_path_of_a_stream_is_the_setting_with_the_stream_percent_encoded(core: Any, service: Any) -> None:
+async def test_the_path_of_a_stream_is_the_setting_with_the_stream_percent_encoded(
+    core: Any, service: Any
+) -> None:
     seen = []
 
-    async def handle(request: Request) -> Answer:
+    async def handle(request: Request) -> Response:
         seen.append(request)
-        return Answer(200, b'{"list":[]}')
+        return Response(200, b'{"list":[]}')
 
     async with serve_http(handle) as url:
         settings = made(url=Url(url), insecure=True, **STREAMS)
@@ -199,29 +249,40 @@ async def test_the_path_of_a_stream_is_the_setting_with_the_stream_percent_encod
 
 
 async def test_a_data_point_of_a_stream_becomes_a_reading(core: Any, service: Any) -> None:
-    (event,) = await read(history_of(core, service, made(**STREAMS), {"list": [POINT], "cursor": None}), "stream c")
+    (event,) = await read(
+        history_of(core, service, made(**STREAMS), {"list": [POINT], "cursor": None}), "stream c"
+    )
     assert (event.kind, event.device, event.time.year) == ("DataPoint", "test", 2015)
     (reading,) = event.readings
     assert (reading.signal, reading.value, reading.time) == ("test", 0.5, event.time)
     assert event.data == {"DataPoint": POINT}
 
 
-@pytest.mark.parametrize("item", [POINT, {"DataPoint": POINT}, POINT | {"timestamp": "2015-06-14T18:37:27.694Z"}])
-async def test_a_data_point_may_be_wrapped_and_its_time_may_be_text(item: Any, core: Any, service: Any) -> None:
+@pytest.mark.parametrize(
+    "item", [POINT, {"DataPoint": POINT}, POINT | {"timestamp": "2015-06-14T18:37:27.694Z"}]
+)
+async def test_a_data_point_may_be_wrapped_and_its_time_may_be_text(
+    item: Any, core: Any, service: Any
+) -> None:
     (event,) = await read(history_of(core, service, made(**STREAMS), {"list": [item]}), "stream c")
     assert event.time == datetime(2015, 6, 14, 18, 37, 27, 694000, tzinfo=UTC)
     assert event.readings[0].time == event.time
 
 
-async def test_a_data_point_without_its_stream_belongs_to_the_stream_asked_for(core: Any, service: Any) -> None:
+async def test_a_data_point_without_its_stream_belongs_to_the_stream_asked_for(
+    core: Any, service: Any
+) -> None:
     (event,) = await read(
-        history_of(core, service, made(**STREAMS), {"list": [{"data": 1, "timestamp": 5}]}), "stream c"
+        history_of(core, service, made(**STREAMS), {"list": [{"data": 1, "timestamp": 5}]}),
+        "stream c",
     )
     assert event.labels["stream"] == "c"
 
 
 @pytest.mark.fact("A data point of a stream read twice is known once")
-async def test_a_data_point_read_twice_is_known_once_and_another_is_not(core: Any, service: Any) -> None:
+async def test_a_data_point_read_twice_is_known_once_and_another_is_not(
+    core: Any, service: Any
+) -> None:
     points = [
         POINT,
         POINT | {"id": "other"},
@@ -234,7 +295,9 @@ async def test_a_data_point_read_twice_is_known_once_and_another_is_not(core: An
     assert events[0].key == events[1].key == point_key(POINT)
 
 
-async def test_an_event_in_the_history_of_a_stream_has_the_key_of_the_pushed_one(core: Any, service: Any) -> None:
+async def test_an_event_in_the_history_of_a_stream_has_the_key_of_the_pushed_one(
+    core: Any, service: Any
+) -> None:
     page = {"list": [EVENT]}
     (of_stream,) = await read(history_of(core, service, made(**STREAMS), page), "stream c")
     (of_monitor,) = await read(history_of(core, service, made(), page), "monitor 5")
@@ -242,10 +305,15 @@ async def test_an_event_in_the_history_of_a_stream_has_the_key_of_the_pushed_one
 
 
 @pytest.mark.parametrize("status", [200, 400, 404])
-async def test_a_part_that_cannot_be_read_is_rejected_by_itself(status: int, core: Any, service: Any) -> None:
+async def test_a_part_that_cannot_be_read_is_rejected_by_itself(
+    status: int, core: Any, service: Any
+) -> None:
     answer = httpx.Response(status, json={"error": ["Monitor 5 is not persistent"]})
     history = history_of(core, service, made(), answer)
-    with pytest.raises(Reject, match=f"the history of monitor 5 cannot be read: .*{status}: Monitor 5 is not persist"):
+    with pytest.raises(
+        Reject,
+        match=f"the history of monitor 5 cannot be read: .*{status}: Monitor 5 is not persist",
+    ):
         await history.page("monitor 5", START, END, None)
 
 
@@ -268,7 +336,9 @@ async def test_a_failure_that_concerns_every_part_is_not_the_parts(
 
 
 @pytest.mark.parametrize("part", ["stream c", "monitor x", "monitor ", "nonsense", "monitor ²"])
-async def test_a_part_that_the_settings_no_longer_know_is_rejected(part: str, core: Any, service: Any) -> None:
+async def test_a_part_that_the_settings_no_longer_know_is_rejected(
+    part: str, core: Any, service: Any
+) -> None:
     with pytest.raises(Reject, match="there is no history of"):
         await history_of(core, service, made()).page(part, START, END, None)
 
@@ -307,7 +377,9 @@ JSON_VALUES = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(["list", "cursor", "topic", "operation", "Msg", "DataPoint"]), inner, max_size=3
+            st.sampled_from(["list", "cursor", "topic", "operation", "Msg", "DataPoint"]),
+            inner,
+            max_size=3,
         )
     ),
     max_leaves=10,
@@ -331,7 +403,11 @@ def test_whatever_an_item_is_its_messages_are_objects_with_a_topic(item: Any) ->
 async def test_what_was_pushed_is_read_back_page_by_page_under_the_same_keys(
     items: Any, last_cursor: Any, core: Any, emulator: Emulator, settings_for: Any, point: Any
 ) -> None:
-    emulator.modes.history_items, emulator.modes.last_cursor, emulator.modes.page_limit = items, last_cursor, 3
+    emulator.modes.history_items, emulator.modes.last_cursor, emulator.modes.page_limit = (
+        items,
+        last_cursor,
+        3,
+    )
     settings = settings_for(emulator)
     async with core.running(settings):
         ids = [await emulator.publish(*point(number)) for number in range(7)]
@@ -345,7 +421,9 @@ async def test_what_was_pushed_is_read_back_page_by_page_under_the_same_keys(
 async def test_the_data_points_of_a_stream_are_read_back_from_the_configured_path(
     core: Any, emulator: Emulator, settings_for: Any, point: Any
 ) -> None:
-    settings = settings_for(emulator, streams=("test",), stream_history_path="/ws/v1/streams/history/{stream}")
+    settings = settings_for(
+        emulator, streams=("test",), stream_history_path="/ws/v1/streams/history/{stream}"
+    )
     for number in range(5):
         await emulator.publish(*point(number, timestamp=int(NOW.timestamp() * 1000) + number))
     async with opened(core, settings) as history:

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.api import Duration, Secret, SettingError, Url
-from bridge.config.structure import fill
-from bridge.config.ini import Section, Value
 from bridge.config.diagnostics import Place
+from bridge.config.ini import Section, Value
 from bridge.config.references import References
 from bridge.config.sample import sample_section
+from bridge.config.structure import fill
 from bridge.config.values import Reader
 from bridge_plugins.idigi import bridge_source_kinds
 from bridge_plugins.idigi.rest.monitors import wanted_monitor
@@ -27,7 +27,10 @@ def made(**changes: Any) -> Settings:
     return Settings(**({"username": "user", "password": Secret("pass")} | changes))
 
 
-@pytest.mark.fact("The push session uses the host of the REST URL, port 3201 with TLS and 3200 plain, all configurable")
+@pytest.mark.fact(
+    "The push session uses the host of the REST URL, port 3201 with TLS and 3200 plain, all "
+    "configurable"
+)
 @pytest.mark.fact("Ports and REST base configurable")
 def test_the_push_session_goes_to_the_host_of_the_url_on_the_documented_ports() -> None:
     assert (made().host, made().port) == ("remotemanager.digi.com", 3201)
@@ -57,15 +60,33 @@ def test_the_push_session_goes_to_the_host_of_the_url_on_the_documented_ports() 
         ({"monitor_id": 5, "on_difference": "recreate"}, "on_difference", "stop or update"),
         ({"api_key_id": "key"}, "api_key_secret", "belong together"),
         ({"api_key_secret": Secret("sesame")}, "api_key_id", "belong together"),
-        ({"api_key_id": "", "api_key_secret": Secret("sesame")}, "api_key_id", "as a header can carry"),
-        ({"api_key_id": "key", "api_key_secret": Secret("sesame\nx: y")}, "api_key_secret", "as a header can carry"),
-        ({"streams": ("a",)}, "stream_history_path", "missing; streams needs it, because the vendor documents no call"),
-        ({"stream_history_path": "/history"}, "stream_history_path", "with {stream} in it, got '/history'"),
+        (
+            {"api_key_id": "", "api_key_secret": Secret("sesame")},
+            "api_key_id",
+            "as a header can carry",
+        ),
+        (
+            {"api_key_id": "key", "api_key_secret": Secret("sesame\nx: y")},
+            "api_key_secret",
+            "as a header can carry",
+        ),
+        (
+            {"streams": ("a",)},
+            "stream_history_path",
+            "missing; streams needs it, because the vendor documents no call",
+        ),
+        (
+            {"stream_history_path": "/history"},
+            "stream_history_path",
+            "with {stream} in it, got '/history'",
+        ),
         ({"stream_history_path": "x/{stream}"}, "stream_history_path", "from / on"),
         ({"stream_history_path": "/{stream}/{stream}"}, "stream_history_path", "expected a path"),
     ],
 )
-def test_a_setting_that_cannot_work_is_refused(changes: dict[str, Any], setting: str, words: str) -> None:
+def test_a_setting_that_cannot_work_is_refused(
+    changes: dict[str, Any], setting: str, words: str
+) -> None:
     with pytest.raises(SettingError, match=words) as caught:
         made(**changes)
     assert caught.value.setting == setting
@@ -85,12 +106,16 @@ def test_a_comma_in_brackets_does_not_separate_topics() -> None:
 
 
 @pytest.mark.fact(
-    "Topics with paths, wildcards, group and operation filters can be configured; a comma in brackets does not separate"
+    "Topics with paths, wildcards, group and operation filters can be configured; a comma in "
+    "brackets does not separate"
 )
 @pytest.mark.parametrize(
     "text",
     [
-        "[group=a,b]devices, DeviceCore[U], FileData/*.*, DataPoint/*/metrics/cellular, [operation=U]DeviceCore",
+        (
+            "[group=a,b]devices, DeviceCore[U], FileData/*.*, DataPoint/*/metrics/cellular, "
+            "[operation=U]DeviceCore"
+        ),
         "[group=a,b]devices\nDeviceCore[U]\nFileData/*.*\nDataPoint/*/metrics/cellular\n[operation=U]DeviceCore",
     ],
 )
@@ -105,15 +130,32 @@ def test_topics_with_filters_and_wildcards_can_be_written_in_the_file(text: str)
 
 @pytest.mark.fact("Every option of the reference client is a setting")
 def test_every_option_of_the_reference_client_is_a_setting() -> None:
-    options = {"username", "password", "topics", "url", "insecure", "compression", "format", "batch_size"}
+    options = {
+        "username",
+        "password",
+        "topics",
+        "url",
+        "insecure",
+        "compression",
+        "format",
+        "batch_size",
+    }
     assert options | {"batch_duration"} <= {field.name for field in attrs.fields(Settings)}
 
 
 @pytest.mark.fact("ack_mode explicit, replay on, deletions off by default")
 def test_the_defaults_lose_nothing() -> None:
     settings = made()
-    assert (settings.ack_mode, settings.replay, settings.on_difference) == ("explicit", True, "stop")
-    assert (settings.delete_on_exit, settings.delete_idle, settings.insecure) == (False, False, False)
+    assert (settings.ack_mode, settings.replay, settings.on_difference) == (
+        "explicit",
+        True,
+        "stop",
+    )
+    assert (settings.delete_on_exit, settings.delete_idle, settings.insecure) == (
+        False,
+        False,
+        False,
+    )
     assert settings.dangers == ()
 
 
@@ -138,7 +180,11 @@ def test_the_sample_names_every_setting_and_can_be_read() -> None:
     (kind,) = bridge_source_kinds()
     sample = sample_section(kind)
     for field in attrs.fields(Settings):
-        assert f"\n#{field.name} = " in sample or f"\n{field.name} = " in sample or f"\n#{field.name} =" in sample
+        assert (
+            f"\n#{field.name} = " in sample
+            or f"\n{field.name} = " in sample
+            or f"\n#{field.name} =" in sample
+        )
 
 
 @pytest.mark.fact("One connection serves one monitor; several sections have several monitors")
@@ -147,7 +193,10 @@ def test_two_sections_have_two_monitors() -> None:
     assert tags == {"bridge/north", "bridge/south"}
 
 
-PREFIXES, NAMES = st.sampled_from(["", "[group=a,b]", "[operation=U]"]), st.sampled_from(["DataPoint", "FileData/*.*"])
+PREFIXES, NAMES = (
+    st.sampled_from(["", "[group=a,b]", "[operation=U]"]),
+    st.sampled_from(["DataPoint", "FileData/*.*"]),
+)
 TOPIC = st.builds("{}{}{}".format, PREFIXES, NAMES, st.sampled_from(["", "[U]", "[C,D]"]))
 
 

@@ -20,7 +20,9 @@ SETTINGS = Settings(username="user", password=Secret("pass"))
 @pytest.mark.fact("Backoff with full jitter: base 1 s, factor 2, cap 60 s")
 @pytest.mark.fact("Backoff with jitter")
 def test_pauses_grow_with_full_jitter_up_to_the_cap() -> None:
-    longest = [pause_after(Retry("x"), failures, SETTINGS, 1.0) for failures in (0, 1, 2, 5, 6, 7, 5000)]
+    longest = [
+        pause_after(Retry("x"), failures, SETTINGS, 1.0) for failures in (0, 1, 2, 5, 6, 7, 5000)
+    ]
     assert longest == [1, 2, 4, 32, 60, 60, 60]
     assert pause_after(Retry("x"), 3, SETTINGS, 0.25) == 2.0
     assert pause_after(Retry("x"), 3, SETTINGS, 0.0) == 0.0
@@ -65,7 +67,9 @@ def test_the_answer_to_the_login_decides_what_follows(status: int, verdict: type
     assert (None if found is None else type(found)) is verdict
 
 
-async def test_work_is_finished_although_a_stop_was_asked_for(autojump_clock: trio.testing.MockClock) -> None:
+async def test_work_is_finished_although_a_stop_was_asked_for(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
     done = []
 
     async def work() -> None:
@@ -80,7 +84,9 @@ async def test_work_is_finished_although_a_stop_was_asked_for(autojump_clock: tr
     assert done == [began + 4]
 
 
-async def test_work_that_takes_too_long_after_a_stop_is_cut_off(autojump_clock: trio.testing.MockClock) -> None:
+async def test_work_that_takes_too_long_after_a_stop_is_cut_off(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
     began = trio.current_time()
     with trio.move_on_after(1) as scope:
         await finish(trio.sleep_forever, 5)
@@ -106,11 +112,18 @@ async def test_what_work_raises_comes_out_as_it_is() -> None:
 async def test_work_that_is_slow_is_noticed_once(autojump_clock: trio.testing.MockClock) -> None:
     noticed = []
     began = trio.current_time()
-    await finish(partial(trio.sleep, 100), 1, patience=30, when_slow=lambda: noticed.append(trio.current_time()))
+    await finish(
+        partial(trio.sleep, 100),
+        1,
+        patience=30,
+        when_slow=lambda: noticed.append(trio.current_time()),
+    )
     assert noticed == [began + 30]
 
 
-async def test_work_that_is_quick_is_not_remarked_upon(autojump_clock: trio.testing.MockClock) -> None:
+async def test_work_that_is_quick_is_not_remarked_upon(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
     noticed: list[str] = []
     await finish(partial(trio.sleep, 29), 1, patience=30, when_slow=lambda: noticed.append("slow"))
     assert noticed == []

@@ -51,7 +51,10 @@ def make_request() -> Callable[..., Request]:
         headers: dict[str, tuple[str, ...]] | None = None,
     ) -> Request:
         message = Message(method, path, query, body, int(signed_at * 1000), "msg_1")
-        signed = {name.lower(): (value,) for name, value in signer(preset, secret, key_id=KEY_ID)(message).items()}
+        signed = {
+            name.lower(): (value,)
+            for name, value in signer(preset, secret, key_id=KEY_ID)(message).items()
+        }
         return Request(method, path, query, signed | (headers or {}), body)
 
     return make

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from bridge.api import Duration, Pause, Reject, Request, Retry, Secret
 from bridge.testing.fakes import FixedClock, fake_source_context
 from bridge_plugins.wattsense import bridge_source_kinds
-from bridge_plugins.wattsense.rest import client as rest_module
-from bridge_plugins.wattsense.emulator.server import Faults, Sending, open_emulator
 from bridge_plugins.wattsense.emulator.rest import RestOptions, open_rest_service
+from bridge_plugins.wattsense.emulator.server import Faults, Sending, open_emulator
 from bridge_plugins.wattsense.emulator.store import Store
-from bridge_plugins.wattsense.history import MOST_PAGES, Place, next_place, place_of
+from bridge_plugins.wattsense.history import MAX_PAGES, Place, next_place, place_of
+from bridge_plugins.wattsense.rest import client as rest_module
 from bridge_plugins.wattsense.settings import Settings
 from bridge_plugins.wattsense.webhook import make_receive
 
@@ -33,7 +33,12 @@ def no_spacing(monkeypatch):
 
 
 def item(device="tower-1", point="p1", *, ago=0, payload=21.5, **members):
-    return {"deviceId": device, "property": point, "timestamp": MILLISECONDS - ago, "payload": payload} | members
+    return {
+        "deviceId": device,
+        "property": point,
+        "timestamp": MILLISECONDS - ago,
+        "payload": payload,
+    } | members
 
 
 def store_of(*items):
@@ -48,10 +53,16 @@ async def history_of(store, options=None, *, clock=None, **settings):
     clock = clock or FixedClock(NOW)
     options = options or RestOptions()
     async with open_rest_service(store, options, now=clock) as service:
-        given = {"rest_key": options.key, "rest_secret": Secret(options.secret), "timeout": Duration(5)} | settings
+        given = {
+            "rest_key": options.key,
+            "rest_secret": Secret(options.secret),
+            "timeout": Duration(5),
+        } | settings
         (kind,) = bridge_source_kinds()
         context = fake_source_context("towers", clock=clock)
-        async with kind.recovery.open(Settings(signature="none", url=service.url, **given), context) as history:
+        async with kind.recovery.open(
+            Settings(signature="none", url=service.url, **given), context
+        ) as history:
             with trio.fail_after(20):
                 yield history, service
 
@@ -82,30 +93,42 @@ async def test_the_parts_are_the_devices_of_the_account():
 
 @pytest.mark.fact("Mistake avoided: reading only the first page of the devices")
 async def test_a_long_list_of_devices_is_read_to_its_end():
-    async with history_of(store_of(*[item(f"t{n}") for n in range(5)]), RestOptions(page_size=2)) as (history, service):
+    async with history_of(
+        store_of(*[item(f"t{n}") for n in range(5)]), RestOptions(page_size=2)
+    ) as (history, service):
         assert await history.parts() == [f"t{n}" for n in range(5)]
     assert len(service.served) == 3
 
 
 @pytest.mark.fact("REST: devices can be restricted")
 async def test_the_devices_can_be_named_and_are_then_not_asked_for():
-    async with history_of(store_of(item()), rest_devices=("tower-1", "tower-1", "x")) as (history, service):
+    async with history_of(store_of(item()), rest_devices=("tower-1", "tower-1", "x")) as (
+        history,
+        service,
+    ):
         assert await history.parts() == ["tower-1", "x"]
     assert not service.served
 
 
-@pytest.mark.fact("REST: property is optional in a history call (assumed); a setting reads each property by itself")
+@pytest.mark.fact(
+    "REST: property is optional in a history call (assumed); a setting reads each property "
+    "by itself"
+)
 async def test_each_property_can_be_read_by_itself():
     store = store_of(item(point="a b"), item(point="p2", payload=1), item("t2", "p3"))
     options = RestOptions(needs_property=True)
-    async with history_of(store, options, rest_parts="points", rest_devices=("tower-1", "none")) as (history, service):
+    async with history_of(
+        store, options, rest_parts="points", rest_devices=("tower-1", "none")
+    ) as (history, service):
         assert await history.parts() == ["tower-1/a%20b", "tower-1/p2", "none"]
         (page,) = await read_all(history, "tower-1/a%20b")
         with pytest.raises(Reject):
             await history.page("none", NOW, NOW, None)
         with pytest.raises(Reject):
             await history.page("tower-1", NOW, NOW, None)
-    assert [(event.device, event.readings[0].signal) for event in page.events] == [("tower-1", "a b")]
+    assert [(event.device, event.readings[0].signal) for event in page.events] == [
+        ("tower-1", "a b")
+    ]
     assert any("&property=a%20b&size=500" in target for target, _ in service.served)
 
 
@@ -135,7 +158,10 @@ async def test_a_list_of_devices_that_never_ends_needs_a_person():
 @pytest.mark.parametrize("order", ["ascending", "descending", "shuffled"])
 async def test_all_pages_are_read_and_each_is_in_the_order_of_time(links, order):
     store = store_of(*[item(ago=1000 * n, payload=n) for n in range(11)])
-    async with history_of(store, RestOptions(page_size=4, links=links, order=order)) as (history, service):
+    async with history_of(store, RestOptions(page_size=4, links=links, order=order)) as (
+        history,
+        service,
+    ):
         pages = await read_all(history, "tower-1")
     assert [len(page.events) for page in pages] == [4, 4, 3]
     assert sorted(values(pages)) == list(range(11))
@@ -149,7 +175,9 @@ async def test_the_query_has_the_order_since_until_property_size():
     async with history_of(store_of(item()), page_size=7) as (history, service):
         await read_all(history, "tower-1")
     since = MILLISECONDS - 3_600_000
-    assert service.served == [(f"/v1/devices/tower-1/properties?since={since}&until={MILLISECONDS}&size=7", 200)]
+    assert service.served == [
+        (f"/v1/devices/tower-1/properties?since={since}&until={MILLISECONDS}&size=7", 200)
+    ]
 
 
 @pytest.mark.fact("Backfill: at most one day per request, then pages")
@@ -195,16 +223,28 @@ async def test_no_data_is_no_error(empty):
 
 
 @pytest.mark.fact(
-    "REST: history items may lack deviceId and property: filled from the request; same decoder, same key as the webhook"
+    "REST: history items may lack deviceId and property: filled from the request; same "
+    "decoder, same key as the webhook"
 )
 async def test_an_item_of_the_history_has_the_key_that_the_webhook_gave_it():
-    whole = item(scaledPayload=2.15, receivedAt=MILLISECONDS + 5, name="Room", unit="°C", tags={"a": "b"}, slug="room")
+    whole = item(
+        scaledPayload=2.15,
+        receivedAt=MILLISECONDS + 5,
+        name="Room",
+        unit="°C",
+        tags={"a": "b"},
+        slug="room",
+    )
     live = make_receive(Settings(signature="none"), "values", lambda: NOW)
     (received,) = live(Request("POST", "/wattsense/values", "", {}, orjson.dumps(whole))).events
     async with history_of(store_of(whole), RestOptions(sparse=True)) as (history, _):
         (page,) = await read_all(history, "tower-1")
     (recovered,) = page.events
-    assert (recovered.key, recovered.device, recovered.time) == (received.key, "tower-1", received.time)
+    assert (recovered.key, recovered.device, recovered.time) == (
+        received.key,
+        "tower-1",
+        received.time,
+    )
     assert recovered.readings[0].value == received.readings[0].value == 2.15
     assert "name" not in recovered.labels
 
@@ -230,10 +270,16 @@ async def test_a_device_that_an_item_leaves_null_is_the_one_that_was_asked_for()
 
 async def test_an_item_that_is_none_is_kept_and_does_not_harm_the_others():
     store = store_of(item(), item(isOutOfService=True, ago=1))
-    store.items["tower-1"].append({"deviceId": "tower-1", "property": None, "timestamp": MILLISECONDS})
+    store.items["tower-1"].append(
+        {"deviceId": "tower-1", "property": None, "timestamp": MILLISECONDS}
+    )
     async with history_of(store) as (history, _):
         (page,) = await read_all(history, "tower-1")
-    assert sorted(event.labels.get("dropped", "") for event in page.events) == ["", "out-of-service", "property"]
+    assert sorted(event.labels.get("dropped", "") for event in page.events) == [
+        "",
+        "out-of-service",
+        "property",
+    ]
     assert page.events[2].device == "tower-1"
 
 
@@ -272,7 +318,10 @@ async def test_trouble_has_its_verdict_and_the_same_page_can_be_read_afterwards(
 
 @pytest.mark.fact("Emulator REST: slow answers")
 async def test_a_slow_answer_is_tried_again():
-    async with history_of(store_of(item()), RestOptions(slowness=60), timeout=Duration(0.1)) as (history, service):
+    async with history_of(store_of(item()), RestOptions(slowness=60), timeout=Duration(0.1)) as (
+        history,
+        service,
+    ):
         service.troubles.append("slow")
         with pytest.raises(Retry, match="timeout"):
             await read_all(history, "tower-1")
@@ -303,7 +352,10 @@ async def test_a_page_link_that_repeats_ends_the_reading_after_what_was_read():
 @pytest.mark.fact("Emulator REST: foreign link")
 async def test_a_page_link_to_a_foreign_host_is_not_followed():
     store = store_of(*[item(ago=n) for n in range(4)])
-    async with history_of(store, RestOptions(page_size=2, link_fault="foreign")) as (history, service):
+    async with history_of(store, RestOptions(page_size=2, link_fault="foreign")) as (
+        history,
+        service,
+    ):
         with pytest.raises(Pause, match=r"api\.example\.com"):
             await read_all(history, "tower-1")
     assert len(service.served) == 1
@@ -312,7 +364,7 @@ async def test_a_page_link_to_a_foreign_host_is_not_followed():
 @pytest.mark.fact("REST: the number of pages is capped")
 def test_the_number_of_pages_has_a_limit():
     place = Place(0, 1)
-    for number in range(MOST_PAGES - 1):
+    for number in range(MAX_PAGES - 1):
         place = next_place(place, "/first", f"/{number}", 1)
     place.check()
     with pytest.raises(Reject, match="more than 1000 pages"):
@@ -324,7 +376,12 @@ def test_the_number_of_pages_has_a_limit():
 async def test_a_clock_that_is_wrong_is_named_as_what_to_check(skew):
     store, clock = store_of(item()), FixedClock(NOW)
     async with open_rest_service(store, now=clock) as service:
-        settings = Settings(signature="none", url=service.url, rest_key="rest-key", rest_secret=Secret("rest-secret"))
+        settings = Settings(
+            signature="none",
+            url=service.url,
+            rest_key="rest-key",
+            rest_secret=Secret("rest-secret"),
+        )
         (kind,) = bridge_source_kinds()
         context = fake_source_context("towers", clock=FixedClock(NOW + timedelta(seconds=skew)))
         async with kind.recovery.open(settings, context) as history:
@@ -387,7 +444,8 @@ def test_windows_cover_the_whole_gap_without_a_hole(start, length):
 
 @pytest.mark.fact("Backfill: what the webhook lost is returned, nothing comes twice")
 async def test_what_the_webhook_lost_the_history_returns_and_nothing_comes_twice():
-    from bridge.api import Answer, serve_http
+    from bridge.api import Response
+    from bridge.testing.http_server import serve_http
 
     receive = make_receive(Settings(signature="none"), "values", lambda: datetime.now(UTC))
     stored = {}
@@ -395,7 +453,7 @@ async def test_what_the_webhook_lost_the_history_returns_and_nothing_comes_twice
     async def bridge(request):
         accepted = receive(request)
         stored.update({event.key: event for event in accepted.events})
-        return accepted.answer if request.method == "POST" else Answer(405)
+        return accepted.answer if request.method == "POST" else Response(405)
 
     sending = Sending(framing="array", retries=0, most_items=3)
     async with (
@@ -414,7 +472,9 @@ async def test_what_the_webhook_lost_the_history_returns_and_nothing_comes_twice
             for part in await history.parts():
                 cursor = None
                 while True:
-                    page = await history.page(part, clock.time - timedelta(minutes=10), clock.time, cursor)
+                    page = await history.page(
+                        part, clock.time - timedelta(minutes=10), clock.time, cursor
+                    )
                     stored.update({event.key: event for event in page.events})
                     if (cursor := page.cursor) is None:
                         break

@@ -44,9 +44,12 @@ async def site(nursery):
 @pytest.mark.fact("POST and PUT are accepted")
 @pytest.mark.parametrize("method", ["POST", "PUT"])
 @pytest.mark.parametrize(
-    "path", ["/wattsense/values", "/wattsense//values", "//wattsense/values/", "/wattsense/values//"]
+    "path",
+    ["/wattsense/values", "/wattsense//values", "//wattsense/values/", "/wattsense/values//"],
 )
-async def test_values_are_taken_by_post_and_put_whatever_slashes_the_customer_wrote(site, method, path):
+async def test_values_are_taken_by_post_and_put_whatever_slashes_the_customer_wrote(
+    site, method, path
+):
     ask, outlet = site
     assert (await ask(path, method=method)).status == 200
     assert [event.device for event in outlet.events] == ["bx01"]

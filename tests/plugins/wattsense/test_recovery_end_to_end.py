@@ -1,11 +1,13 @@
-"""A bridge that was away: what the webhook lost meanwhile is read back from the REST API, by the real process."""
+"""A bridge that was away: what the webhook lost meanwhile is read back from the REST
+API, by the real process.
+"""
 
 import orjson
 import pytest
 import trio
 
-from bridge_plugins.wattsense.emulator.server import Sending, open_emulator
 from bridge_plugins.wattsense.emulator.rest import RestOptions, open_rest_service
+from bridge_plugins.wattsense.emulator.server import Sending, open_emulator
 from tests.end_to_end.site import READY, Site
 
 
@@ -29,7 +31,9 @@ async def publish(cloud, first, count):
     await cloud.drained()
 
 
-@pytest.mark.fact("Backfill: what was sent while the bridge was away arrives after its start, by the real process")
+@pytest.mark.fact(
+    "Backfill: what was sent while the bridge was away arrives after its start, by the real process"
+)
 async def test_what_was_sent_while_the_bridge_was_away_arrives_after_its_start(site: Site):
     options = RestOptions(page_size=4)
     async with (
@@ -54,7 +58,10 @@ async def test_what_was_sent_while_the_bridge_was_away_arrives_after_its_start(s
             "rest_secret": options.secret,
             "ca_file": str(site.ca_file),
         }
-        site.sections["sink:file"] = {"plugin": "jsonlines", "path": str(site.folder / "events.jsonl")}
+        site.sections["sink:file"] = {
+            "plugin": "jsonlines",
+            "path": str(site.folder / "events.jsonl"),
+        }
         site.start()
         await site.ready()
         await publish(cloud, 0, 6)

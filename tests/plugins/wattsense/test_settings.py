@@ -11,7 +11,10 @@ S = Secret("hunter2-hunter2")
 BARE = {"signature": "bare-hex", "secret": S, "signature_header": "X-Sign"}
 
 
-@pytest.mark.fact("A secret without a usable scheme or header, and every incomplete configuration, is a start-up error")
+@pytest.mark.fact(
+    "A secret without a usable scheme or header, and every incomplete configuration, is a "
+    "start-up error"
+)
 @pytest.mark.parametrize(
     ("given", "setting", "words"),
     [
@@ -19,11 +22,19 @@ BARE = {"signature": "bare-hex", "secret": S, "signature_header": "X-Sign"}
         ({"signature": "none", "path": "/a?b"}, "path", "begins with '/'"),
         ({"signature": "none", "secret": S}, "secret", "does not use it"),
         ({"signature": "none", "previous_secret": (S,)}, "previous_secret", "does not use it"),
-        ({"signature": "none", "signature_header": "X-Sign"}, "signature_header", "does not use it"),
+        (
+            {"signature": "none", "signature_header": "X-Sign"},
+            "signature_header",
+            "does not use it",
+        ),
         ({"signature": "none", "secret_encoding": "hex"}, "secret_encoding", "does not use it"),
         ({"signature": "github"}, "secret", "missing"),
         ({"signature": "github", "previous_secret": (S,)}, "secret", "missing"),
-        ({"signature": "github", "secret": S, "token_parameter": "t"}, "token_parameter", "does not use it"),
+        (
+            {"signature": "github", "secret": S, "token_parameter": "t"},
+            "token_parameter",
+            "does not use it",
+        ),
         ({"signature": "bare-hex", "secret": S}, "signature_header", "one header such as"),
         ({"signature": "token", "secret": S}, "signature_header", "or token_parameter"),
         (
@@ -32,7 +43,12 @@ BARE = {"signature": "bare-hex", "secret": S, "signature_header": "X-Sign"}
             "one header",
         ),
         (
-            {"signature": "token", "secret": S, "signature_header": "X-T", "signature_hash": "sha1"},
+            {
+                "signature": "token",
+                "secret": S,
+                "signature_header": "X-T",
+                "signature_hash": "sha1",
+            },
             "signature_hash",
             "",
         ),
@@ -42,7 +58,11 @@ BARE = {"signature": "bare-hex", "secret": S, "signature_header": "X-Sign"}
         ({**BARE, "signature_template": "{timestamp}"}, "signature_template", "{body}"),
         ({**BARE, "signature_template": "{body}{host}"}, "signature_template", "{timestamp}"),
         ({**BARE, "signature_template": "{body"}, "signature_template", "places among"),
-        ({**BARE, "signature_template": "{timestamp}.{body}"}, "signature_template", "timestamp_header"),
+        (
+            {**BARE, "signature_template": "{timestamp}.{body}"},
+            "signature_template",
+            "timestamp_header",
+        ),
         ({**BARE, "signature_template": "{id}.{body}"}, "signature_template", "id_header"),
         ({**BARE, "timestamp_header": "X-Time"}, "signature_template", "{timestamp}"),
         ({**BARE, "id_header": "X-Id"}, "signature_template", "{id}"),
@@ -52,27 +72,48 @@ BARE = {"signature": "bare-hex", "secret": S, "signature_header": "X-Sign"}
             "signature_list_separator",
         ),
         (
-            {**BARE, "signature_template": "{timestamp}{body}", "timestamp_key": "t", "timestamp_header": "X-Time"},
+            {
+                **BARE,
+                "signature_template": "{timestamp}{body}",
+                "timestamp_key": "t",
+                "timestamp_header": "X-Time",
+            },
             "timestamp_key",
             "got both",
         ),
         ({**BARE, "key_id": "k"}, "key_id", "only there"),
         ({"signature": "wattsense-rest", "secret": S}, "key_id", "API key"),
         ({**BARE, "secret_encoding": "hex"}, "secret", "written in hex"),
-        ({**BARE, "secret": Secret("ff"), "previous_secret": (S,), "secret_encoding": "hex"}, "previous_secret", "hex"),
+        (
+            {**BARE, "secret": Secret("ff"), "previous_secret": (S,), "secret_encoding": "hex"},
+            "previous_secret",
+            "hex",
+        ),
         ({"signature": "standard-webhooks", "secret": S}, "secret", "written in base64"),
-        ({"signature": "standard-webhooks", "secret": Secret("whsec_")}, "secret", "written in base64"),
+        (
+            {"signature": "standard-webhooks", "secret": Secret("whsec_")},
+            "secret",
+            "written in base64",
+        ),
         ({"signature": "none", "username": "u"}, "password", "belong together"),
         ({"signature": "none", "password": S}, "username", "belong together"),
         ({"signature": "none", "api_key": S}, "api_key_header", "belong together"),
         ({"signature": "none", "api_key_header": "X-Key"}, "api_key", "belong together"),
         ({"signature": "none", "username": "a:b", "password": S}, "username", "colon"),
-        ({"signature": "none", "username": "a", "password": S, "bearer_token": S}, "bearer_token", "got both"),
+        (
+            {"signature": "none", "username": "a", "password": S, "bearer_token": S},
+            "bearer_token",
+            "got both",
+        ),
         ({"signature": "none", "callers": {"a": S}, "bearer_token": S}, "bearer_token", "got both"),
         ({"signature": "none", "callers": {"a:b": S}}, "callers", "without a colon"),
         ({"signature": "none", "previous_bearer_token": (S,)}, "bearer_token", "missing"),
         ({"signature": "none", "token_member": "key"}, "token_member", "does not use it"),
-        ({"signature": "github", "secret": S, "token_member": "key"}, "token_member", "does not use it"),
+        (
+            {"signature": "github", "secret": S, "token_member": "key"},
+            "token_member",
+            "does not use it",
+        ),
         (
             {"signature": "token", "secret": S, "token_member": "key", "token_parameter": "t"},
             "signature_header",
@@ -83,11 +124,20 @@ BARE = {"signature": "bare-hex", "secret": S, "signature_header": "X-Sign"}
         ({"signature": "none", "rest_devices": ("bx01",)}, "rest_key", "missing"),
         ({"signature": "none", "rest_key": "a:b", "rest_secret": S}, "rest_key", "no colon"),
         (
-            {"signature": "none", "rest_key": "k", "rest_secret": S, "url": "http://api.wattsense.com"},
+            {
+                "signature": "none",
+                "rest_key": "k",
+                "rest_secret": S,
+                "url": "http://api.wattsense.com",
+            },
             "url",
             "https://",
         ),
-        ({"signature": "none", "rest_key": "k", "rest_secret": S, "url": "https://a.example/?x"}, "url", "without"),
+        (
+            {"signature": "none", "rest_key": "k", "rest_secret": S, "url": "https://a.example/?x"},
+            "url",
+            "without",
+        ),
         ({"signature": "none", "alarm_signals": {"s": "$"}}, "alarm_signals", "a JSON path"),
         ({"signature": "none", "event_signals": {"s": "$.a["}}, "event_signals", "a JSON path"),
         ({"signature": "none", "alarm_device": "$..a"}, "alarm_device", "a JSON path"),
@@ -145,14 +195,18 @@ def test_the_signature_has_no_default():
 
 @pytest.mark.fact("No secret is in the text of the settings")
 def test_no_secret_is_in_the_text_of_the_settings():
-    settings = Settings(**BARE, previous_secret=(S,), username="u", password=S, api_key_header="X", api_key=S)
+    settings = Settings(
+        **BARE, previous_secret=(S,), username="u", password=S, api_key_header="X", api_key=S
+    )
     assert "hunter2" not in repr(settings)
     assert "hunter2" not in repr(settings.scheme())
 
 
 @pytest.mark.fact("List separators can be set")
 def test_separators_are_written_as_words(make_settings):
-    assert make_settings("bare-hex", signature_list_separator="blank").scheme().list_separator == " "
+    assert (
+        make_settings("bare-hex", signature_list_separator="blank").scheme().list_separator == " "
+    )
 
 
 @pytest.mark.fact("REST: HTTPS only, plain HTTP on loopback only")
@@ -210,7 +264,10 @@ def test_the_sample_of_the_section_is_a_configuration_that_is_good(tmp_path, cap
     sample = capsys.readouterr().out
     assert "#[source:wattsense:alarm_numbers]\n#open = 1" in sample
     path = tmp_path / "office.ini"
-    rest = "[listener:public]\naddress = 127.0.0.1:0\n[sink:file]\nplugin = jsonlines\npath = x.jsonl\n"
+    rest = (
+        "[listener:public]\naddress = 127.0.0.1:0\n[sink:file]\nplugin = jsonlines\npath = "
+        "x.jsonl\n"
+    )
     path.write_text(sample + rest)
     path.chmod(0o600)
     assert run(["check", "--config", str(path)]) == 0
@@ -235,4 +292,8 @@ def test_without_rest_credentials_it_is_said_plainly_what_will_be_missing():
 @pytest.mark.fact("Backfill: overlap 10 min, automatic, no retries of the webhook assumed")
 def test_gaps_are_read_back_by_themselves_because_no_retries_are_assumed():
     (kind,) = bridge_source_kinds()
-    assert (kind.recovery.automatic, kind.recovery.after, kind.recovery.overlap) == (True, 0.0, 600.0)
+    assert (kind.recovery.automatic, kind.recovery.after, kind.recovery.overlap) == (
+        True,
+        0.0,
+        600.0,
+    )

@@ -11,9 +11,10 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.api import Accepted, Refusal, Request, Secret, encode
+from bridge.api import Accepted, HttpRejection, Request, Secret, encode
 from bridge.testing.fakes import FakeMount, FakeReport, FixedClock, fake_source_context
-from bridge_plugins.wattsense import bridge_emulators, bridge_source_kinds
+from bridge_plugins.wattsense import bridge_source_kinds
+from bridge_plugins.wattsense.emulator import bridge_emulators
 from bridge_plugins.wattsense.emulator.messages import unwanted_items
 from bridge_plugins.wattsense.emulator.signing import api_key, basic, bearer
 from bridge_plugins.wattsense.settings import Settings
@@ -32,7 +33,7 @@ def receive(body, route="values", *, settings=None, method="POST", headers=None)
 
 
 def refused(body, route="values", **how):
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(HttpRejection) as caught:
         receive(body, route, **how)
     return caught.value
 
@@ -41,7 +42,9 @@ def refused(body, route="values", **how):
 @pytest.mark.parametrize("body", [ITEM, [ITEM], {"data": [ITEM]}])
 def test_a_value_in_any_framing_is_stored_and_counted(body):
     accepted = receive(body)
-    assert [(event.device, event.readings[0].value) for event in accepted.events] == [("bx01", 21.5)]
+    assert [(event.device, event.readings[0].value) for event in accepted.events] == [
+        ("bx01", 21.5)
+    ]
     assert (accepted.answer.status, accepted.answer.body) == (200, b'{"accepted":1,"dropped":0}')
 
 
@@ -83,7 +86,9 @@ def test_the_number_of_values_in_a_request_has_a_limit():
 
 @pytest.mark.fact("NaN and Infinity are refused, they are not JSON")
 @pytest.mark.fact("Not JSON or no framing: 400, selectable 200 and kept")
-@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"21.5", b"null", b'"text"', b"[NaN]", b"[" * 300 + b"]" * 300])
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"\xff", b"21.5", b"null", b'"text"', b"[NaN]", b"[" * 300 + b"]" * 300]
+)
 @pytest.mark.parametrize("route", ["values", "events", "alarms"])
 def test_what_is_not_json_is_refused_or_kept_as_chosen(body, route):
     assert refused(body, route).status == 400
@@ -113,7 +118,8 @@ def test_an_unknown_encoding_is_refused_however_unreadable_bodies_are_treated(un
 
 
 @pytest.mark.fact(
-    "Events and alarms are accepted as any JSON object or array, kept whole, and forward nothing by default"
+    "Events and alarms are accepted as any JSON object or array, kept whole, and forward "
+    "nothing by default"
 )
 @pytest.mark.parametrize(("route", "kind"), [("events", "event"), ("alarms", "alarm")])
 @pytest.mark.parametrize("body", [{"deviceId": "bx01", "status": 1}, [1, 2], {}])
@@ -148,11 +154,27 @@ def test_the_signature_covers_the_bytes_as_received(make_settings, make_request)
 CALLERS = [
     ({"username": "ü", "password": Secret("pä:ss")}, basic("ü", "pä:ss"), basic("ü", "other")),
     ({"callers": {"a": Secret("1"), "b": Secret("2")}}, basic("b", "2"), basic("b", "1")),
-    ({"username": "a", "password": Secret("2"), "callers": {"a": Secret("1")}}, basic("a", "1"), basic("a", "0")),
-    ({"username": "a", "password": Secret("2"), "callers": {"a": Secret("1")}}, basic("a", "2"), basic("", "")),
+    (
+        {"username": "a", "password": Secret("2"), "callers": {"a": Secret("1")}},
+        basic("a", "1"),
+        basic("a", "0"),
+    ),
+    (
+        {"username": "a", "password": Secret("2"), "callers": {"a": Secret("1")}},
+        basic("a", "2"),
+        basic("", ""),
+    ),
     ({"bearer_token": Secret("abc")}, bearer("abc"), bearer("abd")),
-    ({"bearer_token": Secret("abc"), "previous_bearer_token": (Secret("x"), Secret("y"))}, bearer("y"), bearer("z")),
-    ({"api_key_header": "X-Api-Key", "api_key": Secret("abc")}, api_key("x-api-key", "abc"), api_key("x-api-key", "é")),
+    (
+        {"bearer_token": Secret("abc"), "previous_bearer_token": (Secret("x"), Secret("y"))},
+        bearer("y"),
+        bearer("z"),
+    ),
+    (
+        {"api_key_header": "X-Api-Key", "api_key": Secret("abc")},
+        api_key("x-api-key", "abc"),
+        api_key("x-api-key", "é"),
+    ),
 ]
 
 
@@ -187,7 +209,7 @@ def test_credentials_do_not_replace_a_signature(make_settings, make_request):
     both = evolve(signed, headers={**signed.headers, "authorization": ("bearer  abc",)})
     assert receive_values(both) == Accepted(answer=receive_values(both).answer)
     for incomplete in (signed, evolve(both, headers={"authorization": ("Bearer abc",)})):
-        with pytest.raises(Refusal):
+        with pytest.raises(HttpRejection):
             receive_values(incomplete)
 
 
@@ -198,7 +220,7 @@ def test_any_body_is_accepted_or_refused(body, route, unreadable, encoding):
     headers = {"content-encoding": (encoding,)} if encoding else {}
     try:
         accepted = receive(body, route, settings=UNSIGNED(unreadable=unreadable), headers=headers)
-    except Refusal as refusal:
+    except HttpRejection as refusal:
         accepted, status = Accepted(), refusal.status
     else:
         status = accepted.answer.status
@@ -218,7 +240,11 @@ def test_a_probe_is_answered_without_storing_anything(make_settings):
 
 def by_member(**more):
     return Settings(
-        signature="token", secret=Secret("k3y"), previous_secret=(Secret("old"),), token_member="key", **more
+        signature="token",
+        secret=Secret("k3y"),
+        previous_secret=(Secret("old"),),
+        token_member="key",
+        **more,
     )
 
 
@@ -303,7 +329,8 @@ async def test_get_is_mounted_for_a_probe_only(nursery):
 
 @pytest.mark.fact("A configured path with too many slashes is mounted without them")
 @pytest.mark.parametrize(
-    ("path", "base"), [("/wattsense", "/wattsense"), ("/wattsense/", "/wattsense"), ("//a//b/", "/a/b"), ("/", "")]
+    ("path", "base"),
+    [("/wattsense", "/wattsense"), ("/wattsense/", "/wattsense"), ("//a//b/", "/a/b"), ("/", "")],
 )
 def test_a_path_with_doubled_or_trailing_slashes_is_mounted_without_them(path, base):
     assert paths(UNSIGNED(path=path)) == [f"{base}/values", f"{base}/events", f"{base}/alarms"]
@@ -329,17 +356,28 @@ async def test_accepting_unsigned_requests_is_reported(settings, words, problem,
 def post(mount, route, body, headers=None):
     if not isinstance(body, bytes):
         body = orjson.dumps(body)
-    return mount.routes[f"/wattsense/{route}"](Request("POST", f"/wattsense/{route}", "x=hunter2", headers or {}, body))
+    return mount.routes[f"/wattsense/{route}"](
+        Request("POST", f"/wattsense/{route}", "x=hunter2", headers or {}, body)
+    )
 
 
-@pytest.mark.fact("Discovery logs header names and body length of the first N requests, never values, refused ones too")
-async def test_discovery_logs_the_names_of_headers_and_no_value_even_of_refused_requests(nursery, caplog):
+@pytest.mark.fact(
+    "Discovery logs header names and body length of the first N requests, never values, "
+    "refused ones too"
+)
+async def test_discovery_logs_the_names_of_headers_and_no_value_even_of_refused_requests(
+    nursery, caplog
+):
     settings = Settings(signature="github", secret=Secret("s"), discovery=2)
     mount, report = await running(settings, nursery)
     assert "set-up only" in report.problems[-1]
-    headers = {"x-watt-sign": ("hunter2",), "authorization": ("Basic hunter2",), "x-\x1b[31m": ("1", "2")}
+    headers = {
+        "x-watt-sign": ("hunter2",),
+        "authorization": ("Basic hunter2",),
+        "x-\x1b[31m": ("1", "2"),
+    }
     for route in ("values", "alarms", "events"):
-        with pytest.raises(Refusal):
+        with pytest.raises(HttpRejection):
             post(mount, route, b"hunter2", headers)
     first, second = (record.getMessage() for record in caplog.records)
     assert "towers: discovery 1 of 2: POST on values, body of 7 bytes" in first
@@ -357,7 +395,9 @@ async def test_discovery_names_so_many_headers_and_counts_the_rest(nursery, capl
 
 @pytest.mark.fact("Discovery is off by default")
 async def test_without_discovery_nothing_is_logged_about_requests(nursery, caplog):
-    mount, report = await running(Settings(signature="token", secret=Secret("s"), signature_header="X-T"), nursery)
+    mount, report = await running(
+        Settings(signature="token", secret=Secret("s"), signature_header="X-T"), nursery
+    )
     post(mount, "values", ITEM, {"x-t": ("s",)})
     assert not caplog.records
     assert not report.problems
@@ -366,14 +406,23 @@ async def test_without_discovery_nothing_is_logged_about_requests(nursery, caplo
 @pytest.mark.fact(
     "A value flagged isOutOfService is not forwarded (out_of_service = skip) and counted",
 )
-async def test_values_that_are_not_forwarded_are_counted_by_reason_and_reported_at_powers_of_ten(nursery):
-    settings = Settings(signature="token", secret=Secret("s"), signature_header="X-T", unreadable="keep")
+async def test_values_that_are_not_forwarded_are_counted_by_reason_and_reported_at_powers_of_ten(
+    nursery,
+):
+    settings = Settings(
+        signature="token", secret=Secret("s"), signature_header="X-T", unreadable="keep"
+    )
     mount, report = await running(settings, nursery)
     for number in range(12):
-        items = [ITEM | {"timestamp": 1700000000000 + number, "isOutOfService": True}, ITEM | {"property": None}]
+        items = [
+            ITEM | {"timestamp": 1700000000000 + number, "isOutOfService": True},
+            ITEM | {"property": None},
+        ]
         post(mount, "values", items, {"x-t": ("s",)})
     post(mount, "values", b"no json", {"x-t": ("s",)})
-    assert report.texts[-1].endswith("kept and not forwarded: out-of-service 10+, property 10+, unreadable 1+")
+    assert report.texts[-1].endswith(
+        "kept and not forwarded: out-of-service 10+, property 10+, unreadable 1+"
+    )
     assert len(report.texts) == 4
     assert not report.problems
 
@@ -382,7 +431,7 @@ async def test_values_that_are_not_forwarded_are_counted_by_reason_and_reported_
 async def test_failed_attempts_are_counted_by_status(nursery):
     mount, report = await running(Settings(signature="github", secret=Secret("s")), nursery)
     for _ in range(10):
-        with pytest.raises(Refusal):
+        with pytest.raises(HttpRejection):
             post(mount, "values", ITEM)
     assert report.texts[-1].endswith("refused requests: 401 10+")
     assert len(report.texts) == 3
@@ -391,12 +440,18 @@ async def test_failed_attempts_are_counted_by_status(nursery):
 @pytest.mark.fact("A text without a number is counted and reported")
 async def test_a_text_without_a_number_is_reported_with_what_to_do(nursery):
     settings = Settings(
-        signature="token", secret=Secret("s"), signature_header="X-T", alarm_signals={"alarm-status": "$.status"}
+        signature="token",
+        secret=Secret("s"),
+        signature_header="X-T",
+        alarm_signals={"alarm-status": "$.status"},
     )
     mount, report = await running(settings, nursery)
     answer = post(mount, "alarms", {"status": "escalated"}, {"x-t": ("s",)}).answer
     assert (answer.status, answer.body) == (200, b'{"accepted":0,"dropped":1}')
-    assert "alarm, signal alarm-status: 'escalated' has no number; add it to alarm_numbers" in report.problems[-1]
+    assert (
+        "alarm, signal alarm-status: 'escalated' has no number; add it to alarm_numbers"
+        in report.problems[-1]
+    )
 
 
 async def test_problems_that_strangers_can_cause_do_not_fill_the_memory(nursery):
@@ -416,7 +471,7 @@ def test_the_plugin_offers_its_emulator():
 
 
 def knocking(mount, headers=None, body=ITEM):
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(HttpRejection) as caught:
         post(mount, "values", body, headers)
     return caught.value.status
 
@@ -433,7 +488,9 @@ async def signed_by_token(nursery, **more):
 async def test_refused_credentials_are_a_problem_until_a_request_is_taken(nursery):
     mount, report, _ = await signed_by_token(nursery)
     assert knocking(mount, {"x-t": ("hunter3",)}) == 401
-    assert report.problems[-1].startswith("requests are refused (401): signature or credentials are missing or others")
+    assert report.problems[-1].startswith(
+        "requests are refused (401): signature or credentials are missing or others"
+    )
     assert "hunter" not in report.texts[-1]
     post(mount, "values", [], {"x-t": ("hunter2",)})
     assert report.texts[-1].startswith("receives on /wattsense/values|events|alarms")
@@ -463,7 +520,9 @@ async def test_each_cause_of_refusals_is_named_with_what_to_do(nursery):
     assert "not gzip" in report.problems[-1]
 
 
-async def test_requests_with_too_many_values_stay_a_problem_although_smaller_ones_are_taken(nursery):
+async def test_requests_with_too_many_values_stay_a_problem_although_smaller_ones_are_taken(
+    nursery,
+):
     mount, report, _ = await signed_by_token(nursery, most_items=1)
     token = {"x-t": ("hunter2",)}
     post(mount, "values", [ITEM], token)

@@ -4,9 +4,9 @@
                           ▲                     │
                           └─── after spacing ◀──┴─ anything else, until the event is 12 h old: lost
 
-At least once: an event leaves its queue on success only. Several pushes are under way at one time, but one for a
-device, so that its events come in order: kinder than DT, which promises none (``reorder`` and ``late_retry`` are for
-that).
+At least once: an event leaves its queue on success only. Several pushes are under way
+at one time, but one for a device, so that its events come in order: kinder than DT,
+which promises none (``reorder`` and ``late_retry`` are for that).
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ import httpx
 import trio
 from attrs import define, evolve, field
 
-from .delivery import Delivery, Network
 from ..events import DeviceEvent, push_body
+from ..project import Device, Project
+from .delivery import Delivery, Network
 from .faults import NO_FAULTS, Faults
 from .metrics import Metrics
-from ..project import Device, Project
 from .requests import ConnectionCutError, Endpoint, send_half, sign_request
 
 Status = Literal["ACTIVE", "USER_DISABLED", "SYSTEM_DISABLED"]
@@ -48,7 +48,10 @@ class _Push:
 
 @define(eq=False, repr=False)
 class Connector:
-    """A Data Connector. Made by :func:`~bridge_plugins.disruptive.emulator.open_emulator`, or in a Cloud."""
+    """A Data Connector.
+
+    Made by :func:`~bridge_plugins.disruptive.emulator.open_emulator`, or in a Cloud.
+    """
 
     id: str
     project: Project
@@ -60,15 +63,20 @@ class Connector:
     events: tuple[str, ...] = ()
     """Event types that it takes; empty: all."""
     labels: tuple[str, ...] | None = None
-    """Keys of the labels that it sends along; None: all, which no connector of DT does."""
+    """Keys of the labels that it sends along; None: all, which no connector of DT does.
+    """
     status: Status = "ACTIVE"
     """SYSTEM_DISABLED after days of failures."""
     acknowledged: Counter[str] = field(init=False, factory=Counter)
     """eventId to the number of successes that we heard of."""
     lost: set[str] = field(init=False, factory=set)
-    """eventIds that were dropped for their age, or published or waiting while the connector was disabled."""
+    """eventIds that were dropped for their age, or published or waiting while the
+    connector was disabled.
+    """
     outcomes: Counter[str] = field(init=False, factory=Counter)
-    """What attempts ended with, such as ``200``, ``503`` or ``ConnectError``, to their number."""
+    """What attempts ended with, such as ``200``, ``503`` or ``ConnectError``, to their
+    number.
+    """
     pending: int = field(init=False, default=0)
     """Events and duplicates that are waiting or under way."""
     metrics: Metrics = field(init=False, factory=Metrics)
@@ -82,7 +90,9 @@ class Connector:
     _settled: trio.Event = field(init=False, factory=trio.Event)
     _failing_since: datetime | None = field(init=False, default=None)
     _life: int = field(init=False, default=0)
-    """Goes up when the connector is disabled: what waits, or is held back, belongs to a life that is over."""
+    """Goes up when the connector is disabled: what waits, or is held back, belongs to a
+    life that is over.
+    """
 
     def __attrs_post_init__(self) -> None:
         self._settled.set()
@@ -106,11 +116,17 @@ class Connector:
         labels: Mapping[str, str] | None = None,
         device_type: str | None = None,
     ) -> str:
-        """Let a device of the project publish an event, as :meth:`Project.publish`; gives the eventId."""
-        return self.project.publish(event_type, device, fields, time=time, labels=labels, device_type=device_type)
+        """Let a device of the project publish an event, as :meth:`Project.publish`;
+        gives the eventId.
+        """
+        return self.project.publish(
+            event_type, device, fields, time=time, labels=labels, device_type=device_type
+        )
 
     async def drained(self) -> None:
-        """Wait until every event was acknowledged or lost, and every duplicate was sent."""
+        """Wait until every event was acknowledged or lost, and every duplicate was
+        sent.
+        """
         await self._settled.wait()
 
     def enable(self) -> None:
@@ -146,7 +162,11 @@ class Connector:
             "deviceType": device.type,
             "productNumber": device.product_number or "",
         }
-        labels = {key: value for key, value in device.labels.items() if self.labels is None or key in self.labels}
+        labels = {
+            key: value
+            for key, value in device.labels.items()
+            if self.labels is None or key in self.labels
+        }
         body = push_body(event.text, labels, metadata, self.faults, self._hit)
         line = "" if self._delivery.one_queue else device.id
         push = _Push(event.id, line, body, self._network.now(), self._life, repeat=repeat)
@@ -188,7 +208,10 @@ class Connector:
         async for line in ready:
             queue = self._queues[line]
             push = queue[0]
-            if push.life != self._life or self._network.now() - push.published >= self._delivery.keep:
+            if (
+                push.life != self._life
+                or self._network.now() - push.published >= self._delivery.keep
+            ):
                 self._lose(push)
                 self._settle_first(queue)
             elif await self._attempt(push):
@@ -204,7 +227,9 @@ class Connector:
 
     def _repeat(self, push: _Push) -> None:
         self._count(+1)
-        again = _Push(push.event_id, push.line, push.body, self._network.now(), push.life, repeat=True)
+        again = _Push(
+            push.event_id, push.line, push.body, self._network.now(), push.life, repeat=True
+        )
         if self._hit(self.faults.late_retry):
             self._network.deliveries.start_soon(self._queue_later, again, self._delivery.late)
         else:
@@ -242,7 +267,9 @@ class Connector:
         return success
 
     async def _send(self, push: _Push, faults: Faults) -> tuple[int, str]:
-        """Make one request; gives the status, 0 for none, and a word for what it ended with."""
+        """Make one request; gives the status, 0 for none, and a word for what it ended
+        with.
+        """
         network = self._network
         to, signed = self.endpoint, network.now()
         push.first, push.wait = push.first or (to, signed), None
@@ -269,5 +296,8 @@ class Connector:
             self._failing_since = None
         elif self._failing_since is None:
             self._failing_since = self._network.now()
-        elif self._network.now() - self._failing_since >= self._delivery.disable_after and not self.disabled:
+        elif (
+            self._network.now() - self._failing_since >= self._delivery.disable_after
+            and not self.disabled
+        ):
             self.disable("SYSTEM_DISABLED")

@@ -1,6 +1,7 @@
 """Emulator of DT: how connectors deliver, and by what.
 
-Times are known from vendor documentation, except the spacing of retries, which DT does not tell.
+Times are known from vendor documentation, except the spacing of retries, which DT does
+not tell.
 """
 
 from __future__ import annotations
@@ -34,11 +35,17 @@ class Delivery:
     parallel: int = 8
     """Pushes under way at one time, each on a connection that is kept open."""
     sign_anew: bool = True
-    """Whether each attempt is signed when it is made (assumed); False: with the secret and the time of the first."""
+    """Whether each attempt is signed when it is made (assumed); False: with the secret
+    and the time of the first.
+    """
     heed_retry_after: bool = False
-    """Whether an answer's ``Retry-After``, in seconds, takes the place of the spacing (unknown)."""
+    """Whether an answer's ``Retry-After``, in seconds, takes the place of the spacing
+    (unknown).
+    """
     one_queue: bool = False
-    """Whether a failing event holds up those of all devices, instead of its own (unknown)."""
+    """Whether a failing event holds up those of all devices, instead of its own
+    (unknown).
+    """
     late: float = 3600.0
     """Seconds after which a late retry comes."""
 

@@ -1,7 +1,7 @@
 """Emulator of DT: what can be wrong with a push, and how often.
 
-Each fault is a share from 0, never, to 1, always. A fault hits the first attempts of an event only, so that the event
-gets through in the end.
+Each fault is a share from 0, never, to 1, always. A fault hits the first attempts of an
+event only, so that the event gets through in the end.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ class Faults:
     """What goes wrong, and how often."""
 
     attempts: int = 1
-    """Faults of requests hit so many first attempts of an event, so that it gets through in the end."""
+    """Faults of requests hit so many first attempts of an event, so that it gets
+    through in the end.
+    """
 
     # Of the tokens of a request, of all that it has
     expired_token: float = 0.0
@@ -33,7 +35,10 @@ class Faults:
     doubled_signature: float = 0.0
     """The header comes twice, with the same value."""
     sha1_only: float = 0.0
-    """The token is as before February 2022. Its receiver may be right to refuse it: then it is a fault."""
+    """The token is as before February 2022.
+
+    Its receiver may be right to refuse it: then it is a fault.
+    """
 
     # Of DT-Asymmetric-Signature
     wrong_key: float = 0.0
@@ -54,11 +59,17 @@ class Faults:
     chunked: float = 0.0
     """The body comes in chunks, which is no fault by itself."""
     stalled_body: float = 0.0
-    """The second half of the body never comes; the connection stays open until the answer limit."""
+    """The second half of the body never comes; the connection stays open until the
+    answer limit.
+    """
     half_closed: float = 0.0
-    """The second half of the body never comes, and our half of the connection is closed; an answer is read."""
+    """The second half of the body never comes, and our half of the connection is
+    closed; an answer is read.
+    """
     cut_before_answer: float = 0.0
-    """The connection is closed as soon as the body is sent, or all chunks but the last, empty one."""
+    """The connection is closed as soon as the body is sent, or all chunks but the last,
+    empty one.
+    """
     cut_after_answer: float = 0.0
     """The answer gets lost on its way to us."""
 
@@ -72,9 +83,13 @@ class Faults:
     duplicate: float = 0.0
     """The event is sent again after it was acknowledged."""
     reorder: float = 0.0
-    """The event is held back for the time of a retry, so that later ones of its device overtake it."""
+    """The event is held back for the time of a retry, so that later ones of its device
+    overtake it.
+    """
     late_retry: float = 0.0
-    """A retry or a duplicate comes after :attr:`Delivery.late` only, and does not hold up its device meanwhile."""
+    """A retry or a duplicate comes after :attr:`Delivery.late` only, and does not hold
+    up its device meanwhile.
+    """
 
     # Of the same attempts, always
     clock_offset: float = 0.0

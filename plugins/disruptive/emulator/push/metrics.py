@@ -28,7 +28,8 @@ class Metrics:
     def note(self, now: datetime, status: int, latency: float) -> None:
         """Count an attempt.
 
-        :param status: 0 for no answer. Other than 2xx is an error here, whatever counts as an acknowledgement.
+        :param status: 0 for no answer. Other than 2xx is an error here, whatever counts
+            as an acknowledgement.
         """
         self._forget(now)
         self._attempts.append(_Attempt(now, 200 <= status < 300, latency))

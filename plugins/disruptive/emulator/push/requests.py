@@ -1,7 +1,8 @@
 """Emulator of DT: the request of one attempt, as bytes.
 
-A request is made anew for each attempt, because a token is valid for an hour and an event is tried for twelve (that DT
-does so is assumed). The body is the one that was signed, byte for byte, unless a fault says otherwise.
+A request is made anew for each attempt, because a token is valid for an hour and an
+event is tried for twelve (that DT does so is assumed). The body is the one that was
+signed, byte for byte, unless a fault says otherwise.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from .tokens import SigningKeys, draw_moment, hs256_token
 __all__ = ["ConnectionCutError", "Endpoint", "Faults", "new_xid", "send_half", "sign_request"]
 
 _PIECE = 64  # bytes of a chunk
-_LONGEST_HEAD = 65536  # bytes of an answer's head
+_MAX_HEAD = 65536  # bytes of an answer's head
 
 
 @frozen
@@ -50,7 +51,8 @@ class ConnectionCutError(Exception):
 class _Pieces(httpx.AsyncByteStream):
     """A body that goes out piece by piece.
 
-    Not an async generator: the client leaves one unfinished when a connection breaks, of which trio warns.
+    Not an async generator: the client leaves one unfinished when a connection breaks,
+    of which trio warns.
     """
 
     _pieces: Iterator[bytes]
@@ -72,7 +74,9 @@ class _Pieces(httpx.AsyncByteStream):
         raise StopAsyncIteration
 
 
-def sign_request(to: Endpoint, body: bytes, now: datetime, faults: Faults, hit: Hit, random: Random) -> httpx.Request:
+def sign_request(
+    to: Endpoint, body: bytes, now: datetime, faults: Faults, hit: Hit, random: Random
+) -> httpx.Request:
     """Make the request of one attempt."""
     fields = [("Host", to.url.netloc.decode()), *to.headers.items()]
     if to.content_type is not None:
@@ -103,16 +107,26 @@ def _signatures(
         fields += [("X-Dt-Signature", token)] * (2 if hit(faults.doubled_signature) else 1)
     if to.keys is not None and not hit(faults.no_asymmetric):
         token = to.keys.token(body, moment, faults, hit)
-        fields += [("DT-Asymmetric-Signature", token)] * (2 if hit(faults.doubled_asymmetric) else 1)
+        fields += [("DT-Asymmetric-Signature", token)] * (
+            2 if hit(faults.doubled_asymmetric) else 1
+        )
     return [(name.lower(), value) for name, value in fields] if to.lower_case else fields
 
 
 async def send_half(
-    to: Endpoint, body: bytes, now: datetime, faults: Faults, hit: Hit, random: Random, verify: ssl.SSLContext | bool
+    to: Endpoint,
+    body: bytes,
+    now: datetime,
+    faults: Faults,
+    hit: Hit,
+    random: Random,
+    verify: ssl.SSLContext | bool,
 ) -> int:
-    """Send a request with half of its body, close our half of the connection, and read on.
+    """Send a request with half of its body, close our half of the connection, and read
+    on.
 
-    Gives the status of the answer; 0 if none came. Not by the HTTP client, which cannot half-close.
+    Gives the status of the answer; 0 if none came. Not by the HTTP client, which cannot
+    half-close.
     """
     whole = evolve(faults, chunked=0.0, stalled_body=0.0, cut_before_answer=0.0)
     request = sign_request(to, body, now, whole, hit, random)
@@ -123,7 +137,9 @@ async def send_half(
         stream: trio.abc.Stream = connection
         if to.url.scheme == "https":
             tls = httpx.create_ssl_context(verify)
-            stream = trio.SSLStream(connection, tls, server_hostname=to.url.host, https_compatible=True)
+            stream = trio.SSLStream(
+                connection, tls, server_hostname=to.url.host, https_compatible=True
+            )
         await stream.send_all(sent)
         await connection.send_eof()
         return await _read_status(stream)
@@ -131,7 +147,7 @@ async def send_half(
 
 async def _read_status(stream: trio.abc.Stream) -> int:
     answer = b""
-    while b"\r\n" not in answer and len(answer) < _LONGEST_HEAD:
+    while b"\r\n" not in answer and len(answer) < _MAX_HEAD:
         some = await stream.receive_some(4096)
         if not some:
             return 0

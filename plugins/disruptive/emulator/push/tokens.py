@@ -3,8 +3,9 @@
     X-Dt-Signature            HS256, the connector's secret, valid for an hour, SHA-1 and SHA-256 of the body
     DT-Asymmetric-Signature   ES256, DT's own key, valid for 300 s, SHA-256 of the body and the organization in ``sub``
 
-Written from vendor documentation alone, with its own HMAC: what receives these tokens shares no code with it, and so no
-mistake. Two names stand for one organization: DT does not tell which of them it writes.
+Written from vendor documentation alone, with its own HMAC: what receives these tokens
+shares no code with it, and so no mistake. Two names stand for one organization: DT does
+not tell which of them it writes.
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ def draw_moment(now: datetime, faults: Faults, hit: Hit) -> Moment:
     return Moment(issued, hit(faults.algorithm_none))
 
 
-def hs256_token(body: bytes, secret: str, moment: Moment, faults: Faults, hit: Hit, random: Random) -> str:
+def hs256_token(
+    body: bytes, secret: str, moment: Moment, faults: Faults, hit: Hit, random: Random
+) -> str:
     """Make the value of ``X-Dt-Signature``."""
     claims: dict[str, Any] = {"checksum": hashlib.sha1(body).hexdigest()}  # noqa: S324  # DT sends both
     if not hit(faults.sha1_only):
@@ -127,10 +130,14 @@ class SigningKeys:
         kid = self._stranger.kid if unknown else self._signer.kid
         signer = self._stranger if unknown or hit(faults.wrong_key) else self._signer
         signed = _signing_input({"alg": "ES256", "kid": kid, "typ": "JWT"}, claims)
-        return f"{signed}.{base64url(_es256(signer, signed.encode(), der=hit(faults.der_signature)))}"
+        return (
+            f"{signed}.{base64url(_es256(signer, signed.encode(), der=hit(faults.der_signature)))}"
+        )
 
     def _new_key(self) -> _Key:
-        from cryptography.hazmat.primitives.asymmetric import ec  # takes a while to load, and few need it
+        from cryptography.hazmat.primitives.asymmetric import (
+            ec,
+        )  # takes a while to load, and few need it
 
         return _Key(f"{self.random.getrandbits(160):040x}", ec.generate_private_key(ec.SECP256R1()))
 
@@ -155,7 +162,15 @@ def _es256(key: _Key, signed: bytes, *, der: bool) -> bytes:
 def _public(key: _Key) -> dict[str, str]:
     point = key.private.public_key().public_numbers()
     x, y = (base64url(number.to_bytes(_COORDINATE, "big")) for number in (point.x, point.y))
-    return {"kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256", "kid": key.kid, "x": x, "y": y}
+    return {
+        "kty": "EC",
+        "crv": "P-256",
+        "use": "sig",
+        "alg": "ES256",
+        "kid": key.kid,
+        "x": x,
+        "y": y,
+    }
 
 
 def _unsigned(claims: dict[str, Any]) -> str:

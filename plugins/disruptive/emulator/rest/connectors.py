@@ -1,6 +1,7 @@
 """Emulator of DT: Data Connectors by REST. What a client makes here pushes at once.
 
-Every function takes the cloud, the ids in the path, the query and the body, and gives the document of the answer.
+Every function takes the cloud, the ids in the path, the query and the body, and gives
+the document of the answer.
 """
 
 from __future__ import annotations
@@ -32,7 +33,10 @@ def list_connectors(cloud: Cloud, ids: Ids, query: str, _body: Body) -> Body:
     parameters = read_parameters(query, "pageSize", "pageToken")
     found = [connector for connector in cloud.connectors.values() if connector.project is project]
     page, token = page_of(cloud, parameters, found)
-    return {"dataConnectors": [_document(cloud, connector) for connector in page], "nextPageToken": token}
+    return {
+        "dataConnectors": [_document(cloud, connector) for connector in page],
+        "nextPageToken": token,
+    }
 
 
 def read_connector(cloud: Cloud, ids: Ids, _query: str, _body: Body) -> Body:
@@ -49,7 +53,8 @@ def create_connector(cloud: Cloud, ids: Ids, _query: str, body: Body) -> Body:
     http = body.get("httpConfig", {})
     url = _url(cloud, http.get("url"))
     if cloud.rules.unique_urls and any(
-        isinstance(connector, Connector) and connector.endpoint.url == url for connector in cloud.connectors.values()
+        isinstance(connector, Connector) and connector.endpoint.url == url
+        for connector in cloud.connectors.values()
     ):
         raise RestError(409, "already exists")
     connector = cloud.add_connector(project, str(url))
@@ -160,7 +165,10 @@ def _url(cloud: Cloud, text: Any) -> httpx.URL:
         url = httpx.URL(text)
     except (TypeError, httpx.InvalidURL):
         raise RestError(400, "httpConfig.url must be a URL") from None
-    if url.scheme not in (("https",) if cloud.rules.https_only else ("https", "http")) or not url.host:
+    if (
+        url.scheme not in (("https",) if cloud.rules.https_only else ("https", "http"))
+        or not url.host
+    ):
         raise RestError(400, "httpConfig.url must be an https URL")
     return url
 

@@ -1,6 +1,7 @@
 """Emulator of DT: projects, devices and their history by REST.
 
-Every function takes the cloud, the ids in the path, the query and the body, and gives the document of the answer.
+Every function takes the cloud, the ids in the path, the query and the body, and gives
+the document of the answer.
 """
 
 from __future__ import annotations
@@ -32,7 +33,10 @@ def list_devices(cloud: Cloud, ids: Ids, query: str, _body: Body) -> Body:
     project = project_of(cloud, ids)
     parameters = read_parameters(query, *_PAGING, *_FILTERS)
     page, token = page_of(cloud, parameters, _select(project, parameters))
-    return {"devices": [device_document(project, device) for device in page], "nextPageToken": token}
+    return {
+        "devices": [device_document(project, device) for device in page],
+        "nextPageToken": token,
+    }
 
 
 def read_device(cloud: Cloud, ids: Ids, _query: str, _body: Body) -> Body:
@@ -45,7 +49,9 @@ def read_device(cloud: Cloud, ids: Ids, _query: str, _body: Body) -> Body:
 
 
 def list_events(cloud: Cloud, ids: Ids, query: str, _body: Body) -> bytes:
-    """Give the history of a device: bare events, of the last 24 hours where the call does not say."""
+    """Give the history of a device: bare events, of the last 24 hours where the call
+    does not say.
+    """
     device = device_of(project_of(cloud, ids), ids)
     parameters = read_parameters(query, "startTime", "endTime", "eventTypes", *_PAGING)
     now = cloud.now()
@@ -56,13 +62,23 @@ def list_events(cloud: Cloud, ids: Ids, query: str, _body: Body) -> bytes:
     events: Sequence[DeviceEvent] = ()
     if not parameters.get("pageToken"):
         types = parameters.get("eventTypes", [])
-        found = device.between(max(start, now - cloud.rules.history), end, inclusive=cloud.rules.inclusive)
+        found = device.between(
+            max(start, now - cloud.rules.history), end, inclusive=cloud.rules.inclusive
+        )
         shown = now - cloud.rules.indexing_delay
         events = _ordered(
-            cloud, [event for event in found if event.published <= shown and (not types or event.type in types)]
+            cloud,
+            [
+                event
+                for event in found
+                if event.published <= shown and (not types or event.type in types)
+            ],
         )
     page, token = page_of(cloud, parameters, events)
-    return b'{"events":[%s],"nextPageToken":%s}' % (b",".join(event.text for event in page), compact(token))
+    return b'{"events":[%s],"nextPageToken":%s}' % (
+        b",".join(event.text for event in page),
+        compact(token),
+    )
 
 
 def device_of(project: Project, ids: Ids) -> Device:
@@ -77,7 +93,10 @@ def device_of(project: Project, ids: Ids) -> Device:
 
 def device_document(project: Project, device: Device) -> Body:
     """Give a device as REST shows it."""
-    document: dict[str, Any] = {"name": f"projects/{project.id}/devices/{device.id}", "type": device.type}
+    document: dict[str, Any] = {
+        "name": f"projects/{project.id}/devices/{device.id}",
+        "type": device.type,
+    }
     if device.product_number is not None:
         document["productNumber"] = device.product_number
     return {**document, "labels": device.labels, "reported": device.reported}
@@ -97,7 +116,9 @@ def _project_document(project: Project) -> Body:
 
 
 def _select(project: Project, parameters: Parameters) -> list[Device]:
-    """Give the devices that pass the filters: all of the filters, any of the values of a filter (assumed)."""
+    """Give the devices that pass the filters: all of the filters, any of the values of
+    a filter (assumed).
+    """
     devices = list(project.devices.values())
     if wanted := parameters.get("deviceIds"):
         devices = [device for device in devices if device.id in wanted]
@@ -110,7 +131,10 @@ def _select(project: Project, parameters: Parameters) -> list[Device]:
         devices = [device for device in devices if words.lower() in _searched(device).lower()]
     if order := single(parameters, "orderBy"):
         path, _, direction = order.partition(" ")
-        devices.sort(key=lambda device: _sort_key(device_document(project, device), path), reverse=direction == "desc")
+        devices.sort(
+            key=lambda device: _sort_key(device_document(project, device), path),
+            reverse=direction == "desc",
+        )
     return devices
 
 
@@ -119,7 +143,9 @@ def _searched(device: Device) -> str:
 
 
 def _sort_key(document: Any, path: str) -> tuple[bool, str, Any]:
-    """Give a key under which values of different types can be sorted; devices without the value come first."""
+    """Give a key under which values of different types can be sorted; devices without
+    the value come first.
+    """
     for name in path.split("."):
         document = document.get(name) if isinstance(document, Mapping) else None
     number = isinstance(document, (int, float))

@@ -1,7 +1,9 @@
-"""Emulator of DT: what can be wrong with an answer of its REST API or its identity service.
+"""Emulator of DT: what can be wrong with an answer of its REST API or its identity
+service.
 
-A fault is put into :attr:`Cloud.rest_faults`; the first one there that matches a call hits it, so many times. Whether
-the call took effect is part of the fault: a client that heard nothing does not know either.
+A fault is put into :attr:`Cloud.rest_faults`; the first one there that matches a call
+hits it, so many times. Whether the call took effect is part of the fault: a client that
+heard nothing does not know either.
 """
 
 from __future__ import annotations
@@ -13,7 +15,8 @@ from typing import Any
 import trio
 from attrs import define, frozen
 
-from bridge.api import Answer
+from bridge.api import Response
+
 from ..events import compact
 
 JSON_TYPE = (("Content-Type", "application/json"),)
@@ -23,7 +26,7 @@ JSON_TYPE = (("Content-Type", "application/json"),)
 class RestFault:
     """One thing that goes wrong."""
 
-    answer: Answer | None = None
+    answer: Response | None = None
     """None: as ever, but after ``delay``."""
     cut: bool = False
     """The connection is closed without an answer."""
@@ -32,7 +35,9 @@ class RestFault:
     takes_effect: bool = False
     """Whether the call is carried out first."""
     call: str = ""
-    """Part of ``METHOD /path``, such as ``POST /v2/projects``, ``/events`` or ``/oauth2/token``; empty: any call."""
+    """Part of ``METHOD /path``, such as ``POST /v2/projects``, ``/events`` or
+    ``/oauth2/token``; empty: any call.
+    """
     times: int = 1
     """How many calls it still hits."""
 
@@ -64,33 +69,44 @@ class Meter:
         return 0.0
 
 
-def error(status: int, text: str, *, members: tuple[str, ...] = ("error", "code", "help")) -> Answer:
+def error(
+    status: int, text: str, *, members: tuple[str, ...] = ("error", "code", "help")
+) -> Response:
     """Make an error answer of the REST API.
 
     :param members: those that the body has: some may be missing (vendor documentation).
     """
-    document: dict[str, Any] = {"error": text, "code": status, "help": f"https://docs.d21s.com/error/#{status}"}
-    return Answer(status, compact({name: document[name] for name in members}), JSON_TYPE)
+    document: dict[str, Any] = {
+        "error": text,
+        "code": status,
+        "help": f"https://docs.d21s.com/error/#{status}",
+    }
+    return Response(status, compact({name: document[name] for name in members}), JSON_TYPE)
 
 
-def too_many(retry_after: float, *, date_from: datetime | None = None) -> Answer:
+def too_many(retry_after: float, *, date_from: datetime | None = None) -> Response:
     """Make a 429.
 
-    :param date_from: the time now, to tell when as an HTTP date; None: in how many seconds, rounded up.
+    :param date_from: the time now, to tell when as an HTTP date; None: in how many
+        seconds, rounded up.
     """
     seconds = int(-(-retry_after // 1))
     text = str(seconds)
     if date_from is not None:
         text = format_datetime(date_from + timedelta(seconds=seconds), usegmt=True)
     answer = error(429, "too many requests")
-    return Answer(429, answer.body, (*answer.headers, ("Retry-After", text)))
+    return Response(429, answer.body, (*answer.headers, ("Retry-After", text)))
 
 
-def html(status: int = 200) -> Answer:
+def html(status: int = 200) -> Response:
     """Make a page as a proxy in between would show it."""
-    return Answer(status, b"<html><body><h1>Service unavailable</h1></body></html>", (("Content-Type", "text/html"),))
+    return Response(
+        status,
+        b"<html><body><h1>Service unavailable</h1></body></html>",
+        (("Content-Type", "text/html"),),
+    )
 
 
-def redirect(url: str) -> Answer:
+def redirect(url: str) -> Response:
     """Make a 302."""
-    return Answer(302, b"", (("Location", url),))
+    return Response(302, b"", (("Location", url),))

@@ -1,4 +1,5 @@
-"""Emulator of DT: the identity service. Access tokens for service accounts, and the public keys of the pushes.
+"""Emulator of DT: the identity service. Access tokens for service accounts, and the
+public keys of the pushes.
 
     POST /oauth2/token                                       assertion (RFC 7523) ─▶ access token, or 400 (RFC 6749)
     GET  /data-connector/.well-known/openid-configuration    where the keys are
@@ -18,13 +19,14 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs
 
-from bridge.api import Answer, Request
+from bridge.api import Request, Response
+
 from ..cloud import AccessToken, Account, Cloud
 from ..events import compact
 from .faults import JSON_TYPE, error
 
 GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
-_LONGEST = 3600  # seconds from iat to exp
+_MAX_LIFETIME = 3600  # seconds from iat to exp
 
 
 class _RefusedError(Exception):
@@ -35,27 +37,34 @@ class _RefusedError(Exception):
         self.code = code
 
 
-def make_identity(cloud: Cloud) -> Callable[[Request], Answer]:
+def make_identity(cloud: Cloud) -> Callable[[Request], Response]:
     """Make the answers of the identity service."""
 
-    def answer(request: Request) -> Answer:
+    def answer(request: Request) -> Response:
         call = f"{request.method} {request.path}"
         if call == "POST /oauth2/token":
             try:
                 return _grant(cloud, request)
             except _RefusedError as refused:
-                return Answer(400, compact({"error": refused.code, "error_description": str(refused)}), JSON_TYPE)
-        if cloud.keys is not None and call == "GET /data-connector/.well-known/openid-configuration":
+                return Response(
+                    400,
+                    compact({"error": refused.code, "error_description": str(refused)}),
+                    JSON_TYPE,
+                )
+        if (
+            cloud.keys is not None
+            and call == "GET /data-connector/.well-known/openid-configuration"
+        ):
             document = {"issuer": cloud.issuer, "jwks_uri": f"{cloud.issuer}/keys"}
-            return Answer(200, compact(document), JSON_TYPE)
+            return Response(200, compact(document), JSON_TYPE)
         if cloud.keys is not None and call == "GET /data-connector/keys":
-            return Answer(200, compact(cloud.keys.jwks()), JSON_TYPE)
+            return Response(200, compact(cloud.keys.jwks()), JSON_TYPE)
         return error(404, "not found")
 
     return answer
 
 
-def _grant(cloud: Cloud, request: Request) -> Answer:
+def _grant(cloud: Cloud, request: Request) -> Response:
     kind = request.headers.get("content-type", ("",))[0].partition(";")[0].strip().lower()
     if kind != "application/x-www-form-urlencoded":
         raise _RefusedError("invalid_request", "expected application/x-www-form-urlencoded")
@@ -67,9 +76,15 @@ def _grant(cloud: Cloud, request: Request) -> Answer:
     now = cloud.now() + timedelta(seconds=cloud.rules.clock_offset)
     account = _check_assertion(cloud, form["assertion"][0], now)
     access_token = hashlib.sha256(cloud.random.randbytes(32)).hexdigest()
-    cloud.tokens[access_token] = AccessToken(account, cloud.now() + timedelta(seconds=cloud.rules.token_lifetime))
-    document = {"access_token": access_token, "token_type": "bearer", "expires_in": round(cloud.rules.token_lifetime)}
-    return Answer(200, compact(document), JSON_TYPE)
+    cloud.tokens[access_token] = AccessToken(
+        account, cloud.now() + timedelta(seconds=cloud.rules.token_lifetime)
+    )
+    document = {
+        "access_token": access_token,
+        "token_type": "bearer",
+        "expires_in": round(cloud.rules.token_lifetime),
+    }
+    return Response(200, compact(document), JSON_TYPE)
 
 
 def _check_assertion(cloud: Cloud, assertion: str, now: datetime) -> Account:
@@ -79,7 +94,9 @@ def _check_assertion(cloud: Cloud, assertion: str, now: datetime) -> Account:
     header, claims = _object(parts[0]), _object(parts[1])
     account = next((known for known in cloud.accounts if known.key == header.get("kid")), None)
     if account is None or claims.get("iss") != account.email:
-        raise _RefusedError("invalid_grant", "untrusted entity: kid and iss name no service account")
+        raise _RefusedError(
+            "invalid_grant", "untrusted entity: kid and iss name no service account"
+        )
     expected = hmac.digest(account.secret.encode(), f"{parts[0]}.{parts[1]}".encode(), "sha256")
     if header.get("alg") != "HS256" or not hmac.compare_digest(_decoded(parts[2]), expected):
         raise _RefusedError("invalid_grant", "signature")
@@ -95,7 +112,7 @@ def _check_times(claims: Mapping[str, Any], now: float, leeway: float) -> None:
         raise _RefusedError("invalid_grant", "timing: iat and exp must be numbers")
     if not issued - leeway <= now < expires + leeway:
         raise _RefusedError("invalid_grant", "timing: the assertion is not valid now")
-    if expires - issued > _LONGEST:  # assumed
+    if expires - issued > _MAX_LIFETIME:  # assumed
         raise _RefusedError("invalid_grant", "timing: the assertion is valid for more than an hour")
 
 

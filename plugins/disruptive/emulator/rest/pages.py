@@ -1,7 +1,8 @@
 """Emulator of DT: the parameters of a call, and lists in pages.
 
-Names of parameters may be written in camelCase or snake_case (both are in use). A misspelt one is refused, which DT may
-not do: here it would hide a mistake of the client.
+Names of parameters may be written in camelCase or snake_case (both are in use). A
+misspelt one is refused, which DT may not do: here it would hide a mistake of the
+client.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ def read_parameters(query: str, *known: str) -> dict[str, list[str]]:
 
 
 def single(parameters: Parameters, name: str) -> str | None:
-    """Give the value of a parameter that may come once; None if it did not, or is empty.
+    """Give the value of a parameter that may come once; None if it did not, or is
+    empty.
 
     :raises RestError: if it came more often.
     """
@@ -59,7 +61,9 @@ def single(parameters: Parameters, name: str) -> str | None:
     return values[0] or None if values else None
 
 
-def page_of(cloud: Cloud, parameters: Parameters, items: Sequence[Any]) -> tuple[Sequence[Any], str]:
+def page_of(
+    cloud: Cloud, parameters: Parameters, items: Sequence[Any]
+) -> tuple[Sequence[Any], str]:
     """Give a page and the token of the next one, which is empty at the end.
 
     The first page fixes the list: what comes later does not shift the others.
@@ -79,9 +83,13 @@ def page_of(cloud: Cloud, parameters: Parameters, items: Sequence[Any]) -> tuple
         return items, ""
     # A token is opaque; a client that does not percent-encode it breaks it.
     following = (
-        token if token and cloud.rules.repeat_page_token else f"{cloud.random.getrandbits(60):x}+/{len(items)}=="
+        token
+        if token and cloud.rules.repeat_page_token
+        else f"{cloud.random.getrandbits(60):x}+/{len(items)}=="
     )
-    cloud.pages[following] = _Remainder(query, items if cloud.rules.repeat_page_token else items[size:])
+    cloud.pages[following] = _Remainder(
+        query, items if cloud.rules.repeat_page_token else items[size:]
+    )
     return items[:size], following
 
 

@@ -1,6 +1,8 @@
-"""Emulator of DT: DT's own sensor emulator, by which a client makes sensors and lets them publish.
+"""Emulator of DT: DT's own sensor emulator, by which a client makes sensors and lets
+them publish.
 
-Every function takes the cloud, the ids in the path, the query and the body, and gives the document of the answer.
+Every function takes the cloud, the ids in the path, the query and the body, and gives
+the document of the answer.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ def create_sensor(cloud: Cloud, ids: Ids, _query: str, body: Body) -> Body:
 
 
 def publish_sensor(cloud: Cloud, ids: Ids, _query: str, body: Body) -> Body:
-    """Let a sensor publish, such as ``{"temperature":{"value":21.5}}``; the answer is empty (assumed)."""
+    """Let a sensor publish, such as ``{"temperature":{"value":21.5}}``; the answer is
+    empty (assumed).
+    """
     project = project_of(cloud, ids)
     device = device_of(project, ids)
     if len(body) != 1 or not all(isinstance(fields, dict) for fields in body.values()):

@@ -3,7 +3,8 @@
     fault ─▶ rate ─▶ path ─▶ who ─▶ may they ─▶ what it does
                      404     401      403         200, 400, 404, 409
 
-Not here: the stream of events, which loses those of a reconnect and so is no way to read anything back.
+Not here: the stream of events, which loses those of a reconnect and so is no way to
+read anything back.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from typing import Any
 import trio
 from attrs import frozen
 
-from bridge.api import Answer, HangUp, Request
+from bridge.api import Request, Response
+from bridge.testing.http_server import HangUp
+
 from ..cloud import Account, Cloud
 from ..events import compact
 from .connectors import (
@@ -75,11 +78,11 @@ def _routes() -> list[_Route]:
     ]
 
 
-def make_rest(cloud: Cloud) -> Callable[[Request], Answer]:
+def make_rest(cloud: Cloud) -> Callable[[Request], Response]:
     """Make the answers of the REST API and of DT's sensor emulator."""
     routes = _routes()
 
-    def answer(request: Request) -> Answer:
+    def answer(request: Request) -> Response:
         members = cloud.rules.error_members
         if cloud.rules.rate is not None and (wait := cloud.meter.wait(cloud.rules.rate)):
             return too_many(wait, date_from=cloud.now() if cloud.rules.rate.as_date else None)
@@ -87,7 +90,9 @@ def make_rest(cloud: Cloud) -> Callable[[Request], Answer]:
             document = _act(cloud, routes, request)
         except RestError as refused:
             return error(refused.status, str(refused), members=members)
-        return Answer(200, document if isinstance(document, bytes) else compact(document), JSON_TYPE)
+        return Response(
+            200, document if isinstance(document, bytes) else compact(document), JSON_TYPE
+        )
 
     return answer
 
@@ -134,9 +139,11 @@ def _body(request: Request) -> Mapping[str, Any]:
     return document
 
 
-async def serve(cloud: Cloud, answer: Callable[[Request], Answer], request: Request) -> Answer:
+async def serve(cloud: Cloud, answer: Callable[[Request], Response], request: Request) -> Response:
     """Note a call, and answer it unless a fault has something against that."""
-    cloud.calls.append(f"{request.method} {request.path}" + (f"?{request.query}" if request.query else ""))
+    cloud.calls.append(
+        f"{request.method} {request.path}" + (f"?{request.query}" if request.query else "")
+    )
     fault = _fault_of(cloud, f"{request.method} {request.path}")
     if fault is None:
         return answer(request)

@@ -1,7 +1,9 @@
-"""Stand-in: documents. The events of a block as JSON, as XML, or as a template prints them.
+"""Stand-in: documents. The events of a block as JSON, as XML, or as a template prints
+them.
 
-``Msg`` is an object for one event and a list for several (recorded traffic). In XML the envelope is attributes and the
-entity is elements named like the JSON keys (assumed: no recorded sample exists).
+``Msg`` is an object for one event and a list for several (recorded traffic). In XML the
+envelope is attributes and the entity is elements named like the JSON keys (assumed: no
+recorded sample exists).
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ from .topics import operation_of
 Message: TypeAlias = Mapping[str, Any]
 """A ``Msg`` as JSON says it."""
 Root: TypeAlias = Literal["Document", "Msg", "event"]
-"""What stands at the root: the usual, ``Msg`` by itself, or (JSON only) the event itself."""
+"""What stands at the root: the usual, ``Msg`` by itself, or (JSON only) the event
+itself.
+"""
 
 ATTRIBUTES = ("topic", "operation", "timestamp", "group", "replay")
 NO_CHARACTERS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")  # XML cannot say them
@@ -29,15 +33,25 @@ def json_text(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
-def json_document(messages: Sequence[Any], root: Root = "Document", *, escaped_slashes: bool = False) -> bytes:
+def json_document(
+    messages: Sequence[Any], root: Root = "Document", *, escaped_slashes: bool = False
+) -> bytes:
     """Write the document of a block."""
     inner = messages[0] if len(messages) == 1 else list(messages)
-    document = inner if root == "event" else {"Msg": inner} if root == "Msg" else {"Document": {"Msg": inner}}
+    document = (
+        inner
+        if root == "event"
+        else {"Msg": inner}
+        if root == "Msg"
+        else {"Document": {"Msg": inner}}
+    )
     text = json_text(document)
     return (text.replace("/", "\\/") if escaped_slashes else text).encode()
 
 
-def xml_document(messages: Sequence[Message], root: Root = "Document", *, encoding: str = "") -> bytes:
+def xml_document(
+    messages: Sequence[Message], root: Root = "Document", *, encoding: str = ""
+) -> bytes:
     """Write the document of a block. ``Msg`` can be the root of a single event only."""
     elements = [_xml_message(message) for message in messages]
     if root == "Document" or len(elements) != 1:
@@ -85,15 +99,24 @@ def _xml_text(value: Any) -> str:
 
 
 def templated_document(messages: Sequence[Message], template: str) -> bytes:
-    """Print what a template of the vendor's demos prints: a JSON list of the entities, see :attr:`Modes.template`."""
+    """Print what a template of the vendor's demos prints: a JSON list of the entities,
+    see :attr:`Modes.template`.
+    """
     if template not in ("list", "broken"):
         return template.encode()
-    entities = [json_text(value) for message in messages for key, value in message.items() if key not in ATTRIBUTES]
+    entities = [
+        json_text(value)
+        for message in messages
+        for key, value in message.items()
+        if key not in ATTRIBUTES
+    ]
     items = "".join(f"{entity}," for entity in entities)
     return f"[{items}]".encode() if template == "broken" else f'[{items}{{"end":1}}]'.encode()
 
 
-def block_document(messages: Sequence[Any], modes: Modes, *, kind: Literal["json", "xml", "template"]) -> bytes:
+def block_document(
+    messages: Sequence[Any], modes: Modes, *, kind: Literal["json", "xml", "template"]
+) -> bytes:
     """Write the document of a block for a monitor of this kind."""
     root: Root = "Msg" if modes.single_root and len(messages) == 1 else "Document"
     if kind == "template":

@@ -1,10 +1,11 @@
-"""Stand-in: makers of events in the documented shapes, and an endless random mix of them.
+"""Stand-in: makers of events in the documented shapes, and an endless random mix of
+them.
 
     data_point("dev/metrics/level", 1.5, time=now, random=random)        one event
     random_occurrences(random, now)                                      many, the same for the same seed
 
-Names and types of fields follow vendor documentation and recorded traffic; the topics of AlarmStatus and the words of
-``alert_status`` are assumed.
+Names and types of fields follow vendor documentation and recorded traffic; the topics
+of AlarmStatus and the words of ``alert_status`` are assumed.
 """
 
 from __future__ import annotations
@@ -21,7 +22,17 @@ from uuid import UUID
 from ..account import iso
 from .topics import CUSTOMER, Occurrence
 
-STREAM_TYPES = ("INTEGER", "LONG", "FLOAT", "DOUBLE", "STRING", "BINARY", "JSON", "GEOJSON", "UNKNOWN")
+STREAM_TYPES = (
+    "INTEGER",
+    "LONG",
+    "FLOAT",
+    "DOUBLE",
+    "STRING",
+    "BINARY",
+    "JSON",
+    "GEOJSON",
+    "UNKNOWN",
+)
 RESET, TRIGGERED, ACKNOWLEDGED = 0, 1, 2
 """States of an alarm."""
 
@@ -46,7 +57,11 @@ def data_point(
     units: str = "",
     **fields: Any,
 ) -> Occurrence:
-    """Measure something. ``fields`` replace or add; what is None is left out, as old servers leave out the type."""
+    """Measure something.
+
+    ``fields`` replace or add; what is None is left out, as old servers leave out the
+    type.
+    """
     entity = {
         "cstId": int(CUSTOMER),
         "id": str(UUID(int=random.getrandbits(128), version=1)),
@@ -65,7 +80,10 @@ def data_point(
 
 
 def random_data(stream_type: str, random: Random) -> Any:
-    """Give a value that fits a stream type. Numbers are JSON numbers; LONG goes beyond 2^53."""
+    """Give a value that fits a stream type.
+
+    Numbers are JSON numbers; LONG goes beyond 2^53.
+    """
     match stream_type:
         case "INTEGER":
             return random.randint(-(2**31), 2**31 - 1)
@@ -80,12 +98,16 @@ def random_data(stream_type: str, random: Random) -> Any:
         case "JSON":
             return json.dumps({"level": random.randint(0, 9), "ok": True})
         case "GEOJSON":
-            return json.dumps({"type": "Point", "coordinates": [round(random.uniform(-90, 90), 4), 51.51]})
+            return json.dumps(
+                {"type": "Point", "coordinates": [round(random.uniform(-90, 90), 4), 51.51]}
+            )
         case _:
             return random.choice(("idle", "grün", "läuft & pumpt", "<open>", ""))
 
 
-def device_core(number: int, *, connected: bool, time: datetime, operation: str = "UPDATE") -> Occurrence:
+def device_core(
+    number: int, *, connected: bool, time: datetime, operation: str = "UPDATE"
+) -> Occurrence:
     """Let a device connect, disconnect, appear (INSERTION) or go (DELETE)."""
     since = "2024-01-01T08:00:00.000Z"
     entity = {
@@ -108,14 +130,22 @@ def device_core(number: int, *, connected: bool, time: datetime, operation: str 
 
 
 def file_data(
-    path: str, name: str, content: bytes, *, time: datetime, operation: str = "INSERTION", media: str = "text/plain"
+    path: str,
+    name: str,
+    content: bytes,
+    *,
+    time: datetime,
+    operation: str = "INSERTION",
+    media: str = "text/plain",
 ) -> Occurrence:
     """Store a file. ``path`` begins and ends with a slash."""
     entity = {**_file(path, name, len(content), time, media), "fdData": b64encode(content).decode()}
     return Occurrence(_file_topic("FileData", path, name), "FileData", entity, operation)
 
 
-def file_data_core(path: str, name: str, size: int, *, time: datetime, operation: str = "INSERTION") -> Occurrence:
+def file_data_core(
+    path: str, name: str, size: int, *, time: datetime, operation: str = "INSERTION"
+) -> Occurrence:
     """Tell of a file without its content."""
     entity = _file(path, name, size, time, "text/plain")
     return Occurrence(_file_topic("FileDataCore", path, name), "FileDataCore", entity, operation)
@@ -138,7 +168,9 @@ def _file_topic(kind: str, path: str, name: str) -> str:
     return "/".join([kind, *(quote_plus(part) for part in f"{path.strip('/')}/{name}".split("/"))])
 
 
-def alarm_status(alarm: int, status: int, *, number: int, signal: str, time: datetime) -> Occurrence:
+def alarm_status(
+    alarm: int, status: int, *, number: int, signal: str, time: datetime
+) -> Occurrence:
     """Let an alarm on a signal of a device be triggered, acknowledged or reset."""
     source = f"{device_id(number)}/{signal}"
     entity = {
@@ -152,7 +184,9 @@ def alarm_status(alarm: int, status: int, *, number: int, signal: str, time: dat
     return Occurrence(f"AlarmStatus/{alarm}/{quote_plus(source)}", "AlarmStatus", entity)
 
 
-def alert_status(alert: int, status: str, *, number: int, signal: str, time: datetime) -> Occurrence:
+def alert_status(
+    alert: int, status: str, *, number: int, signal: str, time: datetime
+) -> Occurrence:
     """Let an alert of the newer kind be ``fired`` or ``reset``."""
     source = f"{device_id(number)}/{signal}"
     entity = {
@@ -166,7 +200,9 @@ def alert_status(alert: int, status: str, *, number: int, signal: str, time: dat
     return Occurrence(f"alert_status/{alert}/{quote_plus(source)}", "alert_status", entity)
 
 
-def device(number: int, *, connected: bool, time: datetime, operation: str = "UPDATE") -> Occurrence:
+def device(
+    number: int, *, connected: bool, time: datetime, operation: str = "UPDATE"
+) -> Occurrence:
     """Let a device change, as the topic ``devices`` tells it."""
     entity = {
         "id": device_id(number),
@@ -184,7 +220,9 @@ def device(number: int, *, connected: bool, time: datetime, operation: str = "UP
     return Occurrence(f"devices/{device_id(number)}", "device", entity, operation)
 
 
-def random_occurrences(random: Random, now: Callable[[], datetime], *, devices: int = 4) -> Iterator[Occurrence]:
+def random_occurrences(
+    random: Random, now: Callable[[], datetime], *, devices: int = 4
+) -> Iterator[Occurrence]:
     """Give events of every kind for ever; the same ones for the same seed and clock."""
     while True:
         number, time = random.randint(1, devices), now()
@@ -201,10 +239,14 @@ def random_occurrences(random: Random, now: Callable[[], datetime], *, devices: 
             content = random.randbytes(random.randint(0, 200))
             yield file_data("/db/7603_Example/Western Region/", "trace.log", content, time=time)
         elif kind == 3:
-            yield file_data_core("/db/7603_Example/", "trace.log", random.randint(0, 500_000), time=time)
+            yield file_data_core(
+                "/db/7603_Example/", "trace.log", random.randint(0, 500_000), time=time
+            )
         elif kind == 4:
             yield alarm_status(4711, random.randint(0, 2), number=number, signal=signal, time=time)
         elif kind == 5:
-            yield alert_status(41826, random.choice(("fired", "reset")), number=number, signal=signal, time=time)
+            yield alert_status(
+                41826, random.choice(("fired", "reset")), number=number, signal=signal, time=time
+            )
         else:
             yield device(number, connected=random.random() < 0.5, time=time)

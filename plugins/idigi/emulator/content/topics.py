@@ -3,8 +3,9 @@
     [group=a,b]DataPoint/*/metrics/cellular,DeviceCore[U]     a subscription: topics with filters, split at commas
     7603/DataPoint/00000000-.../metrics/cellular/1/rssi       the topic of an event
 
-From vendor documentation: names, paths, ``*``, ``%2F`` for a slash inside one part, both kinds of filter. Assumed: a
-path asks for everything below it, ``*`` also stands for slashes, ``+`` is a blank, ``C`` and ``D`` beside ``U``.
+From vendor documentation: names, paths, ``*``, ``%2F`` for a slash inside one part,
+both kinds of filter. Assumed: a path asks for everything below it, ``*`` also stands
+for slashes, ``+`` is a blank, ``C`` and ``D`` beside ``U``.
 """
 
 from __future__ import annotations
@@ -66,7 +67,9 @@ class Occurrence:
 
 
 def operation_of(word: str) -> str:
-    """Give ``create``, ``update`` or ``delete`` for every way of writing it; other words in lower case."""
+    """Give ``create``, ``update`` or ``delete`` for every way of writing it; other
+    words in lower case.
+    """
     return _OPERATIONS.get(word.lower(), word.lower())
 
 
@@ -105,5 +108,8 @@ def topic_fits(topic: str, occurrence: Occurrence) -> bool:
 
 
 def _decoded(path: str) -> str:
-    """Decode each part of a path. A slash inside a part becomes a character that no path has."""
+    """Decode each part of a path.
+
+    A slash inside a part becomes a character that no path has.
+    """
     return "/".join(unquote_plus(part).replace("/", "\0") for part in path.split("/"))

@@ -1,4 +1,5 @@
-"""Stand-in: frames. Bytes that are sent, right and wrong ones, and how the bytes of a client are read.
+"""Stand-in: frames. Bytes that are sent, right and wrong ones, and how the bytes of a
+client are read.
 
 u16 type, u32 size of what follows, body          every number big-endian (vendor documentation)
 """
@@ -23,7 +24,14 @@ KEEP_ALIVES: dict[BlockFault, bytes] = {
     "keep-alive-list": b'{"Document":{"Msg":[]}}',
 }
 XML_KEEP_ALIVE = b"<Document/>"
-PACKING = {"gzip": 31, "raw-deflate": -15, "corrupt": 15, "truncated": 15, "trailing": 15, "bomb": 15}
+PACKING = {
+    "gzip": 31,
+    "raw-deflate": -15,
+    "corrupt": 15,
+    "truncated": 15,
+    "trailing": 15,
+    "bomb": 15,
+}
 UNKNOWN_TYPE = 0x0999
 NEVER = 0xFFFFFFFF
 """A Size that nobody sends."""
@@ -47,7 +55,9 @@ def connect_response(status: int, *, version: int = 1, more: bytes = b"") -> byt
     return frame(2, status.to_bytes(2, "big") + version.to_bytes(2, "big") + more)
 
 
-def publish_message(block_id: int, count: int, payload: bytes, *, compression: int, is_json: bool) -> bytes:
+def publish_message(
+    block_id: int, count: int, payload: bytes, *, compression: int, is_json: bool
+) -> bytes:
     """Write a block without faults, the payload as it is sent."""
     head = block_id.to_bytes(2, "big") + count.to_bytes(2, "big") + bytes((compression, is_json))
     return frame(3, head + len(payload).to_bytes(4, "big") + payload)
@@ -57,11 +67,18 @@ def keep_alive(block_id: int, monitor: Monitor, document: BlockFault = "keep-ali
     """Write a block without events."""
     text = KEEP_ALIVES[document] if monitor.is_json else XML_KEEP_ALIVE
     payload = zlib.compress(text) if monitor.compressed else text
-    return publish_message(block_id, 0, payload, compression=monitor.compressed, is_json=monitor.is_json)
+    return publish_message(
+        block_id, 0, payload, compression=monitor.compressed, is_json=monitor.is_json
+    )
 
 
 def block_frame(
-    block_id: int, block: list[Waiting], monitor: Monitor, modes: Modes, faults: Faults, fault: BlockFault | None = None
+    block_id: int,
+    block: list[Waiting],
+    monitor: Monitor,
+    modes: Modes,
+    faults: Faults,
+    fault: BlockFault | None = None,
 ) -> bytes:
     """Write the frame of a block, with one fault."""
     document, is_json = _document(block, monitor, modes, fault)
@@ -80,7 +97,9 @@ def block_frame(
     return frame(3, body, size=NEVER if fault == "oversized" else None)
 
 
-def _document(block: list[Waiting], monitor: Monitor, modes: Modes, fault: BlockFault | None) -> tuple[bytes, bool]:
+def _document(
+    block: list[Waiting], monitor: Monitor, modes: Modes, fault: BlockFault | None
+) -> tuple[bytes, bool]:
     """Write the document of a block, and tell whether the frame calls it JSON."""
     messages: list[Any] = [_message(event) for event in block]
     if fault == "not-an-object" and monitor.kind == "json":

@@ -1,12 +1,14 @@
-"""Stand-in: a monitor, with what waits for its sessions, what is recorded without one, and what its history keeps.
+"""Stand-in: a monitor, with what waits for its sessions, what is recorded without one,
+and what its history keeps.
 
     event ─▶ put ─┬─ a session ─▶ its attachment ─▶ blocks (emulator_session.py)
                   │                    │ session over: un-acked, then unsent
                   └─ no session ─▶ record ◀┘
                                      └─▶ the next attachment, marked for replay
 
-A monitor is INACTIVE until its first session, ACTIVE while one is attached, and after that SUSPENDED if it replays.
-From vendor documentation and recorded traffic; how replay treats blocks without an ack is assumed.
+A monitor is INACTIVE until its first session, ACTIVE while one is attached, and after
+that SUSPENDED if it replays. From vendor documentation and recorded traffic; how replay
+treats blocks without an ack is assumed.
 """
 
 from __future__ import annotations
@@ -21,14 +23,17 @@ import trio
 from attrs import define, evolve, field, frozen
 
 from bridge.api import RepeatedEvent
-from ..recorder import Books
+
+from ..content.topics import CUSTOMER, topics_of
 from ..faults import Faults
 from ..options import Modes
-from ..content.topics import CUSTOMER, topics_of
+from ..recorder import Books
 
 End: TypeAlias = Literal["close", "reset", "hold", "mute"]
-"""How a session ends: FIN, RST, or half-open. ``hold``: the service has noticed and the monitor is free, ``mute``: it
-has not; both leave the socket open and nothing comes any more."""
+"""How a session ends: FIN, RST, or half-open. ``hold``: the service has noticed and the
+monitor is free, ``mute``: it has not; both leave the socket open and nothing comes any
+more.
+"""
 
 
 @frozen
@@ -75,8 +80,12 @@ class Attachment:
         self.arrived.set()
 
     def ready(self) -> bool:
-        """Tell whether a block can go without waiting for more: a replay, or a full one."""
-        return bool(self.queue) and (self.queue[0].replayed or len(self.queue) >= self.monitor.batch_size)
+        """Tell whether a block can go without waiting for more: a replay, or a full
+        one.
+        """
+        return bool(self.queue) and (
+            self.queue[0].replayed or len(self.queue) >= self.monitor.batch_size
+        )
 
     def take(self) -> list[Waiting]:
         """Take the events of the next block. Replayed and new ones never share one."""
@@ -88,7 +97,9 @@ class Attachment:
         return block
 
     async def filled(self) -> None:
-        """Wait until a block can go: a full one, or what came within the batch duration."""
+        """Wait until a block can go: a full one, or what came within the batch
+        duration.
+        """
         while not self.queue:
             await self.arrived.wait()
         with trio.move_on_at(self.queue[0].since + self.monitor.batch_duration):
@@ -102,7 +113,8 @@ class Monitor:
 
     id: int
     elements: dict[str, str]
-    """As the client gave them, values as texts; absent ones have the server's default."""
+    """As the client gave them, values as texts; absent ones have the server's default.
+    """
     books: Books
     modes: Modes
     record_limit: int
@@ -130,7 +142,9 @@ class Monitor:
 
     @property
     def explicit(self) -> bool:
-        """Whether a block counts as delivered when it is acknowledged, not when it is sent."""
+        """Whether a block counts as delivered when it is acknowledged, not when it is
+        sent.
+        """
         return self.elements.get("monAckOption") == "explicit"
 
     @property
@@ -163,7 +177,13 @@ class Monitor:
     @property
     def item(self) -> dict[str, str]:
         """Itself, as the old REST API reads it: every value a text, unset ones absent."""
-        return {"monId": str(self.id), "cstId": CUSTOMER, **self.elements, "monStatus": self.status, **self.last}
+        return {
+            "monId": str(self.id),
+            "cstId": CUSTOMER,
+            **self.elements,
+            "monStatus": self.status,
+            **self.last,
+        }
 
     @property
     def end_session(self) -> Callable[[], None] | None:
@@ -181,7 +201,9 @@ class Monitor:
         return self._block_ids
 
     def put(self, event: Waiting) -> None:
-        """Take an event that happened, or lose it if nobody listens and nothing records."""
+        """Take an event that happened, or lose it if nobody listens and nothing
+        records.
+        """
         recorded = self.status == "SUSPENDED" or self.modes.before_first_connect == "recorded"
         if not self.attachments and not (self.replays and recorded):
             self.books.lost.add(event.id)
@@ -204,7 +226,8 @@ class Monitor:
         return attachment
 
     def detach(self, attachment: Attachment, unacked: Iterable[Waiting]) -> None:
-        """End a session. What was not acknowledged waits for the next one, before what was not sent.
+        """End a session. What was not acknowledged waits for the next one, before what
+        was not sent.
 
         If another session is attached, it gets everything by itself.
         """
@@ -225,7 +248,9 @@ class Monitor:
             await self._detached.wait()
 
     async def reset(self, changes: Mapping[str, str]) -> None:
-        """Do what a PUT does: close the session, merge elements, clear the record (assumed)."""
+        """Do what a PUT does: close the session, merge elements, clear the record
+        (assumed).
+        """
         await self.cut_off()
         self.elements.update(changes)
         self._clear_record()

@@ -70,7 +70,9 @@ async def _serve_connection(
 
 
 async def _ignore(stream: trio.abc.Stream) -> None:
-    """Keep a connection open on which nothing happens any more, until the client closes it."""
+    """Keep a connection open on which nothing happens any more, until the client closes
+    it.
+    """
     while await stream.receive_some(65536):
         pass
 
@@ -84,7 +86,11 @@ async def _log_in_and_serve(account: Account, faults: Faults, stream: trio.abc.S
     if faults.login_delay:  # without it, whoever hears of the login finds the session attached
         await trio.sleep(faults.login_delay)
     monitor = account.monitors.get(login.monitor_id)
-    if login_status(account, faults, login) == 200 and monitor and account.modes.second_session == "replace":
+    if (
+        login_status(account, faults, login) == 200
+        and monitor
+        and account.modes.second_session == "replace"
+    ):
         await monitor.cut_off()
     status = login_status(account, faults, login)  # it may have been deleted meanwhile
     out = answer_to_login(status, faults)

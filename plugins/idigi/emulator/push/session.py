@@ -4,8 +4,8 @@
                        ├ read acks, of ten bytes or six
                        └ if the modes say so: look after missing acks, send keep-alives, end an idle session
 
-What ends it, ends all of them; then the monitor gets back what was not acknowledged. Written from the vendor
-documentation, not from the client of this plugin.
+What ends it, ends all of them; then the monitor gets back what was not acknowledged.
+Written from the vendor documentation, not from the client of this plugin.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import trio
 from attrs import define, field
 
 from bridge.api import RepeatedEvent
+
 from ..account import Account
 from ..faults import BlockFault, Faults
 from .frames import (
@@ -111,7 +112,9 @@ class Session:
 
     def _unacked(self) -> list[Waiting]:
         """Give what counts as not delivered, in order and each once."""
-        blocks = {id(sent): sent for sent in self._under_way if self.monitor.explicit and not sent.acked}
+        blocks = {
+            id(sent): sent for sent in self._under_way if self.monitor.explicit and not sent.acked
+        }
         return [event for sent in blocks.values() for event in sent.events]
 
     async def _send_blocks(self) -> None:
@@ -133,7 +136,9 @@ class Session:
             self.account.books.changed()
             if self.faults.drop == "before-ack":
                 self._drop()
-                await trio.lowlevel.checkpoint()  # the ack, if it has come already, is not read any more
+                await (
+                    trio.lowlevel.checkpoint()
+                )  # the ack, if it has come already, is not read any more
 
     def _window_open(self) -> bool:
         window = self.account.modes.window
@@ -157,7 +162,9 @@ class Session:
             self._last_frame = trio.current_time()
 
     def _frames(self, block: list[Waiting]) -> bytes:
-        """Write a block with all that goes before and after it, and note that it was sent."""
+        """Write a block with all that goes before and after it, and note that it was
+        sent.
+        """
         fault = self.faults.blocks.pop(0) if self.faults.blocks else None
         out = UNKNOWN if self.faults.unknown_frames else b""
         out += EXTRAS.get(fault, b"") if fault else b""
@@ -224,7 +231,11 @@ class Session:
         """Send a block again, or end the session, when its ack does not come."""
         modes = self.account.modes
         while True:
-            oldest = min((sent for sent in self._under_way if not sent.acked), key=lambda sent: sent.at, default=None)
+            oldest = min(
+                (sent for sent in self._under_way if not sent.acked),
+                key=lambda sent: sent.at,
+                default=None,
+            )
             if oldest is None:
                 await self._news.wait()
             elif trio.current_time() < oldest.at + modes.unacked_after:

@@ -1,4 +1,5 @@
-"""Stand-in: the REST server. What comes before a call is understood, and which API it goes to.
+"""Stand-in: the REST server. What comes before a call is understood, and which API it
+goes to.
 
 call ─▶ faults ─▶ rate ─▶ credentials ─▶ ┌ /ws/Monitor...      emulator_old_api.py
                                          └ /ws/v1/...          emulator_v1.py
@@ -11,14 +12,15 @@ import binascii
 
 import trio
 
-from bridge.api import Answer, Request
+from bridge.api import Request, Response
+
 from ..account import Account
 from ..faults import Faults, throttled
 from .old_api import PATH, answer_old_api
 from .v1 import answer_v1
 
 
-async def answer_call(account: Account, faults: Faults, request: Request) -> Answer:
+async def answer_call(account: Account, faults: Faults, request: Request) -> Response:
     """Answer one call."""
     _note(account, request)
     account.throttle.running += 1
@@ -34,7 +36,7 @@ async def answer_call(account: Account, faults: Faults, request: Request) -> Ans
             account.books.throttled += 1
             return throttled(rate.retry_after)
         if not _authorized(account, request):
-            return Answer(401, b"", (("WWW-Authenticate", 'Basic realm="stand-in"'),))
+            return Response(401, b"", (("WWW-Authenticate", 'Basic realm="stand-in"'),))
         if request.path == PATH or request.path.startswith(f"{PATH}/"):
             return await answer_old_api(account, faults, request)
         return await answer_v1(account, faults, request)

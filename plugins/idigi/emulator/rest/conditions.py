@@ -3,7 +3,8 @@
     monTopic='DeviceCore,DataPoint' and monDescription like 'our-%'          old API (vendor documentation)
     status='inactive' and description startsWith 'x'                         v1 API (vendor documentation)
 
-``and`` binds closer than ``or`` (assumed). There is no way to write a quote inside a value.
+``and`` binds closer than ``or`` (assumed). There is no way to write a quote inside a
+value.
 """
 
 from __future__ import annotations
@@ -34,14 +35,18 @@ def parse_condition(text: str, operators: frozenset[str]) -> Condition:
     while True:
         term = _TERM.match(text, position)
         if term is None or term[2] not in operators:
-            raise ValueError(f"the condition cannot be read from {text[position : position + 40]!r} on")
+            raise ValueError(
+                f"the condition cannot be read from {text[position : position + 40]!r} on"
+            )
         choices[-1].append(_condition(term[1], term[2], term[3]))
         position = term.end()
         if not text[position:].strip():
             return lambda row: any(all(holds(row) for holds in choice) for choice in choices)
         join = _JOIN.match(text, position)
         if join is None:
-            raise ValueError(f"the condition cannot be read from {text[position : position + 40]!r} on")
+            raise ValueError(
+                f"the condition cannot be read from {text[position : position + 40]!r} on"
+            )
         if join[1] == "or":
             choices.append([])
         position = join.end()

@@ -1,8 +1,10 @@
-"""Stand-in: ``/ws/Monitor``, the old API. Bodies are XML; answers are XML or JSON, in which every value is a text.
+"""Stand-in: ``/ws/Monitor``, the old API. Bodies are XML; answers are XML or JSON, in
+which every value is a text.
 
-Written from the vendor documentation and recorded traffic. Assumed: the XML of a list, the limit's wording, and that a
-PUT closes the session, merges elements and clears the record. This stand-in's choice: unknown elements and values that
-are not allowed are refused with the wording of a bad topic.
+Written from the vendor documentation and recorded traffic. Assumed: the XML of a list,
+the limit's wording, and that a PUT closes the session, merges elements and clears the
+record. This stand-in's choice: unknown elements and values that are not allowed are
+refused with the wording of a bad topic.
 """
 
 from __future__ import annotations
@@ -14,11 +16,12 @@ from typing import Any
 from urllib.parse import parse_qs
 from xml.etree import ElementTree as Xml
 
-from bridge.api import Answer, Request
+from bridge.api import Request, Response
+
 from ..account import Account, Monitor
-from .conditions import OLD, parse_condition
-from ..faults import Faults
 from ..content.topics import is_known, topics_of
+from ..faults import Faults
+from .conditions import OLD, parse_condition
 
 PATH = "/ws/Monitor"
 JSON_TYPE = (("Content-Type", "application/json"),)
@@ -45,17 +48,21 @@ ALLOWED = {
     "monResponseTimeout": _NUMBER,
 }
 """What an element may say."""
-READ_ONLY = frozenset({"monId", "cstId", "monStatus", "monLastConnect", "monLastSent", "monLastSentUuid"})
+READ_ONLY = frozenset(
+    {"monId", "cstId", "monStatus", "monLastConnect", "monLastSent", "monLastSentUuid"}
+)
 
 
 class Invalid(Exception):
     """A request that the service refuses; the text says why."""
 
 
-async def answer_old_api(account: Account, faults: Faults, request: Request) -> Answer:
+async def answer_old_api(account: Account, faults: Faults, request: Request) -> Response:
     """Answer one call."""
     name = request.path.removeprefix(PATH).strip("/")
-    as_json = name.endswith(".json") or "application/json" in request.headers.get("accept", ("",))[0]
+    as_json = (
+        name.endswith(".json") or "application/json" in request.headers.get("accept", ("",))[0]
+    )
     name = name.removesuffix(".json")
     try:
         match request.method, bool(name):
@@ -70,19 +77,21 @@ async def answer_old_api(account: Account, faults: Faults, request: Request) -> 
             case "DELETE", True:
                 return await _delete(account, name)
             case _:
-                return Answer(405, b"")
+                return Response(405, b"")
     except Invalid as exc:
         return error(f"{request.method} Monitor error. {exc}")
 
 
-def _create(account: Account, faults: Faults, body: bytes) -> Answer:
+def _create(account: Account, faults: Faults, body: bytes) -> Response:
     elements = _elements(body)
     changes = checked(elements)
     if "monTopic" not in changes:
         raise Invalid("Invalid request. Invalid monTopic specified")
     monitor = create(account, faults, changes)
     location = f"Monitor/{monitor.id}"
-    return Answer(201, _result([_leaf("location", location)]), (("Location", location), *XML_TYPE))
+    return Response(
+        201, _result([_leaf("location", location)]), (("Location", location), *XML_TYPE)
+    )
 
 
 def create(account: Account, faults: Faults, elements: Mapping[str, str]) -> Monitor:
@@ -118,7 +127,7 @@ def checked(elements: Mapping[str, str]) -> dict[str, str]:
     return changes
 
 
-def _list(account: Account, query: str, *, as_json: bool) -> Answer:
+def _list(account: Account, query: str, *, as_json: bool) -> Response:
     parameters = {name: values[0] for name, values in parse_qs(query).items()}
     try:
         holds = parse_condition(parameters.get("condition", ""), OLD)
@@ -131,33 +140,33 @@ def _list(account: Account, query: str, *, as_json: bool) -> Answer:
     return _rows(rows, start, size, account.modes.page_limit, as_json=as_json)
 
 
-def _read(account: Account, faults: Faults, name: str, *, as_json: bool) -> Answer:
+def _read(account: Account, faults: Faults, name: str, *, as_json: bool) -> Response:
     monitor = find(account, name)
     if monitor is not None:
         return _rows([monitor.item], 0, 1000, 1000, as_json=as_json)
     text = f"GET Monitor error. Error reading Monitor entity id='{name}'"
     status = faults.unknown_monitor_status
     if as_json:
-        return Answer(status, json.dumps({"error": [text]}).encode(), JSON_TYPE)
-    return Answer(status, _result([_leaf("error", text)]), XML_TYPE)
+        return Response(status, json.dumps({"error": [text]}).encode(), JSON_TYPE)
+    return Response(status, _result([_leaf("error", text)]), XML_TYPE)
 
 
-async def _update(account: Account, name: str, body: bytes) -> Answer:
+async def _update(account: Account, name: str, body: bytes) -> Response:
     elements = _elements(body)
     name = name or elements.get("monId", "")
     monitor = find(account, name)
     if monitor is None:
         raise Invalid(f"Error reading Monitor entity id='{name}'")
     await monitor.reset(checked(elements))
-    return Answer(200, b'<?xml version="1.0" encoding="ISO-8859-1"?>\n<result/>', XML_TYPE)
+    return Response(200, b'<?xml version="1.0" encoding="ISO-8859-1"?>\n<result/>', XML_TYPE)
 
 
-async def _delete(account: Account, name: str) -> Answer:
+async def _delete(account: Account, name: str) -> Response:
     if not (name.isascii() and name.isdigit()):
         raise Invalid(f'Invalid request. For input string: "{name}"')
     if not await delete(account, name):
         raise Invalid(f"Error reading Monitor entity id='{name}'")
-    return Answer(200, _result([_leaf("message", "1 items deleted")]), XML_TYPE)
+    return Response(200, _result([_leaf("message", "1 items deleted")]), XML_TYPE)
 
 
 def find(account: Account, name: str) -> Monitor | None:
@@ -175,7 +184,9 @@ async def delete(account: Account, name: str) -> bool:
     return True
 
 
-def _rows(rows: list[dict[str, str]], start: int, size: int, most: int, *, as_json: bool) -> Answer:
+def _rows(
+    rows: list[dict[str, str]], start: int, size: int, most: int, *, as_json: bool
+) -> Response:
     page = rows[start : start + min(size, most)]
     counters = {
         "resultTotalRows": str(len(rows)),
@@ -186,18 +197,18 @@ def _rows(rows: list[dict[str, str]], start: int, size: int, most: int, *, as_js
     }
     if as_json:
         result: dict[str, Any] = {**counters, "items": page}
-        return Answer(200, json.dumps(result).encode(), JSON_TYPE)
+        return Response(200, json.dumps(result).encode(), JSON_TYPE)
     elements = [_leaf(name, text) for name, text in counters.items()]
     for item in page:
         monitor = Xml.Element("Monitor")
         monitor.extend(_leaf(name, text) for name, text in item.items())
         elements.append(monitor)
-    return Answer(200, _result(elements), XML_TYPE)
+    return Response(200, _result(elements), XML_TYPE)
 
 
-def error(text: str) -> Answer:
+def error(text: str) -> Response:
     """Refuse a call with this text."""
-    return Answer(400, _result([_leaf("error", text)]), XML_TYPE)
+    return Response(400, _result([_leaf("error", text)]), XML_TYPE)
 
 
 def _leaf(name: str, text: str) -> Xml.Element:
@@ -211,5 +222,7 @@ def _result(elements: Iterable[Xml.Element]) -> bytes:
     result = Xml.Element("result")
     result.extend(elements)
     Xml.indent(result)
-    text = '<?xml version="1.0" encoding="ISO-8859-1"?>\n' + Xml.tostring(result, encoding="unicode")
+    text = '<?xml version="1.0" encoding="ISO-8859-1"?>\n' + Xml.tostring(
+        result, encoding="unicode"
+    )
     return text.encode("latin-1", "xmlcharrefreplace")

@@ -1,8 +1,10 @@
-"""Stand-in: ``/ws/v1``, the JSON API. Inventory and history of monitors, and the history of data streams.
+"""Stand-in: ``/ws/v1``, the JSON API. Inventory and history of monitors, and the
+history of data streams.
 
-From vendor documentation: paths, parameters and names of fields. Assumed: values of ``acknowledgement`` and
-``compression`` in a POST, the form of history answers. This stand-in's choices: statuses and form of errors, the call
-that reads a data stream, and that start and end of a span are both included.
+From vendor documentation: paths, parameters and names of fields. Assumed: values of
+``acknowledgement`` and ``compression`` in a POST, the form of history answers. This
+stand-in's choices: statuses and form of errors, the call that reads a data stream, and
+that start and end of a span are both included.
 """
 
 from __future__ import annotations
@@ -14,13 +16,14 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
-from bridge.api import Answer, Request
+from bridge.api import Request, Response
+
 from ..account import Account
-from .conditions import V1, parse_condition
 from ..content.documents import json_text
 from ..faults import Faults
 from ..options import Modes
 from ..push.monitor import Monitor, Waiting
+from .conditions import V1, parse_condition
 from .old_api import JSON_TYPE, Invalid, checked, create, delete, find
 
 INVENTORY = "/ws/v1/monitors/inventory"
@@ -52,7 +55,7 @@ NUMBERS = {
 }
 
 
-async def answer_v1(account: Account, faults: Faults, request: Request) -> Answer:
+async def answer_v1(account: Account, faults: Faults, request: Request) -> Response:
     """Answer one call."""
     parameters = {name: values[0] for name, values in parse_qs(request.query).items()}
     try:
@@ -67,15 +70,17 @@ async def answer_v1(account: Account, faults: Faults, request: Request) -> Answe
             return _history(account, faults, request.path, parameters)
     except Invalid as exc:
         return _json({"error": [f"{request.method} error. {exc}"]}, 400)
-    return Answer(405, b"")
+    return Response(405, b"")
 
 
-def _json(value: Any, status: int = 200) -> Answer:
-    return Answer(status, json_text(value).encode(), JSON_TYPE)
+def _json(value: Any, status: int = 200) -> Response:
+    return Response(status, json_text(value).encode(), JSON_TYPE)
 
 
-def _unknown(faults: Faults, name: str) -> Answer:
-    return _json({"error": [f"Error reading Monitor entity id='{name}'"]}, faults.unknown_monitor_status)
+def _unknown(faults: Faults, name: str) -> Response:
+    return _json(
+        {"error": [f"Error reading Monitor entity id='{name}'"]}, faults.unknown_monitor_status
+    )
 
 
 def _created(body: bytes) -> dict[str, str]:
@@ -99,11 +104,17 @@ def _created(body: bytes) -> dict[str, str]:
 
 
 def v1_item(monitor: Monitor) -> dict[str, Any]:
-    """Give a monitor as this API reads it: numbers and booleans of their own, the status in lower case."""
+    """Give a monitor as this API reads it: numbers and booleans of their own, the
+    status in lower case.
+    """
     item = monitor.item
     fields: dict[str, Any] = {name: int(item[old]) for name, old in NUMBERS.items() if old in item}
     fields |= {name: item[old] for name, old in NAMES.items() if old in item}
-    return fields | {"topics": monitor.topics, "persistent": monitor.replays, "status": monitor.status.lower()}
+    return fields | {
+        "topics": monitor.topics,
+        "persistent": monitor.replays,
+        "status": monitor.status.lower(),
+    }
 
 
 def _inventory(account: Account, parameters: Mapping[str, str]) -> dict[str, Any]:
@@ -114,24 +125,34 @@ def _inventory(account: Account, parameters: Mapping[str, str]) -> dict[str, Any
         raise Invalid(f"Invalid request. {exc}") from exc
     found = [item for item in map(v1_item, account.monitors.values()) if holds(item)]
     name, _, direction = parameters.get("orderby", "id").partition(" ")
-    found.sort(key=lambda item: (item.get(name) is not None, item.get(name)), reverse=direction == "desc")
+    found.sort(
+        key=lambda item: (item.get(name) is not None, item.get(name)), reverse=direction == "desc"
+    )
     page = found[first : first + _size(account.modes, parameters)]
     more = first + len(page) < len(found)
-    return {"count": len(page), "list": page, **({"cursor": str(first + len(page))} if more else {})}
+    return {
+        "count": len(page),
+        "list": page,
+        **({"cursor": str(first + len(page))} if more else {}),
+    }
 
 
-async def _one(account: Account, faults: Faults, method: str, name: str) -> Answer:
+async def _one(account: Account, faults: Faults, method: str, name: str) -> Response:
     monitor = find(account, name)
     if monitor is None:
         return _unknown(faults, name)
     if method == "DELETE":
         await delete(account, name)
-        return Answer(204, b"")
-    return _json(v1_item(monitor)) if method == "GET" else Answer(405, b"")
+        return Response(204, b"")
+    return _json(v1_item(monitor)) if method == "GET" else Response(405, b"")
 
 
-def _history(account: Account, faults: Faults, path: str, parameters: Mapping[str, str]) -> Answer:
-    """Answer a call for the history of a monitor, by server time, or of a data stream, by the time of the points."""
+def _history(
+    account: Account, faults: Faults, path: str, parameters: Mapping[str, str]
+) -> Response:
+    """Answer a call for the history of a monitor, by server time, or of a data stream,
+    by the time of the points.
+    """
     before, _, after = account.modes.streams_path.partition("{stream}")
     if match := re.fullmatch(rf"{HISTORY}/([^/]+)", path):
         monitor = find(account, match[1])
@@ -139,16 +160,34 @@ def _history(account: Account, faults: Faults, path: str, parameters: Mapping[st
             return _unknown(faults, match[1])
         if not monitor.replays:
             raise Invalid("Invalid request. The monitor is not persistent")
-        return _json(_page(account.modes, monitor.saved, parameters, lambda event: event.at, _event(account.modes)))
+        return _json(
+            _page(
+                account.modes,
+                monitor.saved,
+                parameters,
+                lambda event: event.at,
+                _event(account.modes),
+            )
+        )
     if path.startswith(before) and path.endswith(after) and len(path) > len(before) + len(after):
         stream = unquote(path[len(before) : len(path) - len(after)])
         points = account.streams.get(stream, ())
-        return _json(_page(account.modes, points, parameters, _measured, lambda event: event.message["DataPoint"]))
-    return Answer(404, b"")
+        return _json(
+            _page(
+                account.modes,
+                points,
+                parameters,
+                _measured,
+                lambda event: event.message["DataPoint"],
+            )
+        )
+    return Response(404, b"")
 
 
 def _event(modes: Modes) -> Callable[[Waiting], Any]:
-    return lambda event: {"event": event.message} if modes.history_items == "wrapped" else event.message
+    return lambda event: (
+        {"event": event.message} if modes.history_items == "wrapped" else event.message
+    )
 
 
 def _measured(event: Waiting) -> datetime:
@@ -163,7 +202,10 @@ def _page(
     time_of: Callable[[Waiting], datetime],
     item_of: Callable[[Waiting], Any],
 ) -> dict[str, Any]:
-    """Give one page of a history. The cursor is the id of the last event that was given."""
+    """Give one page of a history.
+
+    The cursor is the id of the last event that was given.
+    """
     start, end = _time(parameters, "start_time"), _time(parameters, "end_time")
     asked = parameters.get("cursor")
     try:
@@ -173,7 +215,9 @@ def _page(
     found = [
         event
         for event in events
-        if event.id > last and (start is None or time_of(event) >= start) and (end is None or time_of(event) <= end)
+        if event.id > last
+        and (start is None or time_of(event) >= start)
+        and (end is None or time_of(event) <= end)
     ]
     page = found[: _size(modes, parameters)]
     following = str(page[-1].id) if page else None

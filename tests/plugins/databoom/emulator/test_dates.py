@@ -35,7 +35,13 @@ def test_a_date_with_a_zone_is_right(text):
 
 @pytest.mark.fact("A date without a zone is read in the server's local zone")
 @pytest.mark.parametrize(
-    "text", ["2020-02-05T03:59:33", "2020-02-05 03:59:33", "02/05/2020 03:59:33", "February 5 2020 03:59:33"]
+    "text",
+    [
+        "2020-02-05T03:59:33",
+        "2020-02-05 03:59:33",
+        "02/05/2020 03:59:33",
+        "February 5 2020 03:59:33",
+    ],
 )
 def test_a_date_without_a_zone_is_read_in_that_of_the_server(text):
     assert parse_date(text, SERVER) == MOMENT
@@ -70,7 +76,17 @@ def test_seconds_land_in_january_1970():
 @pytest.mark.fact("Digits as a text, +00 and an empty text are no dates")
 @pytest.mark.parametrize(
     "value",
-    ["1580871573000", "2020-02-05T02:59:33+00", "", "2020-13-05T00:00:00Z", "5 Foo 2020", 1e300, True, [], {}],
+    [
+        "1580871573000",
+        "2020-02-05T02:59:33+00",
+        "",
+        "2020-13-05T00:00:00Z",
+        "5 Foo 2020",
+        1e300,
+        True,
+        [],
+        {},
+    ],
 )
 def test_what_is_no_date_is_none(value):
     assert parse_date(value, SERVER) is None

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
-from bridge_plugins.databoom.emulator.server import SCOPES, Fault, open_emulator
 from bridge_plugins.databoom.emulator.cloud import Rules
+from bridge_plugins.databoom.emulator.server import SCOPES, Fault, open_emulator
 
 DATE = "2026-05-04T10:00:00.000Z"
 TIME = datetime(2026, 5, 4, 10, 0, tzinfo=UTC)
@@ -31,7 +31,11 @@ def pushed(*signals, device="d"):
 
 
 def template(*signals, token="tpl"):
-    entry = {"template": token, "date": DATE, "signals": [{"name": name, "value": value} for name, value in signals]}
+    entry = {
+        "template": token,
+        "date": DATE,
+        "signals": [{"name": name, "value": value} for name, value in signals],
+    }
     return {"type": "data", "message": [entry]}
 
 
@@ -42,12 +46,16 @@ async def test_an_apikey_may_do_everything_until_it_is_revoked():
         assert (await client.get("/signals/")).status_code == 200
         emulator.revoke("key")
         assert (await client.post("/signals/push", json=pushed(("t", 1)))).status_code == 401
-        assert "key" not in {value for logged in emulator.requests for value in logged.headers.values()}
+        assert "key" not in {
+            value for logged in emulator.requests for value in logged.headers.values()
+        }
 
 
 async def test_a_token_and_an_apikey_at_once_are_refused():
     async with asking() as (_, client):
-        answer = await client.post("/signals/push", json=pushed(("t", 1)), headers={"apikey": "key"})
+        answer = await client.post(
+            "/signals/push", json=pushed(("t", 1)), headers={"apikey": "key"}
+        )
         assert answer.status_code == 400
 
 
@@ -59,11 +67,17 @@ async def test_a_token_and_an_apikey_at_once_are_refused():
 async def test_a_template_makes_a_device_with_all_its_signals_validated(slash):
     async with asking() as (emulator, client):
         emulator.cloud.add_template("tpl", "t", "u")
-        answer = await client.post(f"/signals/push/hall%2D1{slash}", json=template(("t", 1), ("extra", 2)))
+        answer = await client.post(
+            f"/signals/push/hall%2D1{slash}", json=template(("t", 1), ("extra", 2))
+        )
         assert (answer.status_code, answer.json()) == (200, {"message": "ALL_INFO_PROCESSED"})
         statuses = {key: signal.status for key, signal in emulator.cloud.signals.items()}
         device = "tpl-hall-1"
-        assert statuses == {(device, "t"): "ACTIVE", (device, "u"): "ACTIVE", (device, "extra"): "INIT"}
+        assert statuses == {
+            (device, "t"): "ACTIVE",
+            (device, "u"): "ACTIVE",
+            (device, "extra"): "INIT",
+        }
         assert emulator.cloud.points(device, "t") == [(TIME, 1)]
         assert emulator.cloud.points(device, "extra") == []
 
@@ -93,7 +107,10 @@ async def test_the_template_form_needs_the_scope_create_too():
         {"type": "data"},
         {"type": "data", "message": [7]},
         {"type": "data", "message": [{"template": "tpl"}]},
-        {"type": "data", "message": [*template(("t", 1))["message"], *template(("t", 2))["message"]]},
+        {
+            "type": "data",
+            "message": [*template(("t", 1))["message"], *template(("t", 2))["message"]],
+        },
         template(("t", True)),
     ],
 )
@@ -121,7 +138,9 @@ async def test_the_plain_url_does_not_take_the_template_form():
 @pytest.mark.parametrize("status", [400, 413])
 async def test_too_many_signals_are_answered_as_chosen(status):
     async with asking(rules=Rules(most_signals=1, too_many=status)) as (_, client):
-        assert (await client.post("/signals/push", json=pushed(("a", 1), ("b", 2)))).status_code == status
+        assert (
+            await client.post("/signals/push", json=pushed(("a", 1), ("b", 2)))
+        ).status_code == status
 
 
 @pytest.mark.fact("POST /v1/signals/ creates a signal, INIT or with status ACTIVE")
@@ -129,15 +148,26 @@ async def test_a_signal_can_be_created_validated_or_not():
     async with asking() as (emulator, client):
         emulator.cloud.add_device("d")
         (device,) = (await client.get("/devices/all")).json()["data"]
-        asked = {"device": device["_id"], "type": "0" * 24, "signal_token": "t", "description": "Hall"}
+        asked = {
+            "device": device["_id"],
+            "type": "0" * 24,
+            "signal_token": "t",
+            "description": "Hall",
+        }
         created = await client.post("/signals/", json=asked)
         assert (created.json()["status"], created.json()["description"]) == ("INIT", "Hall")
-        active = await client.post("/signals/", json=asked | {"signal_token": "u", "status": "ACTIVE"})
+        active = await client.post(
+            "/signals/", json=asked | {"signal_token": "u", "status": "ACTIVE"}
+        )
         await client.post("/signals/push", json=pushed(("u", 5)))
         assert emulator.cloud.points("d", "u") == [(TIME, 5)]
-        assert (await client.get(f"/signals/{active.json()['_id']}")).json()["last_recived_value"] == "5"
+        assert (await client.get(f"/signals/{active.json()['_id']}")).json()[
+            "last_recived_value"
+        ] == "5"
         wrong = [{"device": "0"}, {"type": None}, {"signal_token": ""}, {"status": "ON"}, {}]
-        answers = [(await client.post("/signals/", json=asked | change)).status_code for change in wrong]
+        answers = [
+            (await client.post("/signals/", json=asked | change)).status_code for change in wrong
+        ]
         assert answers == [404, 400, 400, 400, 400]
         assert (await client.post("/signals/", json=[])).status_code == 400
 
@@ -193,7 +223,10 @@ async def test_a_device_that_is_silent_for_an_hour_is_flagged():
 async def test_the_clock_can_be_asked_with_an_apikey():
     async with asking(now=lambda: TIME, headers={"apikey": "key"}) as (emulator, client):
         answer = await client.get("/auth/gmtclock/plain")
-        assert (answer.status_code, answer.headers["date"]) == (200, "Mon, 04 May 2026 10:00:00 GMT")
+        assert (answer.status_code, answer.headers["date"]) == (
+            200,
+            "Mon, 04 May 2026 10:00:00 GMT",
+        )
         emulator.revoke("key")
         assert (await client.get("/auth/gmtclock/plain")).status_code == 401
 
@@ -204,7 +237,12 @@ async def test_the_clock_can_be_asked_with_an_apikey():
     [("*", [1, 3, 5, 7]), ("a", [1, 3, 5, 7]), ("h", [3, 5, 7]), ("d", [5, 7]), ("m", [7])],
 )
 async def test_a_chart_has_a_row_for_each_value_hour_day_or_month(granularity, values):
-    dates = ["2026-05-04T10:00:00Z", "2026-05-04T10:59:00Z", "2026-05-04T11:00:00Z", "2026-05-05T00:00:00Z"]
+    dates = [
+        "2026-05-04T10:00:00Z",
+        "2026-05-04T10:59:00Z",
+        "2026-05-04T11:00:00Z",
+        "2026-05-05T00:00:00Z",
+    ]
     async with asking() as (emulator, client):
         for value, date in zip((1, 3, 5, 7), dates, strict=True):
             await client.post("/signals/push", json=pushed(("t", value)) | {"date": date})

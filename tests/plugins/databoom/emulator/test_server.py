@@ -12,10 +12,19 @@ import orjson
 import pytest
 import trio
 
-from bridge.api import EmulatorContext, HangUp, Request
-from bridge_plugins.databoom.emulator.server import SCOPES, Emulator, Fault, Faults, open_emulation, open_emulator
+from bridge.api import Request
+from bridge.testing.emulation import EmulatorContext
+from bridge.testing.http_server import HangUp
 from bridge_plugins.databoom.emulator.cloud import Cloud, Rules
 from bridge_plugins.databoom.emulator.routes import Access
+from bridge_plugins.databoom.emulator.server import (
+    SCOPES,
+    Emulator,
+    Fault,
+    Faults,
+    open_emulation,
+    open_emulator,
+)
 
 DATE = "2026-05-04T10:00:00.000+0000"
 TIME = datetime(2026, 5, 4, 10, 0, tzinfo=UTC)
@@ -75,10 +84,18 @@ async def test_the_trap_can_be_switched_off():
 async def test_a_history_push_brings_dated_values():
     async with asking() as (emulator, client):
         await client.post(emulator.url, json=pushed(0))
-        history = [{"date": f"2026-05-04T10:0{minute}:00.000Z", "value": minute} for minute in (1, 2)]
-        await client.post(emulator.url, json={"device": "d", "signals": {"t": {"history": history}}})
+        history = [
+            {"date": f"2026-05-04T10:0{minute}:00.000Z", "value": minute} for minute in (1, 2)
+        ]
+        await client.post(
+            emulator.url, json={"device": "d", "signals": {"t": {"history": history}}}
+        )
         minute = timedelta(minutes=1)
-        assert emulator.cloud.points("d", "t") == [(TIME, 0), (TIME + minute, 1), (TIME + 2 * minute, 2)]
+        assert emulator.cloud.points("d", "t") == [
+            (TIME, 0),
+            (TIME + minute, 1),
+            (TIME + 2 * minute, 2),
+        ]
 
 
 @pytest.mark.fact(
@@ -86,7 +103,10 @@ async def test_a_history_push_brings_dated_values():
 )
 async def test_a_push_without_date_has_the_time_of_reception():
     async with asking(now=lambda: TIME) as (emulator, client):
-        await client.post(emulator.url, json={"device": "d", "signals": [{"name": "t", "value": "7.5", "meta": META}]})
+        await client.post(
+            emulator.url,
+            json={"device": "d", "signals": [{"name": "t", "value": "7.5", "meta": META}]},
+        )
         assert emulator.cloud.points("d", "t") == [(TIME, 7.5)]
 
 
@@ -125,8 +145,12 @@ async def test_bytes_that_are_no_json_are_refused():
 async def test_an_unknown_token_hears_401_and_a_missing_scope_403():
     async with asking(scopes=("Read",)) as (emulator, client):
         assert (await client.post(emulator.url, json=pushed())).status_code == 403
-        assert (await client.post(emulator.url, headers={"Authorization": "Bearer bad"})).status_code == 401
-        assert (await client.post(emulator.url, headers={"Authorization": "Basic good"})).status_code == 401
+        assert (
+            await client.post(emulator.url, headers={"Authorization": "Bearer bad"})
+        ).status_code == 401
+        assert (
+            await client.post(emulator.url, headers={"Authorization": "Basic good"})
+        ).status_code == 401
 
 
 @pytest.mark.fact("Stand-in: a token revoked and restored")
@@ -178,9 +202,17 @@ async def test_signals_can_be_listed_page_by_page():
         assert (answer["pages"], answer["total_items"]) == (2, 2)
         (signal,) = answer["data"]
         assert len(signal["_id"]) == 24
-        assert (signal["signal_token"], signal["status"], signal["last_recived_value"]) == ("t", "ACTIVE", "21.5")
+        assert (signal["signal_token"], signal["status"], signal["last_recived_value"]) == (
+            "t",
+            "ACTIVE",
+            "21.5",
+        )
         (second,) = (await client.get(url, params={"page": 2, "per_page": 1})).json()["data"]
-        assert (second["status"], second["last_recived_value"], second["last_conn"]) == ("INIT", None, None)
+        assert (second["status"], second["last_recived_value"], second["last_conn"]) == (
+            "INIT",
+            None,
+            None,
+        )
         assert (await client.get(url, params={"page": "x"})).status_code == 400
 
 
@@ -198,7 +230,9 @@ async def test_a_chart_reads_back_what_lies_between_its_dates():
         }
         url = emulator.url.replace("signals/push", "chart/")
         answer = (await client.post(url, json=asked)).json()
-        assert [(row["date"], row["value"]) for row in answer[signal.id]] == [("2026-05-04T10:00:00.000Z", 1)]
+        assert [(row["date"], row["value"]) for row in answer[signal.id]] == [
+            ("2026-05-04T10:00:00.000Z", 1)
+        ]
         assert answer["info"][signal.id]["overBound"] is False
         assert (await client.post(url, json=asked | {"signals": ["0" * 24]})).status_code == 404
         assert (await client.post(url, json=asked | {"granularity": "x"})).status_code == 400
@@ -302,5 +336,7 @@ async def test_the_stand_in_of_the_demo_takes_pushes_over_tls(authority, tmp_pat
         async with httpx.AsyncClient(verify=tls, trust_env=False) as client:
             headers = {"Authorization": f"Bearer {emulation.settings['token']}"}
             body = orjson.dumps(pushed(21.5))
-            assert (await client.post(emulation.settings["url"], headers=headers, content=body)).status_code == 200
+            assert (
+                await client.post(emulation.settings["url"], headers=headers, content=body)
+            ).status_code == 200
     assert arrived == [("d", "t", 21.5, TIME)]

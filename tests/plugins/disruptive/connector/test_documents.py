@@ -1,4 +1,6 @@
-"""The connector as it should be and as it is: what differs, what is sent, what is shown."""
+"""The connector as it should be and as it is: what differs, what is sent, what is
+shown.
+"""
 
 import json
 
@@ -35,7 +37,11 @@ ANSWER = {
     "status": "ACTIVE",
     "events": ["temperature", "humidity"],
     "labels": ["name"],
-    "httpConfig": {"url": URL, "signatureSecret": "hook-secret", "headers": {"X-Bridge-Key": "static-secret"}},
+    "httpConfig": {
+        "url": URL,
+        "signatureSecret": "hook-secret",
+        "headers": {"X-Bridge-Key": "static-secret"},
+    },
 }
 WANTED = Wanted(
     url=URL,
@@ -88,7 +94,9 @@ def test_a_connector_of_another_type_has_no_url():
     )
 
 
-@pytest.mark.parametrize("answer", [{}, {"name": 7}, {"name": ""}, {"name": "projects/p1/dataconnectors/"}])
+@pytest.mark.parametrize(
+    "answer", [{}, {"name": 7}, {"name": ""}, {"name": "projects/p1/dataconnectors/"}]
+)
 def test_a_connector_without_a_name_cannot_be_read(answer):
     with pytest.raises(ValueError, match="with a name"):
         read_connector(answer)
@@ -96,9 +104,12 @@ def test_a_connector_without_a_name_cannot_be_read(answer):
 
 @given(
     members=st.fixed_dictionaries(
-        {}, optional=dict.fromkeys(("type", "status", "events", "labels", "httpConfig"), json_values)
+        {},
+        optional=dict.fromkeys(("type", "status", "events", "labels", "httpConfig"), json_values),
     ),
-    config=st.fixed_dictionaries({}, optional=dict.fromkeys(("url", "signatureSecret", "headers"), json_values)),
+    config=st.fixed_dictionaries(
+        {}, optional=dict.fromkeys(("url", "signatureSecret", "headers"), json_values)
+    ),
 )
 def test_whatever_the_members_are_a_named_connector_is_read_and_corrected(members, config):
     for answer in ({"name": "c", **members}, {"name": "c", "httpConfig": config}):
@@ -132,9 +143,13 @@ def test_the_settings_say_what_is_wanted():
         header_name="X-Key",
         header_value=Secret("v"),
     )
-    expected = Wanted(URL, "bridge sensors", ("touch",), ("name", "room"), Secret("s"), {"X-Key": Secret("v")})
+    expected = Wanted(
+        URL, "bridge sensors", ("touch",), ("name", "room"), Secret("s"), {"X-Key": Secret("v")}
+    )
     assert wanted_connector(settings, "sensors") == expected
-    assert wanted_connector(evolve(settings, display_name="Attic"), "sensors").display_name == "Attic"
+    assert (
+        wanted_connector(evolve(settings, display_name="Attic"), "sensors").display_name == "Attic"
+    )
 
 
 def test_without_a_secret_and_a_header_none_are_wanted():
@@ -192,13 +207,21 @@ def test_a_connector_as_wanted_has_no_differences_whatever_the_order():
             "URL is https://old.example.org/x, expected https://bridge.example.org/dt/site-a",
             {"httpConfig": {"url": URL}},
         ),
-        (evolve(AS_WANTED, display_name="x"), "name is 'x', expected 'bridge'", {"displayName": "bridge"}),
+        (
+            evolve(AS_WANTED, display_name="x"),
+            "name is 'x', expected 'bridge'",
+            {"displayName": "bridge"},
+        ),
         (
             evolve(AS_WANTED, events=()),
             "event types are all, expected humidity, temperature",
             {"events": ["humidity", "temperature"]},
         ),
-        (evolve(AS_WANTED, labels=("a", "b")), "labels are a, b, expected name", {"labels": ["name"]}),
+        (
+            evolve(AS_WANTED, labels=("a", "b")),
+            "labels are a, b, expected name",
+            {"labels": ["name"]},
+        ),
         (
             with_config(signatureSecret="other-secret"),
             "secret differs",
@@ -270,7 +293,9 @@ def test_no_difference_and_no_representation_holds_a_secret():
     said = differences(WANTED, found)
     assert len(said) == 2
     for text in (repr(said), repr(found), repr(WANTED), json.dumps(shown(found))):
-        assert "secret" not in text.replace("signatureSecret", "").replace("secret differs", "").replace("secret=", "")
+        assert "secret" not in text.replace("signatureSecret", "").replace(
+            "secret differs", ""
+        ).replace("secret=", "")
 
 
 def test_what_is_sent_names_its_secrets_so_that_errors_can_hide_them():
@@ -301,7 +326,12 @@ def test_labels_are_always_set_because_dt_would_send_none():
 
 
 def test_what_was_created_as_wanted_has_no_differences():
-    assert differences(WANTED, read_connector({"name": "projects/p1/dataconnectors/c", **create_body(WANTED)})) == ()
+    assert (
+        differences(
+            WANTED, read_connector({"name": "projects/p1/dataconnectors/c", **create_body(WANTED)})
+        )
+        == ()
+    )
 
 
 # Showing
@@ -315,14 +345,21 @@ def test_a_connector_is_shown_without_its_secrets():
         "status": "ACTIVE",
         "events": ["temperature", "humidity"],
         "labels": ["name"],
-        "httpConfig": {"url": URL, "signatureSecret": "********", "headers": {"X-Bridge-Key": "********"}},
+        "httpConfig": {
+            "url": URL,
+            "signatureSecret": "********",
+            "headers": {"X-Bridge-Key": "********"},
+        },
     }
 
 
 @pytest.mark.parametrize(
     ("url", "text"),
     [
-        ("https://user:password@host.example.org:8443/a?token=secret#x", "https://host.example.org:8443/a?..."),
+        (
+            "https://user:password@host.example.org:8443/a?token=secret#x",
+            "https://host.example.org:8443/a?...",
+        ),
         ("https://[", "a URL that cannot be read"),
     ],
 )

@@ -1,4 +1,6 @@
-"""Keeping the connector: made as the settings ask, watched, enabled again; and the history asked for afterwards."""
+"""Keeping the connector: made as the settings ask, watched, enabled again; and the
+history asked for afterwards.
+"""
 
 import copy
 import json
@@ -10,7 +12,7 @@ import pytest
 import trio
 from attrs import define, field
 
-from bridge.api import Duration, Refused, Secret, SettingError, Url
+from bridge.api import Duration, Secret, SettingError, SpoolUnavailable, Url
 from bridge.testing.fakes import (
     START,
     FakeMount,
@@ -21,9 +23,9 @@ from bridge.testing.fakes import (
     fake_source_context,
 )
 from bridge_plugins.disruptive.connector.documents import Metrics
-from bridge_plugins.disruptive.emulator.server import Account, open_cloud
 from bridge_plugins.disruptive.connector.manage import advice, complaint, keep_connector
 from bridge_plugins.disruptive.connector.state import REMEMBERED
+from bridge_plugins.disruptive.emulator.server import Account, open_cloud
 from bridge_plugins.disruptive.settings import Settings
 from bridge_plugins.disruptive.webhook import run
 
@@ -48,7 +50,13 @@ def make_settings(**settings):
 
 
 def merged(old, new):
-    return {**old, **{name: merged(old.get(name, {}), it) if isinstance(it, dict) else it for name, it in new.items()}}
+    return {
+        **old,
+        **{
+            name: merged(old.get(name, {}), it) if isinstance(it, dict) else it
+            for name, it in new.items()
+        },
+    }
 
 
 @define
@@ -70,7 +78,12 @@ class FakeDT:
     recovered_before: list = field(factory=list)
 
     def add(self, connector_id="c1", **members):
-        config = {"url": URL, "signatureSecret": "hook-secret", "headers": {}, **members.pop("httpConfig", {})}
+        config = {
+            "url": URL,
+            "signatureSecret": "hook-secret",
+            "headers": {},
+            **members.pop("httpConfig", {}),
+        }
         self.connectors[connector_id] = {
             "name": f"projects/p1/dataconnectors/{connector_id}",
             "displayName": "bridge sensors",
@@ -105,7 +118,10 @@ class FakeDT:
         method, _, path = call.partition(" ")
         name, _, verb = path.strip("/").partition(":")
         if call == "GET":
-            return httpx.Response(200, json={"dataConnectors": [self.shown(each) for each in self.connectors.values()]})
+            return httpx.Response(
+                200,
+                json={"dataConnectors": [self.shown(each) for each in self.connectors.values()]},
+            )
         if call == "POST":
             body = json.loads(request.content)
             made = self.add(f"new{len(self.connectors)}")
@@ -154,7 +170,9 @@ class Bench:
 
     @asynccontextmanager
     async def keeping(self, **settings):
-        """Keep the connector while the block is entered; it was settled and looked at once."""
+        """Keep the connector while the block is entered; it was settled and looked at
+        once.
+        """
         context = fake_source_context(
             "sensors", report=self.report, recover=self.recover, state=self.state, clock=self.clock
         )
@@ -183,7 +201,10 @@ def bench():
 @pytest.mark.fact("A connector is created with all that is wanted")
 async def test_a_project_without_our_connector_gets_one_as_the_settings_ask(autojump_clock, bench):
     bench.dt.add("theirs", httpConfig={"url": "https://other.example.org"})
-    bench.dt.connectors["pubsub"] = {"name": "projects/p1/dataconnectors/pubsub", "type": "GOOGLE_CLOUD_PUBSUB"}
+    bench.dt.connectors["pubsub"] = {
+        "name": "projects/p1/dataconnectors/pubsub",
+        "type": "GOOGLE_CLOUD_PUBSUB",
+    }
     settings = {
         "events": ("touch",),
         "connector_labels": ("name",),
@@ -195,7 +216,11 @@ async def test_a_project_without_our_connector_gets_one_as_the_settings_ask(auto
         assert "connector new2 was created" in bench.report.texts
     made = bench.dt.connectors["new2"]
     assert (made["displayName"], made["events"], made["labels"]) == ("Attic", ["touch"], ["name"])
-    assert made["httpConfig"] == {"url": URL, "signatureSecret": "hook-secret", "headers": {"X-Key": "key-secret"}}
+    assert made["httpConfig"] == {
+        "url": URL,
+        "signatureSecret": "hook-secret",
+        "headers": {"X-Key": "key-secret"},
+    }
     assert bench.dt.changes == ["POST"]
 
 
@@ -208,10 +233,15 @@ async def test_a_connector_as_wanted_is_left_alone(autojump_clock, bench):
     assert bench.report.problems == []
 
 
-async def test_a_connector_that_differs_is_corrected_and_the_differences_are_told(autojump_clock, bench):
+async def test_a_connector_that_differs_is_corrected_and_the_differences_are_told(
+    autojump_clock, bench
+):
     bench.dt.add(events=["touch"], httpConfig={"signatureSecret": "other-secret"})
     async with bench.keeping():
-        assert "connector c1 was corrected: event types are touch, expected all; secret differs" in bench.report.texts
+        assert (
+            "connector c1 was corrected: event types are touch, expected all; secret differs"
+            in bench.report.texts
+        )
     assert bench.dt.changes == ["PATCH /c1"]
     assert bench.dt.connectors["c1"]["httpConfig"]["signatureSecret"] == "hook-secret"
     assert bench.dt.connectors["c1"]["events"] == []
@@ -226,7 +256,9 @@ async def test_no_secret_is_reported_or_remembered(autojump_clock, bench):
     async with bench.keeping(header_name="X-Key", header_value=Secret("key-secret")):
         await bench.look()
     assert len(bench.report.texts) >= 2
-    assert "secret " not in " ".join(bench.report.texts).replace("secret differs", "").replace("bad ****", "")
+    assert "secret " not in " ".join(bench.report.texts).replace("secret differs", "").replace(
+        "bad ****", ""
+    )
     assert b"-secret" not in b"".join(bench.state.values.values())
 
 
@@ -243,7 +275,9 @@ async def test_the_headers_are_read_back_and_what_still_differs_is_a_problem(aut
 @pytest.mark.fact(
     "A secret that cannot be read back is set when it changes, known by a salted hash",
 )
-async def test_a_secret_that_dt_does_not_show_is_set_once_and_again_when_it_changes(autojump_clock, bench):
+async def test_a_secret_that_dt_does_not_show_is_set_once_and_again_when_it_changes(
+    autojump_clock, bench
+):
     bench.dt.add()
     bench.dt.shows_secrets = False
     header = {"header_name": "X-Key", "header_value": Secret("v")}
@@ -254,7 +288,9 @@ async def test_a_secret_that_dt_does_not_show_is_set_once_and_again_when_it_chan
     async with bench.keeping(**header, secret=Secret("new-secret")):
         assert len(bench.dt.changes) == 2
         assert bench.dt.connectors["c1"]["httpConfig"]["signatureSecret"] == "new-secret"
-    async with bench.keeping(header_name="X-Key", header_value=Secret("w"), secret=Secret("new-secret")):
+    async with bench.keeping(
+        header_name="X-Key", header_value=Secret("w"), secret=Secret("new-secret")
+    ):
         assert len(bench.dt.changes) == 3
     assert bench.dt.connectors["c1"]["httpConfig"]["headers"] == {"X-Key": "w"}
 
@@ -270,7 +306,9 @@ async def test_what_was_set_at_one_connector_is_not_known_of_another(autojump_cl
         assert bench.dt.connectors["c2"]["httpConfig"]["signatureSecret"] == "hook-secret"
 
 
-async def test_of_two_connectors_for_our_url_the_one_that_was_ours_stays_ours(autojump_clock, bench):
+async def test_of_two_connectors_for_our_url_the_one_that_was_ours_stays_ours(
+    autojump_clock, bench
+):
     bench.dt.add("c2")
     async with bench.keeping():
         pass
@@ -302,7 +340,9 @@ async def test_our_connector_gets_the_new_url_when_the_url_changes(autojump_cloc
 
 
 async def test_what_was_remembered_of_another_project_does_not_count(autojump_clock, bench):
-    bench.state.values[REMEMBERED] = json.dumps({"project": "p0", "connector": "c1", "disabled": "SYSTEM_DISABLED"})
+    bench.state.values[REMEMBERED] = json.dumps(
+        {"project": "p0", "connector": "c1", "disabled": "SYSTEM_DISABLED"}
+    )
     bench.dt.add(httpConfig={"url": "https://old.example.org"})
     async with bench.keeping():
         assert "connector new1 was created" in bench.report.texts
@@ -310,7 +350,9 @@ async def test_what_was_remembered_of_another_project_does_not_count(autojump_cl
 
 
 async def test_a_memory_that_cannot_be_read_is_no_memory(autojump_clock, bench):
-    bench.state.values[REMEMBERED] = json.dumps({"project": "p1", "connector": "c1", "worked": "yesterday"})
+    bench.state.values[REMEMBERED] = json.dumps(
+        {"project": "p1", "connector": "c1", "worked": "yesterday"}
+    )
     bench.dt.add(httpConfig={"url": "https://old.example.org"})
     async with bench.keeping():
         assert "connector new1 was created" in bench.report.texts
@@ -324,7 +366,9 @@ async def test_a_connector_named_in_the_settings_is_the_one(autojump_clock, benc
     assert bench.dt.changes == ["PATCH /c2"]
 
 
-async def test_a_named_connector_that_is_not_there_is_a_problem_and_none_is_created(autojump_clock, bench):
+async def test_a_named_connector_that_is_not_there_is_a_problem_and_none_is_created(
+    autojump_clock, bench
+):
     async with bench.keeping(connector="c9"):
         assert "the project has no connector c9" in bench.report.problems[-1]
     assert bench.dt.changes == []
@@ -344,8 +388,12 @@ async def test_two_connectors_for_our_url_are_a_problem(autojump_clock, bench):
 
 
 @pytest.mark.fact("Create rule: after a time-out list first, never two connectors")
-@pytest.mark.parametrize("lost", [httpx.ReadTimeout("slow"), httpx.Response(502), httpx.Response(200, text="<html>")])
-async def test_a_create_whose_answer_is_lost_does_not_make_two_connectors(autojump_clock, bench, lost):
+@pytest.mark.parametrize(
+    "lost", [httpx.ReadTimeout("slow"), httpx.Response(502), httpx.Response(200, text="<html>")]
+)
+async def test_a_create_whose_answer_is_lost_does_not_make_two_connectors(
+    autojump_clock, bench, lost
+):
     bench.dt.refuses = {"POST": [(lost,)]}
     async with bench.keeping():
         await bench.look()
@@ -396,21 +444,30 @@ async def test_a_connector_that_may_not_be_created_is_a_problem(autojump_clock, 
 
 
 @pytest.mark.fact("After SYSTEM_DISABLED: enabled first, then the history, so that no hole opens")
-async def test_a_connector_that_dt_disabled_is_enabled_first_and_then_the_history_is_asked_for(autojump_clock, bench):
+async def test_a_connector_that_dt_disabled_is_enabled_first_and_then_the_history_is_asked_for(
+    autojump_clock, bench
+):
     bench.dt.add()
     async with bench.keeping(reenable=True):
         bench.dt.connectors["c1"]["status"] = "SYSTEM_DISABLED"
         await bench.look()
         assert bench.dt.connectors["c1"]["status"] == "ACTIVE"
         assert bench.dt.recovered_before == []
-        assert bench.recover.asked == [("the connector was SYSTEM_DISABLED", START - timedelta(hours=3))]
-        assert bench.said == "connector c1 was SYSTEM_DISABLED and is ACTIVE again; what it missed is read back"
+        assert bench.recover.asked == [
+            ("the connector was SYSTEM_DISABLED", START - timedelta(hours=3))
+        ]
+        assert (
+            bench.said
+            == "connector c1 was SYSTEM_DISABLED and is ACTIVE again; what it missed is read back"
+        )
         await bench.look(2)
         assert len(bench.recover.asked) == 1
     assert json.loads(bench.dt.bodies[bench.dt.calls.index("PATCH /c1")]) == {"status": "ACTIVE"}
 
 
-async def test_a_connector_that_was_never_seen_to_work_is_read_back_since_the_last_event(autojump_clock, bench):
+async def test_a_connector_that_was_never_seen_to_work_is_read_back_since_the_last_event(
+    autojump_clock, bench
+):
     bench.dt.add(status="SYSTEM_DISABLED")
     async with bench.keeping(reenable=True):
         assert bench.recover.asked == [("the connector was SYSTEM_DISABLED", None)]
@@ -421,7 +478,9 @@ async def test_a_connector_that_was_never_seen_to_work_is_read_back_since_the_la
     ("status", "settings"),
     [("SYSTEM_DISABLED", {}), ("USER_DISABLED", {"reenable": True}), ("USER_DISABLED", {})],
 )
-async def test_a_disabled_connector_is_a_problem_and_left_so(autojump_clock, bench, status, settings):
+async def test_a_disabled_connector_is_a_problem_and_left_so(
+    autojump_clock, bench, status, settings
+):
     bench.dt.add()
     async with bench.keeping(**settings):
         bench.dt.connectors["c1"]["status"] = status
@@ -434,7 +493,9 @@ async def test_a_disabled_connector_is_a_problem_and_left_so(autojump_clock, ben
 
 @pytest.mark.fact("A status that was not ACTIVE is read back when it is again")
 @pytest.mark.parametrize("status", ["SYSTEM_DISABLED", "USER_DISABLED"])
-async def test_when_a_person_has_enabled_it_again_the_history_is_asked_for(autojump_clock, bench, status):
+async def test_when_a_person_has_enabled_it_again_the_history_is_asked_for(
+    autojump_clock, bench, status
+):
     bench.dt.add()
     async with bench.keeping():
         bench.dt.connectors["c1"]["status"] = status
@@ -453,7 +514,9 @@ async def test_a_disabled_connector_is_remembered_over_a_restart(autojump_clock,
         assert bench.recover.asked == [("the connector was SYSTEM_DISABLED", None)]
 
 
-async def test_a_crash_between_enabling_and_asking_for_the_history_does_not_lose_the_asking(autojump_clock, bench):
+async def test_a_crash_between_enabling_and_asking_for_the_history_does_not_lose_the_asking(
+    autojump_clock, bench
+):
     bench.dt.add(status="SYSTEM_DISABLED")
     bench.dt.refuses = {"PATCH /c1": [(httpx.Response(400),)]}  # enabled, and we never hear of it
     async with bench.keeping(reenable=True):
@@ -469,7 +532,9 @@ async def test_a_connector_in_a_state_that_nobody_knows_is_a_problem(autojump_cl
     assert bench.dt.changes == []
 
 
-async def test_a_connector_that_is_gone_is_a_problem_and_not_created_behind_a_persons_back(autojump_clock, bench):
+async def test_a_connector_that_is_gone_is_a_problem_and_not_created_behind_a_persons_back(
+    autojump_clock, bench
+):
     bench.dt.add()
     async with bench.keeping():
         bench.dt.connectors.clear()
@@ -478,7 +543,9 @@ async def test_a_connector_that_is_gone_is_a_problem_and_not_created_behind_a_pe
         assert bench.dt.connectors == {}
 
 
-async def test_a_connector_that_was_gone_at_start_is_created_and_the_history_asked_for(autojump_clock, bench):
+async def test_a_connector_that_was_gone_at_start_is_created_and_the_history_asked_for(
+    autojump_clock, bench
+):
     bench.dt.add()
     async with bench.keeping():
         pass
@@ -492,14 +559,19 @@ async def test_a_connector_that_was_gone_at_start_is_created_and_the_history_ask
 
 
 @pytest.mark.fact("A growing errorCount is a problem with what to do")
-async def test_more_failed_pushes_than_at_the_look_before_are_a_problem_until_they_stop(autojump_clock, bench):
+async def test_more_failed_pushes_than_at_the_look_before_are_a_problem_until_they_stop(
+    autojump_clock, bench
+):
     bench.dt.add()
     bench.dt.metrics = {"successCount": 5, "errorCount": 2}
     async with bench.keeping():
         assert bench.report.problems == []
         bench.dt.metrics["errorCount"] = 3
         await bench.look()
-        assert "DT counts 3 failed pushes of connector c1 in 3 hours, 2 at the look before" in bench.report.problems[-1]
+        assert (
+            "DT counts 3 failed pushes of connector c1 in 3 hours, 2 at the look before"
+            in bench.report.problems[-1]
+        )
         await bench.look()
         assert bench.said == "connector c1 is ACTIVE"
 
@@ -539,7 +611,9 @@ async def test_trouble_at_dt_is_told_and_passes(autojump_clock, bench):
         assert bench.said == "connector c1 is ACTIVE"
 
 
-async def test_a_login_that_is_refused_is_told_and_tried_again_at_the_next_look(autojump_clock, bench):
+async def test_a_login_that_is_refused_is_told_and_tried_again_at_the_next_look(
+    autojump_clock, bench
+):
     bench.dt.add()
     bench.dt.refuses = {"GET": [httpx.Response(401)]}
     async with bench.keeping():
@@ -566,7 +640,7 @@ async def test_a_full_spool_is_told_and_passes(autojump_clock, bench):
 
         async def put(self, key, value):
             if self.full:
-                raise Refused("no room", retry_after=10.0)
+                raise SpoolUnavailable("no room", retry_after=10.0)
             await super().put(key, value)
 
     bench.dt.add()
@@ -616,7 +690,10 @@ async def test_the_source_makes_its_connector_at_the_stand_in_of_dt():
     account = Account()
     report, recover = FakeReport(), FakeRecover()
     with trio.fail_after(20):
-        async with open_cloud(accounts=[account], now=lambda: datetime.now(UTC)) as dt, trio.open_nursery() as nursery:
+        async with (
+            open_cloud(accounts=[account], now=lambda: datetime.now(UTC)) as dt,
+            trio.open_nursery() as nursery,
+        ):
             project = dt.add_project("p1")
             settings = make_settings(
                 url=Url(dt.rest_url),
@@ -670,4 +747,8 @@ def test_management_that_cannot_work_is_refused_at_start(settings, name):
 
 def test_nothing_is_managed_unless_told_so():
     settings = Settings(secret=Secret("s"))
-    assert (settings.manage, settings.reenable, settings.watch_interval) == (False, False, Duration(900))
+    assert (settings.manage, settings.reenable, settings.watch_interval) == (
+        False,
+        False,
+        Duration(900),
+    )

@@ -34,7 +34,9 @@ class Client:
 
     async def __call__(self, method, path="", body=None):
         auth = (ACCOUNT.key, ACCOUNT.secret)
-        return await self.http.request(method, self.cloud.rest_url + PATH + path, json=body, auth=auth)
+        return await self.http.request(
+            method, self.cloud.rest_url + PATH + path, json=body, auth=auth
+        )
 
     async def create(self, **members):
         """Create a connector; gives its document and its path."""
@@ -55,8 +57,15 @@ async def opened(**rules):
             client = Client(http)
             transport = httpx.MockTransport(client.receive)
             delivery = Delivery(spacing=0.01)
-            settings = {"accounts": [ACCOUNT], "asymmetric": False, "delivery": delivery, "verify": False}
-            async with open_cloud(now=lambda: client.time, transport=transport, **settings) as cloud:
+            settings = {
+                "accounts": [ACCOUNT],
+                "asymmetric": False,
+                "delivery": delivery,
+                "verify": False,
+            }
+            async with open_cloud(
+                now=lambda: client.time, transport=transport, **settings
+            ) as cloud:
                 cloud.rules = Rules(**rules)
                 client.cloud, client.project = cloud, cloud.add_project("p1")
                 yield client
@@ -82,7 +91,12 @@ async def test_a_connector_made_by_rest_pushes_at_once(client):
 
 @pytest.mark.fact("Connectors are created at once active; C reads back as made")
 async def test_a_connector_reads_back_as_it_was_made(client):
-    wanted = {"displayName": "bridge", "status": "USER_DISABLED", "events": ["co2"], "labels": ["name"]}
+    wanted = {
+        "displayName": "bridge",
+        "status": "USER_DISABLED",
+        "events": ["co2"],
+        "labels": ["name"],
+    }
     made, path = await client.create(**wanted)
     assert made == {
         "name": f"projects/p1/dataconnectors{path}",
@@ -187,7 +201,9 @@ async def test_a_patch_moves_the_pushes(client):
 
 
 @pytest.mark.fact("PATCH of headers merges or replaces (unknown)")
-@pytest.mark.parametrize(("merge", "expected"), [(False, {"X-New": "n"}), (True, {"X-Bridge-Key": "k", "X-New": "n"})])
+@pytest.mark.parametrize(
+    ("merge", "expected"), [(False, {"X-New": "n"}), (True, {"X-Bridge-Key": "k", "X-New": "n"})]
+)
 async def test_a_patch_of_headers_replaces_or_adds(merge, expected):
     async with opened(merge_headers=merge) as client:
         _, path = await client.create()
@@ -196,7 +212,9 @@ async def test_a_patch_of_headers_replaces_or_adds(merge, expected):
 
 
 @pytest.mark.fact("Status SYSTEM_DISABLED is set by DT only")
-@pytest.mark.parametrize("body", [{"status": "SYSTEM_DISABLED"}, {"type": "AWS_SQS"}, {"httpConfig": {"x": "y"}}])
+@pytest.mark.parametrize(
+    "body", [{"status": "SYSTEM_DISABLED"}, {"type": "AWS_SQS"}, {"httpConfig": {"x": "y"}}]
+)
 async def test_a_patch_that_makes_no_sense_changes_nothing(client, body):
     made, path = await client.create()
     assert (await client("PATCH", path, body)).status_code == 400
@@ -330,4 +348,6 @@ async def test_connectors_of_other_types_are_listed_and_have_no_http_config(clie
     assert (await client("GET", f"/{other.id}:metrics")).status_code == 400
     await client.cloud.drained()
     assert (await client("DELETE", f"/{other.id}")).status_code == 200
-    assert [connector["type"] for connector in (await client("GET")).json()["dataConnectors"]] == ["HTTP_PUSH"]
+    assert [connector["type"] for connector in (await client("GET")).json()["dataConnectors"]] == [
+        "HTTP_PUSH"
+    ]

@@ -1,4 +1,6 @@
-"""The whole source and a cloud over real sockets: keys, connector and history are asked for, events are pushed."""
+"""The whole source and a cloud over real sockets: keys, connector and history are asked
+for, events are pushed.
+"""
 
 import ssl
 from contextlib import asynccontextmanager
@@ -11,12 +13,13 @@ import trio
 import trustme
 from attrs import evolve
 
-from bridge.api import Answer, Refusal, Secret, Url, serve_http
+from bridge.api import HttpRejection, Response, Secret, Url
 from bridge.testing.fakes import FakeMount, FakeReport, FakeState, fake_source_context
-from bridge_plugins.disruptive.emulator.server import Delivery, Rules, open_cloud
+from bridge.testing.http_server import serve_http
 from bridge_plugins.disruptive.emulator.cloud import ORGANIZATION
 from bridge_plugins.disruptive.emulator.push.faults import Faults
 from bridge_plugins.disruptive.emulator.rest.faults import RestFault
+from bridge_plugins.disruptive.emulator.server import Delivery, Rules, open_cloud
 from bridge_plugins.disruptive.history import open_history
 from bridge_plugins.disruptive.settings import Settings
 from bridge_plugins.disruptive.webhook import run
@@ -38,7 +41,10 @@ def server_tls(authority):
 
 
 def publish_some(connector, count=6):
-    return {connector.publish("temperature", f"d{n % 3}", {"value": n}, labels={"name": "x"}) for n in range(count)}
+    return {
+        connector.publish("temperature", f"d{n % 3}", {"value": n}, labels={"name": "x"})
+        for n in range(count)
+    }
 
 
 def context_of(**parts):
@@ -59,9 +65,9 @@ class Bridge:
     async def __call__(self, request):
         try:
             accepted = self.mount.routes[request.path](request)
-        except Refusal as refusal:
+        except HttpRejection as refusal:
             self.reasons.append((refusal.status, refusal.reason))
-            return Answer(refusal.status)
+            return Response(refusal.status)
         self.events |= {event.key: event for event in accepted.events}
         return accepted.answer
 
@@ -181,7 +187,9 @@ async def test_the_history_gives_back_what_was_lost_as_it_would_have_been_pushed
 
 @asynccontextmanager
 async def managed(authority, server_tls, tmp_path, *faults, **settings):
-    """Run a cloud without connectors, and the source, which makes its own; gives cloud, project and source."""
+    """Run a cloud without connectors, and the source, which makes its own; gives cloud,
+    project and source.
+    """
     bridge = Bridge()
     trusted = ssl.create_default_context()
     authority.configure_trust(trusted)
@@ -189,7 +197,9 @@ async def managed(authority, server_tls, tmp_path, *faults, **settings):
     with trio.fail_after(20):
         async with (
             serve_http(bridge, tls=server_tls) as url,
-            open_cloud(delivery=SOON, random=Random(1), verify=trusted, rules=Rules(https_only=True)) as cloud,
+            open_cloud(
+                delivery=SOON, random=Random(1), verify=trusted, rules=Rules(https_only=True)
+            ) as cloud,
             trio.open_nursery() as sources,
         ):
             project, account = cloud.add_project(), cloud.accounts[0]
@@ -214,13 +224,21 @@ async def managed(authority, server_tls, tmp_path, *faults, **settings):
 
 
 @pytest.mark.fact("A lost answer to create makes no second connector")
-@pytest.mark.parametrize("faults", [(), (RestFault(cut=True, takes_effect=True, call="POST /v2/projects"),)])
+@pytest.mark.parametrize(
+    "faults", [(), (RestFault(cut=True, takes_effect=True, call="POST /v2/projects"),)]
+)
 async def test_a_source_makes_its_own_connector_once(authority, server_tls, tmp_path, faults):
     settings = {"events": ("temperature",), "connector_labels": ("name",)}
-    async with managed(authority, server_tls, tmp_path, *faults, **settings) as (cloud, project, bridge):
+    async with managed(authority, server_tls, tmp_path, *faults, **settings) as (
+        cloud,
+        project,
+        bridge,
+    ):
         await bridge.report.wait_for("is ACTIVE")
         project.publish("touch", "d")
-        event_id = project.publish("temperature", "d", {"value": 1}, labels={"name": "x", "room": "1"})
+        event_id = project.publish(
+            "temperature", "d", {"value": 1}, labels={"name": "x", "room": "1"}
+        )
         await cloud.drained()
         assert len(cloud.connectors) == 1
     [event] = bridge.events.values()

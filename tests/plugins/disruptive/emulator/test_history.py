@@ -13,8 +13,8 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bridge_plugins.disruptive.emulator.server import Account, Delivery, Rules, open_cloud
 from bridge_plugins.disruptive.emulator.project import Project
+from bridge_plugins.disruptive.emulator.server import Account, Delivery, Rules, open_cloud
 
 NOW = datetime(2024, 5, 29, 12, 0, 0, tzinfo=UTC)
 ACCOUNT = Account(basic=True, role="user")
@@ -35,7 +35,9 @@ class Client:
         self.project = cloud.add_project("p1")
 
     async def get(self, path, **query):
-        return await self.http.get(self.cloud.rest_url + path, params=query, auth=(ACCOUNT.key, ACCOUNT.secret))
+        return await self.http.get(
+            self.cloud.rest_url + path, params=query, auth=(ACCOUNT.key, ACCOUNT.secret)
+        )
 
     async def events(self, device="d", **query):
         """Read a history to its end."""
@@ -52,7 +54,9 @@ class Client:
         return [event["data"]["temperature"]["value"] for event in await self.events(**query)]
 
     def publish(self, value, ago, **others):
-        return self.project.publish("temperature", "d", {"value": value}, time=self.clock.time - ago, **others)
+        return self.project.publish(
+            "temperature", "d", {"value": value}, time=self.clock.time - ago, **others
+        )
 
 
 @asynccontextmanager
@@ -60,7 +64,9 @@ async def opened(**rules):
     clock = Clock()
     with trio.fail_after(30):
         async with (
-            open_cloud(accounts=[ACCOUNT], now=clock, random=Random(1), asymmetric=False, verify=False) as cloud,
+            open_cloud(
+                accounts=[ACCOUNT], now=clock, random=Random(1), asymmetric=False, verify=False
+            ) as cloud,
             httpx.AsyncClient(trust_env=False, verify=False) as http,
         ):
             cloud.rules = Rules(**rules)
@@ -96,7 +102,9 @@ async def test_a_history_is_of_the_last_day_unless_asked_otherwise(client):
     client.publish(2, timedelta(hours=23))
     assert await client.values() == [2]
     assert await client.values(startTime="2024-05-28T00:00:00Z") == [1, 2]
-    assert await client.values(startTime="2024-05-28T00:00:00Z", endTime="2024-05-28T12:00:00Z") == [1]
+    assert await client.values(
+        startTime="2024-05-28T00:00:00Z", endTime="2024-05-28T12:00:00Z"
+    ) == [1]
 
 
 @pytest.mark.fact("camelCase and snake_case parameters")
@@ -126,7 +134,9 @@ async def test_a_history_shows_an_event_after_the_indexing_delay():
 
 
 @pytest.mark.fact("Order of history unknown: ascending, descending")
-@pytest.mark.parametrize(("order", "expected"), [("ascending", [1, 2, 3]), ("descending", [3, 2, 1])])
+@pytest.mark.parametrize(
+    ("order", "expected"), [("ascending", [1, 2, 3]), ("descending", [3, 2, 1])]
+)
 async def test_the_order_of_a_history_can_be_chosen(order, expected):
     async with opened(order=order) as client:
         for value in (2, 3, 1):  # as a sensor that backfills
@@ -170,7 +180,9 @@ async def test_what_happens_meanwhile_does_not_shift_the_pages():
         first = (await client.get(path)).json()
         client.publish(99, 2 * HOUR)
         second = (await client.get(path, pageToken=first["nextPageToken"])).json()
-        values = [event["data"]["temperature"]["value"] for event in first["events"] + second["events"]]
+        values = [
+            event["data"]["temperature"]["value"] for event in first["events"] + second["events"]
+        ]
         assert values == [0, 1, 2, 3]
 
 
@@ -211,12 +223,16 @@ async def test_filtered_events_are_in_the_history_too(client):
 
 async def test_what_a_sensor_backfills_is_in_the_history_at_its_old_times(client):
     times = [NOW - HOUR * ago for ago in (3, 1, 2)]
-    client.project.backfill("temperature", "d", [(time, {"value": index}) for index, time in enumerate(times)])
+    client.project.backfill(
+        "temperature", "d", [(time, {"value": index}) for index, time in enumerate(times)]
+    )
     events = await client.events()
     assert [event["data"]["temperature"]["value"] for event in events] == [0, 2, 1]
     assert all(event["data"]["temperature"]["isBackfilled"] is True for event in events)
     assert events[0]["timestamp"] == "2024-05-29T09:00:00.000000Z"
-    assert events[0]["data"]["temperature"]["samples"] == [{"value": 0, "sampleTime": "2024-05-29T09:00:00.000000Z"}]
+    assert events[0]["data"]["temperature"]["samples"] == [
+        {"value": 0, "sampleTime": "2024-05-29T09:00:00.000000Z"}
+    ]
 
 
 async def test_ten_thousand_events_of_two_hours_are_published_quickly():
@@ -226,8 +242,12 @@ async def test_ten_thousand_events_of_two_hours_are_published_quickly():
         began = time.process_time()
         for number in range(10_000):
             ago = timedelta(hours=2) - timedelta(seconds=0.72 * number)
-            client.project.publish("temperature", f"d{number % 20}", {"value": number}, time=NOW - ago)
-        assert time.process_time() - began < (2 if sys.gettrace() is None else 10)  # measuring coverage takes its time
+            client.project.publish(
+                "temperature", f"d{number % 20}", {"value": number}, time=NOW - ago
+            )
+        assert time.process_time() - began < (
+            2 if sys.gettrace() is None else 10
+        )  # measuring coverage takes its time
         assert len(await client.events("d0")) == 500
 
 
@@ -246,15 +266,22 @@ def test_a_span_holds_the_events_whose_times_lie_in_it(ages, start, length, incl
     first, last = NOW - timedelta(seconds=start + length), NOW - timedelta(seconds=start)
     found = [event.time for event in device.between(first, last, inclusive=inclusive)]
     times = sorted(NOW - timedelta(seconds=age) for age in ages)
-    assert found == [time for time in times if (first <= time <= last if inclusive else first < time < last)]
+    assert found == [
+        time for time in times if (first <= time <= last if inclusive else first < time < last)
+    ]
 
 
 # --- devices ---
 
 
-@pytest.mark.fact("Device document, reported has the latest per type, null for never, productNumber may be missing")
+@pytest.mark.fact(
+    "Device document, reported has the latest per type, null for never, productNumber may be "
+    "missing"
+)
 async def test_a_device_shows_its_latest_data_and_null_for_what_it_never_reported(client):
-    client.project.add_device("d", "temperature", labels={"name": "fridge"}, product_number="100011")
+    client.project.add_device(
+        "d", "temperature", labels={"name": "fridge"}, product_number="100011"
+    )
     client.publish(-27, HOUR)
     client.publish(5, 2 * HOUR)  # older: from the sensor's memory
     answer = await client.get("/projects/p1/devices/d")
@@ -269,7 +296,12 @@ async def test_a_device_shows_its_latest_data_and_null_for_what_it_never_reporte
             "networkStatus": None,
             "batteryStatus": None,
             "touch": None,
-            "temperature": {"value": -27, "updateTime": time, "samples": samples, "isBackfilled": False},
+            "temperature": {
+                "value": -27,
+                "updateTime": time,
+                "samples": samples,
+                "isBackfilled": False,
+            },
         },
     }
 
@@ -277,7 +309,11 @@ async def test_a_device_shows_its_latest_data_and_null_for_what_it_never_reporte
 async def test_a_device_that_was_never_added_comes_with_its_first_event(client):
     client.publish(1, HOUR)
     [device] = (await client.get("/projects/p1/devices")).json()["devices"]
-    assert (device["type"], device["labels"], "productNumber" in device) == ("temperature", {}, False)
+    assert (device["type"], device["labels"], "productNumber" in device) == (
+        "temperature",
+        {},
+        False,
+    )
 
 
 @pytest.mark.fact("- as wildcard project")
@@ -317,7 +353,11 @@ async def test_other_labels_are_an_event(client):
     client.project.add_device("d", "touch", labels={"name": "x", "room": "1", "floor": "2"})
     client.project.change_labels("d", {"name": "y", "room": "1", "desk": "7"})
     [event] = await client.events()
-    assert event["data"] == {"added": {"desk": "7"}, "modified": {"name": "y"}, "removed": ["floor"]}
+    assert event["data"] == {
+        "added": {"desk": "7"},
+        "modified": {"name": "y"},
+        "removed": ["floor"],
+    }
     device = (await client.get("/projects/p1/devices/d")).json()
     assert device["labels"] == {"name": "y", "room": "1", "desk": "7"}
     assert "labelsChanged" not in device["reported"]
@@ -331,4 +371,7 @@ async def test_a_device_that_moves_names_its_new_project_from_then_on(client):
     other.publish("temperature", "d", {"value": 2}, time=NOW)
     assert (await client.get("/projects/p1/devices/d")).status_code == 404
     events = json.loads((await client.get("/projects/p2/devices/d/events")).content)["events"]
-    assert [event["targetName"] for event in events] == ["projects/p1/devices/d", "projects/p2/devices/d"]
+    assert [event["targetName"] for event in events] == [
+        "projects/p1/devices/d",
+        "projects/p2/devices/d",
+    ]

@@ -1,4 +1,6 @@
-"""The stand-in for DT's push engine: its queue, its clock and its bytes, without a network."""
+"""The stand-in for DT's push engine: its queue, its clock and its bytes, without a
+network.
+"""
 
 import hmac
 import itertools
@@ -15,10 +17,10 @@ import trio
 from attrs import evolve
 
 from bridge.api import Request, Secret
-from bridge_plugins.disruptive.emulator.server import Delivery, open_emulator
 from bridge_plugins.disruptive.emulator.demo import publish_forever
 from bridge_plugins.disruptive.emulator.events import rfc3339
 from bridge_plugins.disruptive.emulator.push.requests import Faults, new_xid
+from bridge_plugins.disruptive.emulator.server import Delivery, open_emulator
 from bridge_plugins.disruptive.webhook import Settings, make_receive
 
 URL = "https://bridge.example.org/dt"
@@ -31,7 +33,8 @@ def now():
 
 @asynccontextmanager
 async def emulator(answer, **settings):
-    """Open a connector whose requests are answered by a function of (number of the request, request).
+    """Open a connector whose requests are answered by a function of (number of the
+    request, request).
 
     Gives the connector and a growing list of (time, request).
     """
@@ -47,7 +50,9 @@ async def emulator(answer, **settings):
 
     settings = {"delivery": Delivery(jitter=0), "random": Random(1), "verify": False, **settings}
     transport = httpx.MockTransport(respond)
-    async with open_emulator(URL, "test-secret", now=now, transport=transport, **settings) as connector:
+    async with open_emulator(
+        URL, "test-secret", now=now, transport=transport, **settings
+    ) as connector:
         yield connector, requests
 
 
@@ -56,7 +61,10 @@ def fine(_number, _request):
 
 
 def values(requests):
-    return [json.loads(request.content)["event"]["data"]["temperature"]["value"] for _, request in requests]
+    return [
+        json.loads(request.content)["event"]["data"]["temperature"]["value"]
+        for _, request in requests
+    ]
 
 
 @pytest.mark.fact("A push is one event, compact UTF-8 JSON with event, labels and metadata")
@@ -75,7 +83,9 @@ async def test_a_body_is_byte_for_byte_what_the_vendor_documents(autojump_clock)
         '"timestamp":"2024-05-29T10:34:03.970415Z"},"labels":{"name":"test temp"},"metadata":'
         '{"deviceId":"emucdd6ef2eu277bo8f52vg","projectId":"PROJECT","deviceType":"temperature","productNumber":""}}'
     )
-    assert request.content.decode() == expected.replace("EVENT", event_id).replace("PROJECT", project)
+    assert request.content.decode() == expected.replace("EVENT", event_id).replace(
+        "PROJECT", project
+    )
 
 
 @pytest.mark.fact("An eventId is an xid: 20 characters of 0-9a-v that begin with the time")
@@ -87,10 +97,16 @@ def test_an_id_is_an_xid():
 
 async def test_labels_changed_is_flat(autojump_clock):
     async with emulator(fine) as (connector, requests):
-        connector.publish("labelsChanged", "d", {"added": {"name": "x"}, "modified": {}, "removed": []})
+        connector.publish(
+            "labelsChanged", "d", {"added": {"name": "x"}, "modified": {}, "removed": []}
+        )
         await connector.drained()
     [(_, request)] = requests
-    assert json.loads(request.content)["event"]["data"] == {"added": {"name": "x"}, "modified": {}, "removed": []}
+    assert json.loads(request.content)["event"]["data"] == {
+        "added": {"name": "x"},
+        "modified": {},
+        "removed": [],
+    }
 
 
 @pytest.mark.fact("4xx and 5xx are retried until success; only 200 is success")
@@ -129,7 +145,10 @@ async def test_an_answer_after_ten_seconds_is_none(autojump_clock):
 
 @pytest.mark.fact("An event is dropped at the age of 12 h")
 async def test_an_event_is_dropped_after_twelve_hours(autojump_clock):
-    async with emulator(lambda *_: 503, delivery=Delivery(spacing=3600, jitter=0)) as (connector, requests):
+    async with emulator(lambda *_: 503, delivery=Delivery(spacing=3600, jitter=0)) as (
+        connector,
+        requests,
+    ):
         event_id = connector.publish("temperature", "d", {"value": 1})
         await connector.drained()
         assert trio.current_time() == 12 * 3600
@@ -178,8 +197,12 @@ async def test_disabling_loses_what_waits_and_what_is_held_back(autojump_clock):
 
 
 @pytest.mark.fact("What was held back is lost with the queue when the connector is disabled")
-@pytest.mark.parametrize(("faults", "status"), [(Faults(reorder=1), 200), (Faults(late_retry=1), 503)])
-async def test_what_is_held_back_while_a_connector_is_disabled_stays_lost(autojump_clock, faults, status):
+@pytest.mark.parametrize(
+    ("faults", "status"), [(Faults(reorder=1), 200), (Faults(late_retry=1), 503)]
+)
+async def test_what_is_held_back_while_a_connector_is_disabled_stays_lost(
+    autojump_clock, faults, status
+):
     async with emulator(lambda *_: status, faults=faults) as (connector, requests):
         event_id = connector.publish("temperature", "d", {"value": 1})
         await trio.sleep(1)
@@ -200,7 +223,9 @@ async def test_a_duplicate_of_before_is_not_pushed_after_a_connector_was_disable
     assert (len(requests), connector.lost) == (1, set())
 
 
-async def test_events_of_a_device_come_in_order_and_devices_do_not_wait_for_each_other(autojump_clock):
+async def test_events_of_a_device_come_in_order_and_devices_do_not_wait_for_each_other(
+    autojump_clock,
+):
     def answer(_number, request):
         return 503 if b"/devices/a" in request.content and trio.current_time() < 20 else 200
 
@@ -230,7 +255,10 @@ async def test_what_a_sensor_backfills_is_pushed_newest_first_with_its_old_times
 @pytest.mark.fact("head-of-line blocking of the whole connector is a parameter (unknown)")
 async def test_one_failing_event_may_hold_up_all_others(autojump_clock):
     delivery = Delivery(one_queue=True, jitter=0)
-    async with emulator(lambda number, _: 503 if number < 3 else 200, delivery=delivery) as (connector, requests):
+    async with emulator(lambda number, _: 503 if number < 3 else 200, delivery=delivery) as (
+        connector,
+        requests,
+    ):
         for value in range(3):
             connector.publish("temperature", f"d{value}", {"value": value})
         await connector.drained()
@@ -238,8 +266,12 @@ async def test_one_failing_event_may_hold_up_all_others(autojump_clock):
 
 
 @pytest.mark.fact("Whether DT heeds Retry-After of the bridge is a parameter (unknown)")
-@pytest.mark.parametrize(("heeded", "value", "again"), [(True, "60", 60), (True, "soon", 5), (False, "60", 5)])
-async def test_whether_a_retry_waits_as_long_as_the_bridge_asks_can_be_chosen(autojump_clock, heeded, value, again):
+@pytest.mark.parametrize(
+    ("heeded", "value", "again"), [(True, "60", 60), (True, "soon", 5), (False, "60", 5)]
+)
+async def test_whether_a_retry_waits_as_long_as_the_bridge_asks_can_be_chosen(
+    autojump_clock, heeded, value, again
+):
     times = []
 
     async def respond(_request):
@@ -248,7 +280,9 @@ async def test_whether_a_retry_waits_as_long_as_the_bridge_asks_can_be_chosen(au
 
     delivery = Delivery(heed_retry_after=heeded, jitter=0)
     transport = httpx.MockTransport(respond)
-    async with open_emulator(URL, "s", now=now, delivery=delivery, transport=transport) as connector:
+    async with open_emulator(
+        URL, "s", now=now, delivery=delivery, transport=transport
+    ) as connector:
         connector.publish("touch", "d")
         await connector.drained()
     assert times == [0, again]
@@ -298,7 +332,9 @@ async def test_several_devices_are_served_at_one_time_but_not_more_than_allowed(
 
     delivery = Delivery(parallel=3)
     transport = httpx.MockTransport(respond)
-    async with open_emulator(URL, "s", now=now, delivery=delivery, transport=transport) as connector:
+    async with open_emulator(
+        URL, "s", now=now, delivery=delivery, transport=transport
+    ) as connector:
         for number in range(9):
             connector.publish("touch", f"d{number}")
         await connector.drained()
@@ -322,7 +358,9 @@ async def test_old_bodies_lack_metadata_and_samples(autojump_clock):
         connector.publish("labelsChanged", "d", {"added": {}, "removed": []})
         await connector.drained()
     first, second = (json.loads(request.content) for _, request in requests)
-    assert first["event"]["data"] == {"temperature": {"value": 1, "updateTime": "2024-05-29T10:34:03.970415Z"}}
+    assert first["event"]["data"] == {
+        "temperature": {"value": 1, "updateTime": "2024-05-29T10:34:03.970415Z"}
+    }
     assert second["event"]["data"] == {"added": {}, "removed": []}
     assert set(first) == set(second) == {"event", "labels"}
 
@@ -366,7 +404,10 @@ async def test_a_chunked_body_takes_its_time(autojump_clock, share):
 @pytest.mark.fact("Late retries")
 async def test_a_late_retry_does_not_hold_up_its_device(autojump_clock):
     faults = Faults(late_retry=1)
-    async with emulator(lambda number, _: 503 if number == 1 else 200, faults=faults) as (connector, requests):
+    async with emulator(lambda number, _: 503 if number == 1 else 200, faults=faults) as (
+        connector,
+        requests,
+    ):
         connector.publish("temperature", "d", {"value": 1})
         connector.publish("temperature", "d", {"value": 2})
         await connector.drained()
@@ -384,7 +425,10 @@ async def test_a_duplicate_can_come_late(autojump_clock):
 
 async def test_a_late_retry_beyond_twelve_hours_is_lost(autojump_clock):
     delivery = Delivery(late=13 * 3600)
-    async with emulator(lambda *_: 503, delivery=delivery, faults=Faults(late_retry=1)) as (connector, requests):
+    async with emulator(lambda *_: 503, delivery=delivery, faults=Faults(late_retry=1)) as (
+        connector,
+        requests,
+    ):
         event_id = connector.publish("temperature", "d", {"value": 1})
         await connector.drained()
     assert (len(requests), connector.lost) == (1, {event_id})
@@ -392,14 +436,19 @@ async def test_a_late_retry_beyond_twelve_hours_is_lost(autojump_clock):
 
 def issued(request):
     claims = request.headers["X-Dt-Signature"].split(".")[1]
-    return json.loads(urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))["iat"] - int(START.timestamp())
+    return json.loads(urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))["iat"] - int(
+        START.timestamp()
+    )
 
 
 @pytest.mark.fact("Every attempt is signed anew (assumed), adjustable")
 @pytest.mark.parametrize(("sign_anew", "times"), [(True, [0, 1000, 2000]), (False, [0, 0, 0])])
 async def test_whether_a_retry_is_signed_anew_can_be_chosen(autojump_clock, sign_anew, times):
     delivery = Delivery(spacing=1000, jitter=0, sign_anew=sign_anew)
-    async with emulator(lambda number, _: 503 if number < 3 else 200, delivery=delivery) as (connector, requests):
+    async with emulator(lambda number, _: 503 if number < 3 else 200, delivery=delivery) as (
+        connector,
+        requests,
+    ):
         connector.publish("touch", "d")
         await trio.sleep(500)
         connector.endpoint = evolve(connector.endpoint, secret="new")
@@ -407,7 +456,11 @@ async def test_whether_a_retry_is_signed_anew_can_be_chosen(autojump_clock, sign
     assert [issued(request) for _, request in requests] == times
     tokens = [request.headers["X-Dt-Signature"].rpartition(".") for _, request in requests]
     secret = b"new" if sign_anew else b"test-secret"
-    mac = urlsafe_b64encode(hmac.digest(secret, tokens[2][0].encode(), "sha256")).rstrip(b"=").decode()
+    mac = (
+        urlsafe_b64encode(hmac.digest(secret, tokens[2][0].encode(), "sha256"))
+        .rstrip(b"=")
+        .decode()
+    )
     assert tokens[2][2] == mac
 
 
@@ -451,7 +504,10 @@ async def test_one_success_in_five_days_keeps_a_connector_active(autojump_clock)
 @pytest.mark.fact("Retry jitter")
 async def test_retries_come_later_by_a_share_of_chance(autojump_clock):
     delivery = Delivery(spacing=100, jitter=0.5)
-    async with emulator(lambda number, _: 503 if number < 20 else 200, delivery=delivery) as (connector, requests):
+    async with emulator(lambda number, _: 503 if number < 20 else 200, delivery=delivery) as (
+        connector,
+        requests,
+    ):
         connector.publish("touch", "d")
         await connector.drained()
     times = [time for time, _ in requests]
@@ -497,11 +553,17 @@ async def test_metrics_tell_the_slowest_of_a_hundred(autojump_clock):
         await trio.sleep(0.663)
         return httpx.Response(202)
 
-    async with open_emulator(URL, "s", now=now, transport=httpx.MockTransport(respond)) as connector:
+    async with open_emulator(
+        URL, "s", now=now, transport=httpx.MockTransport(respond)
+    ) as connector:
         connector.publish("touch", "d")
         await trio.sleep(1)
         # For the metrics a 202 is none of the errors, though the event comes again.
-        assert connector.metrics.document(now()) == {"successCount": 1, "errorCount": 0, "latency99p": "0.663s"}
+        assert connector.metrics.document(now()) == {
+            "successCount": 1,
+            "errorCount": 0,
+            "latency99p": "0.663s",
+        }
         assert connector.pending == 1
 
 

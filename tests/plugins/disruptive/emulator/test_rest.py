@@ -1,4 +1,6 @@
-"""The stand-in for DT's REST API and identity service, asked by a small client of its own."""
+"""The stand-in for DT's REST API and identity service, asked by a small client of its
+own.
+"""
 
 import hashlib
 import hmac
@@ -13,8 +15,16 @@ import httpx
 import pytest
 import trio
 
+from bridge_plugins.disruptive.emulator.rest.faults import (
+    Meter,
+    Rate,
+    RestFault,
+    error,
+    html,
+    redirect,
+    too_many,
+)
 from bridge_plugins.disruptive.emulator.server import Account, Rules, open_cloud
-from bridge_plugins.disruptive.emulator.rest.faults import Meter, Rate, RestFault, error, html, redirect, too_many
 
 START = datetime(2024, 5, 29, 10, 34, 3, tzinfo=UTC)
 DEVELOPER = Account()
@@ -43,16 +53,29 @@ class Client:
     def assertion(self, account=DEVELOPER, *, header=None, secret=None, **claims):
         issued = int(self.clock.time.timestamp()) - 5
         header = {"alg": "HS256", "kid": account.key, **(header or {})}
-        claims = {"iat": issued, "exp": issued + 3600, "aud": self.cloud.token_url, "iss": account.email, **claims}
+        claims = {
+            "iat": issued,
+            "exp": issued + 3600,
+            "aud": self.cloud.token_url,
+            "iss": account.email,
+            **claims,
+        }
         parts = [
             urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=")
-            for part in (header, {name: value for name, value in claims.items() if value is not None})
+            for part in (
+                header,
+                {name: value for name, value in claims.items() if value is not None},
+            )
         ]
-        mac = hmac.new((secret or account.secret).encode(), b".".join(parts), hashlib.sha256).digest()
+        mac = hmac.new(
+            (secret or account.secret).encode(), b".".join(parts), hashlib.sha256
+        ).digest()
         return b".".join([*parts, urlsafe_b64encode(mac).rstrip(b"=")]).decode()
 
     async def token(self, assertion, grant_type=GRANT):
-        return await self.http.post(self.cloud.token_url, data={"grant_type": grant_type, "assertion": assertion})
+        return await self.http.post(
+            self.cloud.token_url, data={"grant_type": grant_type, "assertion": assertion}
+        )
 
     async def login(self, account=DEVELOPER):
         answer = await self.token(self.assertion(account))
@@ -76,7 +99,9 @@ async def opened(**rules):
     accounts = [DEVELOPER, USER, NOBODY, BASIC]
     with trio.fail_after(20):
         async with (
-            open_cloud(accounts=accounts, now=clock, random=Random(1), asymmetric=False, verify=False) as cloud,
+            open_cloud(
+                accounts=accounts, now=clock, random=Random(1), asymmetric=False, verify=False
+            ) as cloud,
             httpx.AsyncClient(trust_env=False, verify=False) as http,
         ):
             cloud.rules = Rules(**rules)
@@ -192,13 +217,16 @@ async def test_other_credentials_are_answered_401(client, value):
 
 @pytest.mark.fact("Project User reads, Project Developer writes and syncs; else 403")
 @pytest.mark.parametrize(
-    ("account", "read", "write"), [(USER, 200, 403), (DEVELOPER, 200, 404), (NOBODY, 403, 403), (BASIC, 200, 404)]
+    ("account", "read", "write"),
+    [(USER, 200, 403), (DEVELOPER, 200, 404), (NOBODY, 403, 403), (BASIC, 200, 404)],
 )
 async def test_a_user_reads_and_a_developer_writes(client, account, read, write):
     await client.login(account)
     assert (await client("GET", "/projects/p1/dataconnectors")).status_code == read
     for method, path in [("PATCH", "/c1"), ("DELETE", "/c1"), ("POST", "/c1:sync")]:
-        assert (await client(method, "/projects/p1/dataconnectors" + path, json={})).status_code == write
+        assert (
+            await client(method, "/projects/p1/dataconnectors" + path, json={})
+        ).status_code == write
 
 
 # --- errors ---
@@ -255,7 +283,9 @@ async def listed(client, path, member, **query):
     """Read a list to its end; gives the items and the number of pages."""
     items, pages, token = [], 0, None
     while pages == 0 or token:
-        answer = await client("GET", path, params={**query, **({"pageToken": token} if token else {})})
+        answer = await client(
+            "GET", path, params={**query, **({"pageToken": token} if token else {})}
+        )
         assert answer.status_code == 200, answer.text
         items += answer.json()[member]
         pages, token = pages + 1, answer.json()["nextPageToken"]
@@ -269,12 +299,16 @@ async def test_a_list_comes_in_pages(devices, pages):
         for number in range(devices):
             client.project.add_device(f"d{number}", "touch")
         items, read = await listed(client, "/projects/p1/devices", "devices")
-        assert [item["name"] for item in items] == [f"projects/p1/devices/d{number}" for number in range(devices)]
+        assert [item["name"] for item in items] == [
+            f"projects/p1/devices/d{number}" for number in range(devices)
+        ]
         assert read == pages
 
 
 @pytest.mark.fact("pageSize, with a maximum (unknown)")
-@pytest.mark.parametrize(("name", "size", "pages"), [("pageSize", 3, 2), ("page_size", 5, 1), ("pageSize", 9, 2)])
+@pytest.mark.parametrize(
+    ("name", "size", "pages"), [("pageSize", 3, 2), ("page_size", 5, 1), ("pageSize", 9, 2)]
+)
 async def test_the_call_may_choose_the_page_size_up_to_a_limit(name, size, pages):
     async with opened(most_page_size=5 if size < 9 else 4) as client:
         for number in range(5):
@@ -290,7 +324,9 @@ async def test_a_page_token_needs_the_query_that_it_came_from():
         token = (await client("GET", "/projects")).json()["nextPageToken"]
         wrong = await client("GET", "/projects", params={"pageSize": 1, "pageToken": token})
         assert wrong.status_code == 400
-        again = [(await client("GET", "/projects", params={"pageToken": token})).json() for _ in range(2)]
+        again = [
+            (await client("GET", "/projects", params={"pageToken": token})).json() for _ in range(2)
+        ]
         assert again[0] == again[1]
         assert again[0]["projects"][0]["name"] == "projects/p2"
 
@@ -308,7 +344,9 @@ async def test_a_list_can_name_the_same_next_page_for_ever():
     async with opened(repeat_page_token=True) as client:
         token = (await client("GET", "/projects")).json()["nextPageToken"]
         assert token
-        assert (await client("GET", "/projects", params={"pageToken": token})).json()["nextPageToken"] == token
+        assert (await client("GET", "/projects", params={"pageToken": token})).json()[
+            "nextPageToken"
+        ] == token
 
 
 @pytest.mark.fact("GET /projects")
@@ -360,10 +398,16 @@ async def test_the_rate_allows_calls_again_after_its_time(autojump_clock):
         (error(503, "unavailable"), 503, ("Content-Type", "application/json")),
         (html(), 200, ("Content-Type", "text/html")),
         (html(502), 502, ("Content-Type", "text/html")),
-        (redirect("https://elsewhere.example.org/"), 302, ("Location", "https://elsewhere.example.org/")),
+        (
+            redirect("https://elsewhere.example.org/"),
+            302,
+            ("Location", "https://elsewhere.example.org/"),
+        ),
     ],
 )
-async def test_a_fault_answers_in_place_of_the_service_as_often_as_asked(client, answer, status, header):
+async def test_a_fault_answers_in_place_of_the_service_as_often_as_asked(
+    client, answer, status, header
+):
     client.cloud.rest_faults.append(RestFault(answer, times=2))
     for _ in range(2):
         wrong = await client("GET", "/projects")
@@ -431,7 +475,9 @@ async def test_no_secret_is_in_the_text_of_an_account(client):
 )
 async def test_an_emulated_sensor_is_made_publishes_and_goes(client):
     base = client.cloud.sensors_url + "/projects/p1/devices"
-    made = await client.http.post(base, json={"type": "temperature", "labels": {"name": "x"}}, headers=client.headers)
+    made = await client.http.post(
+        base, json={"type": "temperature", "labels": {"name": "x"}}, headers=client.headers
+    )
     device = made.json()["name"].rpartition("/")[2]
     assert device.startswith("emuc")
     assert len(device) == 23
@@ -447,8 +493,12 @@ async def test_an_emulated_sensor_is_made_publishes_and_goes(client):
     assert (await client("GET", f"/projects/p1/devices/{device}")).status_code == 404
 
 
-@pytest.mark.parametrize(("path", "body"), [("", {}), ("", {"type": "touch", "labels": []}), ("/d:publish", {"a": 1})])
+@pytest.mark.parametrize(
+    ("path", "body"), [("", {}), ("", {"type": "touch", "labels": []}), ("/d:publish", {"a": 1})]
+)
 async def test_an_emulated_sensor_must_be_described_properly(client, path, body):
     client.project.add_device("d", "touch")
     base = client.cloud.sensors_url + "/projects/p1/devices"
-    assert (await client.http.post(base + path, json=body, headers=client.headers)).status_code == 400
+    assert (
+        await client.http.post(base + path, json=body, headers=client.headers)
+    ).status_code == 400

@@ -1,4 +1,6 @@
-"""The stand-in's tokens, verified by code of the tests' own and with keys as DT publishes them."""
+"""The stand-in's tokens, verified by code of the tests' own and with keys as DT
+publishes them.
+"""
 
 import hashlib
 import hmac
@@ -16,10 +18,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from bridge_plugins.disruptive.emulator.server import Delivery, open_cloud
 from bridge_plugins.disruptive.emulator.cloud import ORGANIZATION
 from bridge_plugins.disruptive.emulator.push.faults import Faults
 from bridge_plugins.disruptive.emulator.rest.faults import RestFault, error, html
+from bridge_plugins.disruptive.emulator.server import Delivery, open_cloud
 
 NOW = datetime(2024, 5, 29, 10, 34, 3, 970415, tzinfo=UTC)
 SECONDS = int(NOW.timestamp())
@@ -33,7 +35,12 @@ def decoded(part):
 def opened_token(token):
     """Give header, claims, signed bytes and signature."""
     header, claims, signature = token.split(".")
-    return json.loads(decoded(header)), json.loads(decoded(claims)), f"{header}.{claims}".encode(), decoded(signature)
+    return (
+        json.loads(decoded(header)),
+        json.loads(decoded(claims)),
+        f"{header}.{claims}".encode(),
+        decoded(signature),
+    )
 
 
 def verifies_hs256(token):
@@ -88,10 +95,17 @@ async def opened(secret=SECRET, **settings):
         async with httpx.AsyncClient(trust_env=False, verify=False) as http:
             site = Site(http)
             transport = httpx.MockTransport(site.receive)
-            settings = {"delivery": Delivery(spacing=0.01), "random": Random(1), "verify": False, **settings}
+            settings = {
+                "delivery": Delivery(spacing=0.01),
+                "random": Random(1),
+                "verify": False,
+                **settings,
+            }
             async with open_cloud(now=lambda: NOW, transport=transport, **settings) as cloud:
                 site.cloud = cloud
-                site.connector = cloud.add_connector(cloud.add_project(), "https://b.example.org/dt", secret)
+                site.connector = cloud.add_connector(
+                    cloud.add_project(), "https://b.example.org/dt", secret
+                )
                 yield site
 
 
@@ -228,7 +242,8 @@ async def test_a_der_signature_has_another_form(site):
 
 @pytest.mark.fact("Fault, wrong sub, wrong iss")
 @pytest.mark.parametrize(
-    ("fault", "claim", "right"), [("wrong_sub", "sub", ORGANIZATION), ("wrong_iss", "iss", "issuer")]
+    ("fault", "claim", "right"),
+    [("wrong_sub", "sub", ORGANIZATION), ("wrong_iss", "iss", "issuer")],
 )
 async def test_a_wrong_claim_is_signed_properly(site, fault, claim, right):
     token = (await site.push(**{fault: 1})).headers["DT-Asymmetric-Signature"]

@@ -18,11 +18,12 @@ from attrs import define, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.api import Answer, Duration, Pause, Reject, Retry, Secret, SettingError, Url, serve_http
-from bridge_plugins.disruptive.rest.answers import HIDDEN, LONGEST_TEXT, error_text, redact, retry_after
-from bridge_plugins.disruptive.rest.client import MOST_ATTEMPTS, open_cloud
+from bridge.api import Duration, Pause, Reject, Response, Retry, Secret, SettingError, Url
+from bridge.testing.http_server import serve_http
+from bridge_plugins.disruptive.rest.answers import HIDDEN, MAX_TEXT, error_text, redact, retry_after
+from bridge_plugins.disruptive.rest.client import MAX_ATTEMPTS, open_cloud
+from bridge_plugins.disruptive.rest.transport import MAX_ANSWER, pause
 from bridge_plugins.disruptive.settings import Settings
-from bridge_plugins.disruptive.rest.transport import LARGEST_ANSWER, pause
 
 NOW = datetime(2024, 5, 29, 12, 0, 0, tzinfo=UTC)
 TOKEN_URL = "https://identity.example.org/oauth2/token"
@@ -49,7 +50,9 @@ def make_settings(**settings):
 
 @define
 class Server:
-    """Answers each request with the next of its answers, the last one for ever; tokens by itself."""
+    """Answers each request with the next of its answers, the last one for ever; tokens
+    by itself.
+    """
 
     answers: list = field(factory=lambda: [{}])
     token_answers: list = field(factory=list)
@@ -63,7 +66,9 @@ class Server:
             self.logins.append(request)
             if self.token_answers:
                 return make_response(self.token_answers.pop(0))
-            return httpx.Response(200, json={"access_token": f"token-{len(self.logins)}", "expires_in": 3600})
+            return httpx.Response(
+                200, json={"access_token": f"token-{len(self.logins)}", "expires_in": 3600}
+            )
         self.requests.append(request)
         return make_response(self.answers.pop(0) if len(self.answers) > 1 else self.answers[0])
 
@@ -88,7 +93,10 @@ def failure(status, text="no", **headers):
 async def opened(*answers, random=0.0, now=lambda: NOW, token_answers=(), **settings):
     server = Server(list(answers) or [{}], list(token_answers))
     async with open_cloud(
-        make_settings(**settings), now=now, random=lambda: random, network=httpx.MockTransport(server)
+        make_settings(**settings),
+        now=now,
+        random=lambda: random,
+        network=httpx.MockTransport(server),
     ) as cloud:
         yield cloud, server
 
@@ -133,7 +141,12 @@ async def test_the_assertion_is_what_the_token_endpoint_asks_for():
     header, claims, signature = form["assertion"][0].split(".")
     issued = int(NOW.timestamp()) - 5
     assert decoded(header) == {"alg": "HS256", "kid": "key-id"}
-    assert decoded(claims) == {"iat": issued, "exp": issued + 3600, "aud": TOKEN_URL, "iss": "us@example.org"}
+    assert decoded(claims) == {
+        "iat": issued,
+        "exp": issued + 3600,
+        "aud": TOKEN_URL,
+        "iss": "us@example.org",
+    }
     expected = hmac.new(b"service-secret", f"{header}.{claims}".encode(), hashlib.sha256).digest()
     assert urlsafe_b64decode(signature + "=") == expected
 
@@ -154,7 +167,10 @@ async def test_a_token_is_used_until_five_minutes_before_its_end(autojump_clock)
 
 
 async def test_a_token_of_less_than_five_minutes_is_used_for_half_of_them(autojump_clock):
-    async with opened(**OAUTH, token_answers=[{"access_token": "short", "expires_in": 60}]) as (cloud, server):
+    async with opened(**OAUTH, token_answers=[{"access_token": "short", "expires_in": 60}]) as (
+        cloud,
+        server,
+    ):
         for _ in range(3):
             await cloud.call("GET", "/projects")
             await trio.sleep(15)
@@ -162,8 +178,12 @@ async def test_a_token_of_less_than_five_minutes_is_used_for_half_of_them(autoju
 
 
 @pytest.mark.parametrize("expires", [None, "soon", -1, 0, True])
-async def test_a_token_that_does_not_tell_its_lifetime_is_renewed_before_an_hour_has_passed(autojump_clock, expires):
-    async with opened(**OAUTH, token_answers=[{"access_token": "first", "expires_in": expires}]) as (cloud, server):
+async def test_a_token_that_does_not_tell_its_lifetime_is_renewed_before_an_hour_has_passed(
+    autojump_clock, expires
+):
+    async with opened(
+        **OAUTH, token_answers=[{"access_token": "first", "expires_in": expires}]
+    ) as (cloud, server):
         await cloud.call("GET", "/projects")
         await trio.sleep(3299)
         await cloud.call("GET", "/projects")
@@ -207,14 +227,18 @@ async def test_a_second_401_waits_for_a_person():
 @pytest.mark.fact("Basic works only if the service account has it enabled")
 async def test_basic_that_is_refused_waits_for_a_person_at_once():
     async with opened(failure(401)) as (cloud, server):
-        with pytest.raises(Pause, match=r"basic works only for a service account that has it enabled"):
+        with pytest.raises(
+            Pause, match=r"basic works only for a service account that has it enabled"
+        ):
             await cloud.call("GET", "/projects")
     assert len(server.requests) == 1
 
 
 @pytest.mark.fact("Bad credentials are answered 400 by the token endpoint; DT names four causes")
 async def test_the_token_endpoint_saying_400_names_the_four_causes():
-    refused = httpx.Response(400, json={"error": "invalid_grant", "error_description": "bad service-secret"})
+    refused = httpx.Response(
+        400, json={"error": "invalid_grant", "error_description": "bad service-secret"}
+    )
     async with opened(**OAUTH, token_answers=[refused]) as (cloud, _):
         with pytest.raises(Pause) as caught:
             await cloud.call("GET", "/projects")
@@ -329,7 +353,9 @@ async def test_an_answer_that_takes_too_long_is_given_up(autojump_clock):
         await trio.sleep_forever()
 
     settings = make_settings(timeout=Duration(3))
-    async with open_cloud(settings, now=lambda: NOW, random=lambda: 0, network=httpx.MockTransport(never)) as cloud:
+    async with open_cloud(
+        settings, now=lambda: NOW, random=lambda: 0, network=httpx.MockTransport(never)
+    ) as cloud:
         with pytest.raises(Retry, match=r"within 3 s \(timeout\)"):
             await cloud.call("GET", "/projects")
     assert trio.current_time() >= 3
@@ -338,7 +364,7 @@ async def test_an_answer_that_takes_too_long_is_given_up(autojump_clock):
 @pytest.mark.parametrize("more", [0, 1])
 async def test_an_answer_has_a_largest_size(more):
     head = b'{"a":"'
-    body = head + b"x" * (LARGEST_ANSWER - len(head) - 2 + more) + b'"}'
+    body = head + b"x" * (MAX_ANSWER - len(head) - 2 + more) + b'"}'
     async with opened(httpx.Response(200, content=body)) as (cloud, _):
         if more:
             with pytest.raises(Retry, match="larger than"):
@@ -349,13 +375,15 @@ async def test_an_answer_has_a_largest_size(more):
 
 async def test_a_ca_file_that_cannot_be_read_waits_for_a_person(tmp_path):
     with pytest.raises(Pause, match="ca_file"):
-        async with open_cloud(make_settings(ca_file=tmp_path / "none.pem"), now=lambda: NOW, random=lambda: 0):
+        async with open_cloud(
+            make_settings(ca_file=tmp_path / "none.pem"), now=lambda: NOW, random=lambda: 0
+        ):
             pass
 
 
 async def test_the_certificate_of_dt_must_be_trusted_and_ca_file_adds_to_those_that_are(tmp_path):
     async def answer(_request):
-        return Answer(200, b'{"ok":1}')
+        return Response(200, b'{"ok":1}')
 
     ca = trustme.CA()
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -375,7 +403,9 @@ async def test_the_certificate_of_dt_must_be_trusted_and_ca_file_adds_to_those_t
 @pytest.mark.fact("Answer bodies of DELETE and :sync are ignored")
 async def test_the_body_goes_out_as_json_and_an_unknown_answer_is_not_read():
     async with opened(httpx.Response(200, text="")) as (cloud, server):
-        assert await cloud.call("POST", "/projects/p1/x:sync", body={"a": 1}, ignore_answer=True) == {}
+        assert (
+            await cloud.call("POST", "/projects/p1/x:sync", body={"a": 1}, ignore_answer=True) == {}
+        )
     assert server.requests[0].headers["content-type"] == "application/json"
     assert json.loads(server.requests[0].content) == {"a": 1}
 
@@ -405,12 +435,12 @@ async def test_no_secret_is_in_the_text_of_the_client():
 
 def test_foreign_text_is_one_short_printable_line():
     assert redact("a\nb\x1b[31m", ()) == "a b [31m"
-    assert len(redact("x" * 999, ())) == LONGEST_TEXT
-    assert redact("x" * LONGEST_TEXT, ()) == "x" * LONGEST_TEXT
+    assert len(redact("x" * 999, ())) == MAX_TEXT
+    assert redact("x" * MAX_TEXT, ()) == "x" * MAX_TEXT
 
 
 def test_a_secret_at_the_end_of_a_long_text_is_not_left_in_halves():
-    assert "sec" not in redact("x" * (LONGEST_TEXT - 5) + "secret", ["secret"])
+    assert "sec" not in redact("x" * (MAX_TEXT - 5) + "secret", ["secret"])
 
 
 def test_a_secret_inside_another_leaves_nothing_of_it():
@@ -477,7 +507,10 @@ async def test_a_429_shuts_the_gate_for_all_tasks_until_retry_after(autojump_clo
 
 @pytest.mark.fact("Rate limits are unknown: adapt to 429 at the login too")
 async def test_a_429_at_the_login_shuts_the_gate_too(autojump_clock):
-    async with opened(**OAUTH, token_answers=[failure(429, **{"Retry-After": "20"})]) as (cloud, server):
+    async with opened(**OAUTH, token_answers=[failure(429, **{"Retry-After": "20"})]) as (
+        cloud,
+        server,
+    ):
         for _ in range(2):
             with pytest.raises(Retry):
                 await cloud.call("GET", "/projects")
@@ -523,7 +556,7 @@ async def test_patience_ends_after_a_bounded_number_of_attempts(autojump_clock):
     async with opened(failure(500)) as (cloud, server):
         with pytest.raises(Retry):
             await cloud.patiently(lambda: cloud.call("GET", "/projects"))
-    assert len(server.requests) == MOST_ATTEMPTS
+    assert len(server.requests) == MAX_ATTEMPTS
     assert trio.current_time() == pytest.approx(0.5 + 1 + 2 + 4, abs=0.1)
 
 
@@ -552,14 +585,18 @@ async def test_what_is_refused_is_not_tried_again():
 
 
 def items(*names, token=None):
-    return {"devices": [{"name": name} for name in names]} | ({} if token is None else {"nextPageToken": token})
+    return {"devices": [{"name": name} for name in names]} | (
+        {} if token is None else {"nextPageToken": token}
+    )
 
 
 @pytest.mark.fact(
     "Lists carry nextPageToken, empty or absent on the last page; the same query plus pageToken",
 )
 async def test_a_list_is_read_to_its_last_page():
-    async with opened(items("a", "b", token="t/1"), items("c", token="t2"), items("d", token="")) as (cloud, server):
+    async with opened(
+        items("a", "b", token="t/1"), items("c", token="t2"), items("d", token="")
+    ) as (cloud, server):
         found = await cloud.listing(DEVICES, "devices", [("pageSize", "2")])
     assert [device["name"] for device in found] == ["a", "b", "c", "d"]
     assert [request.url.query for request in server.requests] == [
@@ -574,7 +611,11 @@ async def test_the_next_list_begins_at_its_first_page():
     async with opened(items("a", token="t1"), items("b"), items("c")) as (cloud, server):
         await cloud.listing(DEVICES, "devices")
         await cloud.listing(DEVICES, "devices")
-    assert [b"pageToken" in request.url.query for request in server.requests] == [False, True, False]
+    assert [b"pageToken" in request.url.query for request in server.requests] == [
+        False,
+        True,
+        False,
+    ]
 
 
 @pytest.mark.fact("A page token that repeats stops a list with an error")
@@ -585,14 +626,18 @@ async def test_a_page_token_that_repeats_ends_the_list_with_an_error():
     assert len(server.requests) == 2
 
 
-@pytest.mark.parametrize("answer", [{"devices": {}}, {"devices": "x"}, {"devices": [], "nextPageToken": 7}])
+@pytest.mark.parametrize(
+    "answer", [{"devices": {}}, {"devices": "x"}, {"devices": [], "nextPageToken": 7}]
+)
 async def test_an_answer_without_a_list_is_trouble_at_dt(answer):
     async with opened(answer) as (cloud, _):
         with pytest.raises(Retry, match="without a list of devices"):
             await cloud.listing(DEVICES, "devices")
 
 
-@pytest.mark.parametrize("answer", [{}, {"devices": None}, {"devices": []}, {"devices": ["x", None]}])
+@pytest.mark.parametrize(
+    "answer", [{}, {"devices": None}, {"devices": []}, {"devices": ["x", None]}]
+)
 async def test_a_list_may_be_empty_or_left_out(answer):
     async with opened(answer) as (cloud, _):
         assert await cloud.listing(DEVICES, "devices") == []
@@ -620,7 +665,9 @@ def test_credentials_that_cannot_work_are_refused_at_start(settings, name):
     assert caught.value.message.startswith("expected ")
 
 
-@pytest.mark.parametrize("settings", [{"project": "a/b"}, {"connector": "x:y"}, {"events": ("a b",)}, {"page_size": 0}])
+@pytest.mark.parametrize(
+    "settings", [{"project": "a/b"}, {"connector": "x:y"}, {"events": ("a b",)}, {"page_size": 0}]
+)
 def test_a_setting_for_dt_of_the_wrong_form_is_refused(settings):
     with pytest.raises(ValueError):
         make_settings(**settings)

@@ -1,4 +1,6 @@
-"""Who is believed: verification of DT-Asymmetric-Signature, and of both signatures together."""
+"""Who is believed: verification of DT-Asymmetric-Signature, and of both signatures
+together.
+"""
 
 import gzip
 import hashlib
@@ -14,10 +16,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.api import Duration, Refusal, Request, Secret, SettingError
+from bridge.api import Duration, HttpRejection, Request, Secret, SettingError
+from bridge_plugins.disruptive.settings import Settings
 from bridge_plugins.disruptive.verify.keys import KeyRing, read_keys
 from bridge_plugins.disruptive.verify.rejections import KeyNotFetched
-from bridge_plugins.disruptive.settings import Settings
 from bridge_plugins.disruptive.webhook import make_receive
 
 BODY = b'{"event":{"eventId":"a","eventType":"touch","targetName":"projects/p/devices/d","data":{"touch":{}}}}'
@@ -60,7 +62,7 @@ def signed(body, *tokens, hmac=(), **headers):
 
 def refused(receive, request, status=401, **settings):
     """Give the reason of a refusal."""
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(HttpRejection) as caught:
         receive(request, **settings)
     assert caught.value.status == status
     return caught.value.reason
@@ -150,12 +152,16 @@ def test_a_request_that_dt_signed_for_us_is_accepted(receive, sign_es256, dt_cla
     assert (accepted.answer.status, accepted.answer.body) == (200, b"")
 
 
-def test_both_keys_are_good_while_dt_changes_them(receive, sign_es256, dt_claims_for, dt_key, jwk_of):
+def test_both_keys_are_good_while_dt_changes_them(
+    receive, sign_es256, dt_claims_for, dt_key, jwk_of
+):
     new = ec.generate_private_key(ec.SECP256R1())
     keys = KeyRing()
     keys.replace(read_keys({"keys": [jwk_of(dt_key), jwk_of(new, "dt-2")]}))
     for key, kid in ((dt_key, "dt-1"), (new, "dt-2")):
-        assert receive(signed(BODY, sign_es256(dt_claims_for(BODY), key=key, kid=kid)), keys=keys).events
+        assert receive(
+            signed(BODY, sign_es256(dt_claims_for(BODY), key=key, kid=kid)), keys=keys
+        ).events
     crossed = sign_es256(dt_claims_for(BODY), key=new, kid="dt-1")
     assert "not made with the key" in refused(receive, signed(BODY, crossed), keys=keys)
 
@@ -190,14 +196,20 @@ def test_a_doubled_signature_is_refused_even_if_both_are_right(receive, sign_es2
 
 @pytest.mark.parametrize("foreign", ["=", "+", "/", " ", "\n", "é", "."])
 @pytest.mark.parametrize("place", [0, 40, -1])
-def test_a_foreign_character_in_a_token_is_refused(receive, sign_es256, dt_claims_for, foreign, place):
+def test_a_foreign_character_in_a_token_is_refused(
+    receive, sign_es256, dt_claims_for, foreign, place
+):
     token = sign_es256(dt_claims_for(BODY))
-    assert "three base64url parts" in refused(receive, signed(BODY, token[:place] + foreign + token[place:]))
+    assert "three base64url parts" in refused(
+        receive, signed(BODY, token[:place] + foreign + token[place:])
+    )
 
 
 @pytest.mark.fact("Alg must be exactly ES256")
 @pytest.mark.fact("Mistake 6: letting the token choose the algorithm")
-@pytest.mark.parametrize("alg", ["none", "HS256", "HS512", "RS256", "ES384", "es256", None, ["ES256"], 7])
+@pytest.mark.parametrize(
+    "alg", ["none", "HS256", "HS512", "RS256", "ES384", "es256", None, ["ES256"], 7]
+)
 def test_the_token_does_not_choose_the_algorithm(receive, sign_es256, dt_claims_for, alg):
     header = json.dumps({"alg": alg, "kid": "dt-1"}).encode()
     reason = refused(receive, signed(BODY, sign_es256(dt_claims_for(BODY), header=header)))
@@ -219,9 +231,13 @@ def test_the_public_key_is_no_secret_for_hs256(receive, dt_claims_for, dt_key, b
 @pytest.mark.parametrize("kid", [None, "", 1, ["dt-1"], {}, True])
 def test_a_token_must_name_its_key(receive, sign_es256, dt_claims_for, kid):
     header = json.dumps({"alg": "ES256", "kid": kid}).encode()
-    assert "names no key" in refused(receive, signed(BODY, sign_es256(dt_claims_for(BODY), header=header)))
+    assert "names no key" in refused(
+        receive, signed(BODY, sign_es256(dt_claims_for(BODY), header=header))
+    )
     header = b'{"alg":"ES256"}'
-    assert "names no key" in refused(receive, signed(BODY, sign_es256(dt_claims_for(BODY), header=header)))
+    assert "names no key" in refused(
+        receive, signed(BODY, sign_es256(dt_claims_for(BODY), header=header))
+    )
 
 
 @pytest.mark.parametrize(
@@ -277,7 +293,7 @@ def test_any_changed_byte_of_the_token_is_refused(receive, sign_es256, dt_claims
     token = sign_es256(dt_claims_for(BODY))
     for place in range(0, len(token), 5):
         changed = token[:place] + ("A" if token[place] != "A" else "B") + token[place + 1 :]
-        with pytest.raises(Refusal):
+        with pytest.raises(HttpRejection):
             receive(signed(BODY, changed))
 
 
@@ -287,7 +303,9 @@ def test_any_changed_byte_of_the_token_is_refused(receive, sign_es256, dt_claims
 @pytest.mark.fact("Iss must equal the setting issuer")
 @pytest.mark.parametrize("issuer", [None, "", "https://evil.example.com", 7, ["x"]])
 def test_another_issuer_is_refused(receive, sign_es256, dt_claims_for, issuer):
-    assert "another issuer" in refused(receive, signed(BODY, sign_es256(dt_claims_for(BODY, iss=issuer))))
+    assert "another issuer" in refused(
+        receive, signed(BODY, sign_es256(dt_claims_for(BODY, iss=issuer)))
+    )
 
 
 @pytest.mark.fact("Sub must be our organization, any other customer of DT is refused")
@@ -309,14 +327,17 @@ def test_another_issuer_is_refused(receive, sign_es256, dt_claims_for, issuer):
         True,
     ],
 )
-def test_what_dt_signed_for_another_customer_is_refused(receive, sign_es256, dt_claims_for, subject):
+def test_what_dt_signed_for_another_customer_is_refused(
+    receive, sign_es256, dt_claims_for, subject
+):
     token = sign_es256(dt_claims_for(BODY, sub=subject))
     assert "another organization" in refused(receive, signed(BODY, token))
 
 
 @pytest.mark.fact("Time rules as for HS256: edges at leeway 0")
 @pytest.mark.parametrize(
-    ("now", "valid"), [(IAT - 1, False), (IAT - 0.001, False), (IAT, True), (EXP - 1, True), (EXP, False)]
+    ("now", "valid"),
+    [(IAT - 1, False), (IAT - 0.001, False), (IAT, True), (EXP - 1, True), (EXP, False)],
 )
 def test_a_token_is_valid_from_iat_until_exp(receive, sign_es256, dt_claims_for, now, valid):
     request = signed(BODY, sign_es256(dt_claims_for(BODY)))
@@ -375,7 +396,9 @@ def test_a_hash_of_another_shape_is_refused(receive, sign_es256, dt_claims_for, 
     refused(receive, signed(BODY, sign_es256(dt_claims_for(BODY, checksum_sha256=checksum))))
 
 
-def test_the_hash_may_be_of_the_body_before_or_after_compression(receive, sign_es256, dt_claims_for):
+def test_the_hash_may_be_of_the_body_before_or_after_compression(
+    receive, sign_es256, dt_claims_for
+):
     sent = gzip.compress(BODY)
     for hashed in (sent, BODY):
         request = signed(sent, sign_es256(dt_claims_for(hashed)), content_encoding="gzip")
@@ -383,7 +406,10 @@ def test_the_hash_may_be_of_the_body_before_or_after_compression(receive, sign_e
 
 
 def test_a_forged_body_is_not_even_parsed(receive, sign_es256, dt_claims_for):
-    assert receive(signed(b"no JSON", sign_es256(dt_claims_for(b"no JSON")))).events[0].kind == "unreadable"
+    assert (
+        receive(signed(b"no JSON", sign_es256(dt_claims_for(b"no JSON")))).events[0].kind
+        == "unreadable"
+    )
     assert "does not match" in refused(receive, signed(b"no JSON", sign_es256(dt_claims_for(BODY))))
 
 
@@ -395,7 +421,11 @@ def tokens(sign, claims_for, sign_es256, dt_claims_for):
     """Values for each header: right, wrong, and with a key that is not known."""
     stranger = ec.generate_private_key(ec.SECP256R1())
     return {
-        "hmac": {"right": sign(claims_for(BODY)), "wrong": sign(claims_for(BODY), secret="other"), "none": ()},
+        "hmac": {
+            "right": sign(claims_for(BODY)),
+            "wrong": sign(claims_for(BODY), secret="other"),
+            "none": (),
+        },
         "asymmetric": {
             "right": (sign_es256(dt_claims_for(BODY)),),
             "wrong": (sign_es256(dt_claims_for(BODY), key=stranger),),
@@ -425,7 +455,9 @@ def tokens(sign, claims_for, sign_es256, dt_claims_for):
         ("none", "keyless", 503, 401),
     ],
 )
-def test_two_signatures_are_weighed_as_the_scheme_says(receive, tokens, of_secret, of_key, either, both):
+def test_two_signatures_are_weighed_as_the_scheme_says(
+    receive, tokens, of_secret, of_key, either, both
+):
     request = signed(BODY, *tokens["asymmetric"][of_key], hmac=tokens["hmac"][of_secret])
     for scheme, status in (("either", either), ("both", both)):
         if status == 200:
@@ -434,12 +466,17 @@ def test_two_signatures_are_weighed_as_the_scheme_says(receive, tokens, of_secre
             refused(receive, request, status, scheme=scheme)
 
 
-async def test_either_still_believes_the_secret_when_dt_publishes_no_such_key(receive, keys, tokens, dt_key, jwk_of):
+async def test_either_still_believes_the_secret_when_dt_publishes_no_such_key(
+    receive, keys, tokens, dt_key, jwk_of
+):
     request = signed(BODY, *tokens["asymmetric"]["keyless"])
     refused(receive, request, 503, scheme="either")
     keys.replace(read_keys({"keys": [jwk_of(dt_key)]}), await keys.wanted())
     refused(receive, request, 401, scheme="either")
-    assert receive(signed(BODY, *tokens["asymmetric"]["keyless"], hmac=tokens["hmac"]["right"]), scheme="either").events
+    assert receive(
+        signed(BODY, *tokens["asymmetric"]["keyless"], hmac=tokens["hmac"]["right"]),
+        scheme="either",
+    ).events
 
 
 @pytest.mark.parametrize("scheme", ["either", "both"])
@@ -454,7 +491,9 @@ def test_scheme_hmac_does_not_look_at_the_asymmetric_signature(request_with, rec
 
 
 @pytest.mark.fact("Keys not obtainable: 503, never 401, never accepted")
-def test_without_any_keys_a_request_is_answered_503_and_never_accepted(receive, sign_es256, dt_claims_for):
+def test_without_any_keys_a_request_is_answered_503_and_never_accepted(
+    receive, sign_es256, dt_claims_for
+):
     for claims in (dt_claims_for(BODY), dt_claims_for(b"other")):
         with pytest.raises(KeyNotFetched) as caught:
             receive(signed(BODY, sign_es256(claims)), keys=KeyRing())
@@ -470,7 +509,9 @@ def test_a_token_of_any_text_is_a_clean_refusal(dt_key, jwk_of, token):
     ring.replace(read_keys({"keys": [jwk_of(dt_key)]}))
     for scheme, secret in (("asymmetric", None), ("either", Secret("s")), ("both", Secret("s"))):
         receive = make_receive(
-            Settings(scheme=scheme, secret=secret, organization="o"), lambda: datetime.fromtimestamp(IAT, UTC), ring
+            Settings(scheme=scheme, secret=secret, organization="o"),
+            lambda: datetime.fromtimestamp(IAT, UTC),
+            ring,
         )
         refused(receive, signed(BODY, token))
         refused(receive, signed(BODY, token, hmac=token or "x"))
@@ -487,11 +528,13 @@ def test_a_token_of_any_text_is_a_clean_refusal(dt_key, jwk_of, token):
     payload=st.binary(min_size=1),
     signature=st.binary(min_size=1, max_size=70),
 )
-def test_a_token_of_any_parts_is_a_clean_refusal(dt_key, jwk_of, base64url, header, payload, signature):
+def test_a_token_of_any_parts_is_a_clean_refusal(
+    dt_key, jwk_of, base64url, header, payload, signature
+):
     ring = KeyRing()
     ring.replace(read_keys({"keys": [jwk_of(dt_key)]}))
     settings = Settings(scheme="asymmetric", organization="o")
     receive = make_receive(settings, lambda: datetime.fromtimestamp(IAT, UTC), ring)
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(HttpRejection) as caught:
         receive(signed(BODY, f"{base64url(header)}.{base64url(payload)}.{base64url(signature)}"))
     assert caught.value.status in (401, 503)

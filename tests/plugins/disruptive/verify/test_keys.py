@@ -1,4 +1,6 @@
-"""DT's public keys: which of them are used, when they are fetched, and what is answered meanwhile."""
+"""DT's public keys: which of them are used, when they are fetched, and what is answered
+meanwhile.
+"""
 
 import json
 from contextlib import asynccontextmanager
@@ -14,12 +16,20 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.api import Answer, Duration, Refusal, Refused, Request, Url, serve_http
+from bridge.api import Duration, HttpRejection, Request, Response, SpoolUnavailable, Url
 from bridge.testing.fakes import FakeMount, FakeReport, FakeState, FixedClock, fake_source_context
-from bridge_plugins.disruptive.verify.key_fetching import MOST_ANSWER, STATE, Unobtainable, fetch_keys, keep_keys, recall
-from bridge_plugins.disruptive.verify.keys import INTERVAL, MOST_UNKNOWN, KeyRing, read_keys
-from bridge_plugins.disruptive.verify.rejections import KeyNotFetched, UnknownKey
+from bridge.testing.http_server import serve_http
 from bridge_plugins.disruptive.settings import Settings
+from bridge_plugins.disruptive.verify.key_fetching import (
+    MAX_ANSWER,
+    STATE,
+    Unobtainable,
+    fetch_keys,
+    keep_keys,
+    recall,
+)
+from bridge_plugins.disruptive.verify.keys import INTERVAL, MAX_UNKNOWN, KeyRing, read_keys
+from bridge_plugins.disruptive.verify.rejections import KeyNotFetched, UnknownKey
 from bridge_plugins.disruptive.webhook import run
 
 BODY = b'{"event":{"eventId":"a","eventType":"touch","targetName":"projects/p/devices/d","data":{"touch":{}}}}'
@@ -73,7 +83,9 @@ def test_a_key_of_another_kind_or_form_is_passed_over(dt_key, jwk_of, others):
 @pytest.mark.parametrize("curve", [ec.SECP256K1(), ec.SECP384R1()])
 def test_a_key_of_another_curve_is_not_used_whatever_it_is_called(jwk_of, base64url, curve):
     numbers = ec.generate_private_key(curve).public_key().public_numbers()
-    x, y = (base64url(number.to_bytes(curve.key_size // 8, "big")) for number in (numbers.x, numbers.y))
+    x, y = (
+        base64url(number.to_bytes(curve.key_size // 8, "big")) for number in (numbers.x, numbers.y)
+    )
     for name in ("P-256", "P-384", "secp256k1"):
         assert read_keys({"keys": [{"kid": "k", "kty": "EC", "crv": name, "x": x, "y": y}]}) == {}
 
@@ -85,19 +97,29 @@ def test_of_a_key_only_the_public_part_is_kept(dt_key, jwk_of, base64url):
     assert isinstance(key.key, ec.EllipticCurvePublicKey)
 
 
-@pytest.mark.parametrize("document", [None, [], "keys", {}, {"keys": None}, {"keys": {}}, {"keys": [None, 1, [], {}]}])
+@pytest.mark.parametrize(
+    "document", [None, [], "keys", {}, {"keys": None}, {"keys": {}}, {"keys": [None, 1, [], {}]}]
+)
 def test_what_is_no_jwks_has_no_keys(document):
     assert read_keys(document) == {}
 
 
 ANYTHING = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=50) | st.sampled_from(["EC", "P-256", "sig"]),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text(max_size=50)
+    | st.sampled_from(["EC", "P-256", "sig"]),
     lambda inner: st.lists(inner, max_size=3),
     max_leaves=4,
 )
 
 
-@given(others=st.dictionaries(st.sampled_from(["kid", "kty", "crv", "x", "y", "use", "alg", "d"]), ANYTHING))
+@given(
+    others=st.dictionaries(
+        st.sampled_from(["kid", "kty", "crv", "x", "y", "use", "alg", "d"]), ANYTHING
+    )
+)
 def test_any_document_gives_usable_keys_or_none(dt_key, jwk_of, others):
     for key in read_keys({"keys": [{**jwk_of(dt_key), **others}]}).values():
         assert isinstance(key.key, ec.EllipticCurvePublicKey)
@@ -109,7 +131,7 @@ def test_any_document_gives_usable_keys_or_none(dt_key, jwk_of, others):
 def status_of(ring, kid):
     try:
         ring.find(kid)
-    except Refusal as refusal:
+    except HttpRejection as refusal:
         return refusal.status
     return 200
 
@@ -127,7 +149,9 @@ async def test_an_unknown_key_is_503_until_dt_has_been_asked_for_it_then_401(dt_
         ring.find("dt-2")
 
 
-async def test_a_key_that_is_first_named_after_a_fetch_began_is_looked_for_once_more(dt_key, jwk_of):
+async def test_a_key_that_is_first_named_after_a_fetch_began_is_looked_for_once_more(
+    dt_key, jwk_of
+):
     ring = KeyRing()
     ring.want()
     asked = await ring.wanted()
@@ -138,7 +162,9 @@ async def test_a_key_that_is_first_named_after_a_fetch_began_is_looked_for_once_
     assert status_of(ring, "dt-2") == 401
 
 
-async def test_a_key_that_was_fetched_while_requests_asked_for_it_is_not_fetched_again(dt_key, jwk_of, autojump_clock):
+async def test_a_key_that_was_fetched_while_requests_asked_for_it_is_not_fetched_again(
+    dt_key, jwk_of, autojump_clock
+):
     ring = KeyRing()
     assert status_of(ring, "dt-1") == 503
     asked = await ring.wanted()
@@ -168,9 +194,9 @@ async def ask_for(ring, kid):
 
 async def test_strangers_cannot_fill_the_memory_with_names_of_keys():
     ring = KeyRing()
-    for number in range(MOST_UNKNOWN + 50):
+    for number in range(MAX_UNKNOWN + 50):
         assert status_of(ring, f"stranger-{number}") == 503
-    assert len(await ring.wanted()) == MOST_UNKNOWN
+    assert len(await ring.wanted()) == MAX_UNKNOWN
     assert await ask_for(ring, "dt-2") == {"dt-2"}
 
 
@@ -179,14 +205,21 @@ async def test_strangers_cannot_fill_the_memory_with_names_of_keys():
 
 def asymmetric(**settings):
     return Settings(
-        **{"scheme": "asymmetric", "organization": ORGANIZATION, "discovery_url": Url(DISCOVERY), **settings}
+        **{
+            "scheme": "asymmetric",
+            "organization": ORGANIZATION,
+            "discovery_url": Url(DISCOVERY),
+            **settings,
+        }
     )
 
 
 def answer(status=200, body=b"", location=DISCOVERY):
     """Make an answer that comes over a network, so that it is not read yet."""
     return httpx.Response(
-        status, headers={"Location": location} if status == 302 else None, stream=httpx.ByteStream(body)
+        status,
+        headers={"Location": location} if status == 302 else None,
+        stream=httpx.ByteStream(body),
     )
 
 
@@ -264,8 +297,8 @@ async def test_an_unusable_discovery_document_is_told(dt, discovery, reason):
         ((302,), "answers 302, expected 200"),
         ((204,), "answers 204"),
         ((200, b"<html>"), "is not JSON"),
-        ((200, b" " * (MOST_ANSWER + 1)), "larger than"),
-        ((200, b" " * MOST_ANSWER), "is not JSON"),
+        ((200, b" " * (MAX_ANSWER + 1)), "larger than"),
+        ((200, b" " * MAX_ANSWER), "is not JSON"),
     ],
 )
 async def test_a_failed_fetch_says_why(dt, down, reason):
@@ -304,7 +337,9 @@ async def keeping(dt, state, report, **settings):
     recall(ring, asymmetric(**settings), state)
     async with trio.open_nursery() as background:
         transport = httpx.MockTransport(dt)
-        background.start_soon(partial(keep_keys, ring, asymmetric(**settings), state, report, transport=transport))
+        background.start_soon(
+            partial(keep_keys, ring, asymmetric(**settings), state, report, transport=transport)
+        )
         await trio.testing.wait_all_tasks_blocked()
         yield ring
         background.cancel_scope.cancel()
@@ -340,7 +375,10 @@ async def test_remembered_keys_are_used_after_a_restart_without_any_network(dt, 
         7,
         {"url": "https://other.example.com", "keys": [{"kid": "old"}]},
         {"url": DISCOVERY},
-        {"url": DISCOVERY, "keys": [{"kid": "old", "kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"}]},
+        {
+            "url": DISCOVERY,
+            "keys": [{"kid": "old", "kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"}],
+        },
     ],
 )
 async def test_what_cannot_be_used_of_the_memory_is_fetched_anew(dt, autojump_clock, remembered):
@@ -350,12 +388,16 @@ async def test_what_cannot_be_used_of_the_memory_is_fetched_anew(dt, autojump_cl
         assert status_of(ring, "dt-1") == 200
 
 
-async def test_the_keys_of_another_tenant_are_not_remembered_as_those_of_this_one(dt, autojump_clock):
+async def test_the_keys_of_another_tenant_are_not_remembered_as_those_of_this_one(
+    dt, autojump_clock
+):
     state = FakeState()
     async with keeping(dt, state, FakeReport()):
         pass
     dt.down = httpx.ConnectError("no route")
-    async with keeping(dt, state, FakeReport(), discovery_url=Url("https://other.example.com")) as ring:
+    async with keeping(
+        dt, state, FakeReport(), discovery_url=Url("https://other.example.com")
+    ) as ring:
         assert status_of(ring, "dt-1") == 503
 
 
@@ -376,7 +418,10 @@ async def test_an_unknown_key_is_looked_for_at_most_once_a_minute(dt, autojump_c
             status_of(ring, "stranger")
             await trio.sleep(1)
     assert len(dt.times) == 3
-    assert [later - earlier for earlier, later in zip(dt.times, dt.times[1:], strict=False)] == [INTERVAL, INTERVAL]
+    assert [later - earlier for earlier, later in zip(dt.times, dt.times[1:], strict=False)] == [
+        INTERVAL,
+        INTERVAL,
+    ]
     assert INTERVAL == 60
 
 
@@ -431,7 +476,7 @@ async def test_known_keys_stay_good_while_no_others_can_be_fetched(dt, autojump_
 async def test_keys_are_used_even_if_they_cannot_be_remembered(dt, autojump_clock):
     class FullState(FakeState):
         async def put(self, key, value):
-            raise Refused("the disk is full")
+            raise SpoolUnavailable("the disk is full")
 
     async with keeping(dt, FullState(), FakeReport()) as ring:
         assert status_of(ring, "dt-1") == 200
@@ -453,7 +498,9 @@ async def test_an_unchanged_set_of_keys_is_not_written_again(dt, autojump_clock)
     assert written == [STATE]
 
 
-async def test_a_ca_file_without_certificates_is_told_until_it_has_some(dt, autojump_clock, tmp_path):
+async def test_a_ca_file_without_certificates_is_told_until_it_has_some(
+    dt, autojump_clock, tmp_path
+):
     path, report = tmp_path / "ca.pem", FakeReport()
     async with keeping(dt, FakeState(), report, ca_file=path) as ring:
         for text in (None, "nothing"):
@@ -471,16 +518,18 @@ async def test_a_ca_file_without_certificates_is_told_until_it_has_some(dt, auto
 # The whole source
 
 
-async def test_a_source_fetches_its_keys_then_accepts_what_dt_signed(dt_key, jwk_of, sign_es256, dt_claims_for):
+async def test_a_source_fetches_its_keys_then_accepts_what_dt_signed(
+    dt_key, jwk_of, sign_es256, dt_claims_for
+):
     fetched = trio.Event()
 
     async def serve(request):
         assert request.method == "GET"
         if request.path == "/discovery":
-            return Answer(200, b'{"jwks_uri":"%s/jwks"}' % url.encode())
+            return Response(200, b'{"jwks_uri":"%s/jwks"}' % url.encode())
         await may_answer.wait()
         fetched.set()
-        return Answer(200, json.dumps({"keys": [jwk_of(dt_key)]}).encode())
+        return Response(200, json.dumps({"keys": [jwk_of(dt_key)]}).encode())
 
     may_answer = trio.Event()
     mount, report, state = FakeMount(), FakeReport(), FakeState()
@@ -490,7 +539,9 @@ async def test_a_source_fetches_its_keys_then_accepts_what_dt_signed(dt_key, jwk
     request = Request("POST", "/disruptive", "", headers, BODY)
     async with serve_http(serve) as url, trio.open_nursery() as nursery:
         with trio.fail_after(20):
-            await nursery.start(partial(start, asymmetric(discovery_url=Url(f"{url}/discovery")), context))
+            await nursery.start(
+                partial(start, asymmetric(discovery_url=Url(f"{url}/discovery")), context)
+            )
             with pytest.raises(KeyNotFetched):
                 mount.routes["/disruptive"](request)
             may_answer.set()
@@ -503,14 +554,22 @@ async def test_a_source_fetches_its_keys_then_accepts_what_dt_signed(dt_key, jwk
     assert report.texts == ["receives at /disruptive"]
 
 
-async def test_a_restarted_source_accepts_at_once_without_any_network(dt_key, jwk_of, sign_es256, dt_claims_for):
+async def test_a_restarted_source_accepts_at_once_without_any_network(
+    dt_key, jwk_of, sign_es256, dt_claims_for
+):
     mount, report, state = FakeMount(), FakeReport(), FakeState()
     # At this port of this machine nobody listens.
     settings = asymmetric(discovery_url=Url("http://127.0.0.1:1/discovery"))
     await state.put(STATE, {"url": settings.discovery_url, "keys": [jwk_of(dt_key)]})
     clock = FixedClock(datetime.fromtimestamp(IAT, UTC))
     context = fake_source_context(mount=mount, report=report, state=state, clock=clock)
-    request = Request("POST", "/disruptive", "", {"dt-asymmetric-signature": (sign_es256(dt_claims_for(BODY)),)}, BODY)
+    request = Request(
+        "POST",
+        "/disruptive",
+        "",
+        {"dt-asymmetric-signature": (sign_es256(dt_claims_for(BODY)),)},
+        BODY,
+    )
     async with trio.open_nursery() as nursery:
         await nursery.start(partial(start, settings, context))
         assert mount.routes["/disruptive"](request).events[0].kind == "touch"

@@ -1,4 +1,6 @@
-"""What a person hears of refused requests: at the first of them, once, and until DT gets through again."""
+"""What a person hears of refused requests: at the first of them, once, and until DT
+gets through again.
+"""
 
 from contextlib import asynccontextmanager
 
@@ -7,11 +9,11 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.api import Refusal, Secret
+from bridge.api import HttpRejection, Secret
 from bridge.testing.fakes import FakeMount, FakeReport, FixedClock, fake_source_context
-from bridge_plugins.disruptive.verify.rejections import QUIET, Cause, RefusalWatch, Unauthentic
 from bridge_plugins.disruptive.reports import Reports
 from bridge_plugins.disruptive.settings import Settings
+from bridge_plugins.disruptive.verify.rejections import QUIET, Cause, RefusalWatch, Unauthentic
 from bridge_plugins.disruptive.webhook import run
 
 BODY = b'{"event":{"eventId":"a","eventType":"touch","targetName":"projects/p/devices/d","data":{"touch":{}}}}'
@@ -20,7 +22,9 @@ SECRET = "test-secret-of-32-bytes-or-longer"
 
 @asynccontextmanager
 async def running(report, seconds=1700000000, **settings):
-    """Run the source; gives a function that takes a request and gives the status of its answer."""
+    """Run the source; gives a function that takes a request and gives the status of its
+    answer.
+    """
     settings = Settings(**{"secret": Secret(SECRET), **settings})
     mount, clock = FakeMount(), FixedClock()
     clock.time = clock.time.fromtimestamp(seconds, clock.time.tzinfo)
@@ -32,7 +36,7 @@ async def running(report, seconds=1700000000, **settings):
     def answer(request):
         try:
             return mount.routes[settings.path](request).answer.status
-        except Refusal as refusal:
+        except HttpRejection as refusal:
             return refusal.status
 
     async with trio.open_nursery() as nursery:
@@ -45,7 +49,9 @@ async def running(report, seconds=1700000000, **settings):
 async def test_a_wrong_secret_is_a_problem_at_the_first_refusal(request_with, sign, claims_for):
     report = FakeReport()
     async with running(report) as answer:
-        assert answer(request_with(BODY, sign(claims_for(BODY), secret="of-another-connector"))) == 401
+        assert (
+            answer(request_with(BODY, sign(claims_for(BODY), secret="of-another-connector"))) == 401
+        )
     [text] = report.problems
     assert text == (
         "requests are refused: they are signed with another secret; "
@@ -57,7 +63,10 @@ async def test_refusals_are_told_once(request_with, sign, claims_for):
     report = FakeReport()
     async with running(report) as answer:
         for number in range(50):
-            assert answer(request_with(BODY, sign(claims_for(BODY), secret=f"garbage-{number}"))) == 401
+            assert (
+                answer(request_with(BODY, sign(claims_for(BODY), secret=f"garbage-{number}")))
+                == 401
+            )
     assert len(report.problems) == 1
 
 
@@ -73,7 +82,9 @@ async def test_the_problem_is_over_when_a_request_is_authentic(request_with, sig
 
 
 @pytest.mark.fact("Garbage of strangers does not fill the log")
-async def test_garbage_between_authentic_requests_is_no_problem(request_with, sign, claims_for, autojump_clock):
+async def test_garbage_between_authentic_requests_is_no_problem(
+    request_with, sign, claims_for, autojump_clock
+):
     report = FakeReport()
     async with running(report) as answer:
         for _ in range(20):
@@ -84,7 +95,9 @@ async def test_garbage_between_authentic_requests_is_no_problem(request_with, si
     assert report.problems == []
 
 
-async def test_a_secret_that_was_changed_at_dt_is_told_within_a_minute(request_with, sign, claims_for, autojump_clock):
+async def test_a_secret_that_was_changed_at_dt_is_told_within_a_minute(
+    request_with, sign, claims_for, autojump_clock
+):
     report = FakeReport()
     async with running(report) as answer:
         answer(request_with(BODY, sign(claims_for(BODY), secret=SECRET)))
@@ -94,7 +107,9 @@ async def test_a_secret_that_was_changed_at_dt_is_told_within_a_minute(request_w
     assert QUIET == 60
 
 
-async def test_a_problem_that_comes_back_is_told_again(request_with, sign, claims_for, autojump_clock):
+async def test_a_problem_that_comes_back_is_told_again(
+    request_with, sign, claims_for, autojump_clock
+):
     report = FakeReport()
     async with running(report) as answer:
         for _ in range(3):
@@ -108,18 +123,24 @@ async def test_a_problem_that_comes_back_is_told_again(request_with, sign, claim
 
 @pytest.mark.fact("A wrong clock is told with now - iat")
 @pytest.mark.parametrize(("seconds", "offset"), [(1699999500, "-500 s"), (1700009000, "+9000 s")])
-async def test_a_wrong_clock_is_told_with_its_offset(request_with, sign, claims_for, seconds, offset):
+async def test_a_wrong_clock_is_told_with_its_offset(
+    request_with, sign, claims_for, seconds, offset
+):
     report = FakeReport()
     async with running(report, seconds) as answer:
         answer(request_with(BODY, sign(claims_for(BODY), secret=SECRET)))
     assert f"check the clock of this machine (now - iat = {offset})" in report.problems[-1]
 
 
-async def test_a_captured_request_that_is_sent_for_ever_is_told_once(request_with, sign, claims_for):
+async def test_a_captured_request_that_is_sent_for_ever_is_told_once(
+    request_with, sign, claims_for
+):
     report, token = FakeReport(), sign(claims_for(BODY), secret=SECRET)
     watch = RefusalWatch(report, lambda: 0.0)
     for seconds in range(100):
-        watch.refused(Unauthentic(Cause.TIMES, f"expired {token}", offset=f"now - iat = {9000 + seconds} s"))
+        watch.refused(
+            Unauthentic(Cause.TIMES, f"expired {token}", offset=f"now - iat = {9000 + seconds} s")
+        )
     assert len(report.texts) == 1
 
 
@@ -148,11 +169,19 @@ async def test_the_words_of_strangers_are_in_no_report(request_with, sign, claim
 
 
 @pytest.mark.fact("Answer: verification keys not available are 503")
-async def test_a_key_that_is_not_fetched_yet_is_no_refusal_of_ours(sign_es256, dt_claims_for, request_with):
+async def test_a_key_that_is_not_fetched_yet_is_no_refusal_of_ours(
+    sign_es256, dt_claims_for, request_with
+):
     report = FakeReport()
     request = request_with(BODY, dt_asymmetric_signature=sign_es256(dt_claims_for(BODY)))
-    # The discovery document is asked for at a port of this machine where nobody listens.
-    settings = {"scheme": "asymmetric", "organization": "o", "discovery_url": "http://127.0.0.1:1/x", "secret": None}
+    # The discovery document is asked for at a port of this machine where nobody
+    # listens.
+    settings = {
+        "scheme": "asymmetric",
+        "organization": "o",
+        "discovery_url": "http://127.0.0.1:1/x",
+        "secret": None,
+    }
     async with running(report, **settings) as answer:
         assert answer(request) == 503
         assert report.problems == []

@@ -38,7 +38,8 @@ NOW = datetime(2024, 5, 2, 12, tzinfo=UTC)
 DEVICE = "00000000-00000000-00409DFF-FF000001"
 OTHER = "00000000-00000000-00409DFF-FF000002"
 GOLDEN = {
-    frame["name"]: frame for frame in json.loads((Path(__file__).parents[2] / "data" / "idigi_frames.json").read_text())
+    frame["name"]: frame
+    for frame in json.loads((Path(__file__).parents[3] / "data" / "idigi_frames.json").read_text())
 }
 
 
@@ -60,7 +61,12 @@ def point(topic: str = f"7603/DataPoint/{DEVICE}/metrics/level", **fields: Any) 
         "topic": topic,
         "operation": "INSERTION",
         "group": "*",
-        "DataPoint": {"streamId": f"{DEVICE}/metrics/level", "data": 1.5, "timestamp": 1434307047694, **fields},
+        "DataPoint": {
+            "streamId": f"{DEVICE}/metrics/level",
+            "data": 1.5,
+            "timestamp": 1434307047694,
+            **fields,
+        },
     }
 
 
@@ -87,7 +93,9 @@ def test_a_golden_block_decodes_to_exactly_what_is_written_about_it(name: str) -
     assert block.frame == frame
     messages = told["payload"]["Document"]["Msg"]
     decoded = decode(block, NOW, inflate_limit=1 << 20)
-    assert [event.data for event in decoded.events] == (messages if isinstance(messages, list) else [messages])
+    assert [event.data for event in decoded.events] == (
+        messages if isinstance(messages, list) else [messages]
+    )
     assert (decoded.remarks, decoded.poison) == ((), None)
 
 
@@ -96,7 +104,9 @@ def test_a_golden_block_decodes_to_exactly_what_is_written_about_it(name: str) -
 def test_every_other_golden_frame_is_what_is_written_about_it(name: str) -> None:
     frame, told = bytes.fromhex(GOLDEN[name]["hex"]), GOLDEN[name]["decoded"]
     if told["type"] == 1:
-        assert encode_connect_request(told["user_name"], told["password"], told["monitor_id"]) == frame
+        assert (
+            encode_connect_request(told["user_name"], told["password"], told["monitor_id"]) == frame
+        )
         assert told == {
             "type": 1,
             "size": len(frame) - 6,
@@ -128,11 +138,17 @@ def test_the_documented_blocks_give_their_data_points() -> None:
     events = [
         event
         for name in ("V4", "V5")
-        for event in decode(Block(1, bytes.fromhex(GOLDEN[name]["hex"])[6:]), NOW, inflate_limit=1 << 20).events
+        for event in decode(
+            Block(1, bytes.fromhex(GOLDEN[name]["hex"])[6:]), NOW, inflate_limit=1 << 20
+        ).events
     ]
     assert [event.kind for event in events] == ["DataPoint"] * 3
     assert [event.device for event in events] == ["test"] * 3
-    assert [reading.value for event in events for reading in event.readings] == [0.411700824929, 21, "single"]
+    assert [reading.value for event in events for reading in event.readings] == [
+        0.411700824929,
+        21,
+        "single",
+    ]
     assert [reading.signal for event in events for reading in event.readings] == ["test"] * 3
     assert events[0].readings[0].time == datetime(2015, 6, 14, 18, 37, 27, 694_000, UTC)
     assert events[0].time == datetime(2015, 6, 14, 18, 37, 27, 815_000, UTC)
@@ -188,9 +204,19 @@ def test_a_wrong_count_is_remarked_and_harms_nothing() -> None:
 @pytest.mark.parametrize(
     ("topic", "stream_id", "device", "signal"),
     [
-        (f"7603/DataPoint/{DEVICE}/metrics/level", f"{DEVICE}/metrics/level", DEVICE, "metrics/level"),
+        (
+            f"7603/DataPoint/{DEVICE}/metrics/level",
+            f"{DEVICE}/metrics/level",
+            DEVICE,
+            "metrics/level",
+        ),
         ("7603/DataPoint/test", "test", "test", "test"),
-        ("7603/DataPoint/dia/channel/x/DIO/0", "dia/channel/x/DIO/0", "dia/channel/x/DIO/0", "dia/channel/x/DIO/0"),
+        (
+            "7603/DataPoint/dia/channel/x/DIO/0",
+            "dia/channel/x/DIO/0",
+            "dia/channel/x/DIO/0",
+            "dia/channel/x/DIO/0",
+        ),
         ("7603/DataPoint/forwarded", f"{DEVICE}/level", DEVICE, "level"),
         (f"7603/DataPoint/{DEVICE}/level", f"{OTHER}/level", DEVICE, "level"),
         (f"7603/DataPoint/{DEVICE}/level", None, DEVICE, "level"),
@@ -235,7 +261,9 @@ def test_a_data_point_knows_its_device_and_its_signal(
         ("21", ["INTEGER"], "21"),
     ],
 )
-def test_a_value_is_what_json_says_and_numbers_stay_exact(data: Any, stream_type: Any, value: Any) -> None:
+def test_a_value_is_what_json_says_and_numbers_stay_exact(
+    data: Any, stream_type: Any, value: Any
+) -> None:
     (reading,) = one(point(data=data, streamType=stream_type)).readings
     assert reading.value == value
     assert type(reading.value) is type(value)
@@ -266,7 +294,11 @@ def test_times_fall_back_from_the_device_to_the_server_to_the_envelope_to_the_re
     assert (one(message).time, one(message).readings[0].time) == (NOW, NOW)
     message = point()
     del message["timestamp"]
-    assert one(message).time == one(message).readings[0].time == datetime(2015, 6, 14, 18, 37, 27, 694_000, UTC)
+    assert (
+        one(message).time
+        == one(message).readings[0].time
+        == datetime(2015, 6, 14, 18, 37, 27, 694_000, UTC)
+    )
 
 
 @pytest.mark.fact("Envelope times are ISO 8601, with or without milliseconds")
@@ -290,11 +322,41 @@ def test_the_time_of_an_event_is_read(text: Any, time: datetime) -> None:
     ("topic", "entity_key", "entity", "kind", "device"),
     [
         ("DeviceCore/7201/0", "DeviceCore", {"devConnectwareId": DEVICE}, "DeviceCore", DEVICE),
-        ("DeviceCore/7201/0", "DeviceCore", {"devMac": "00:40:9D"}, "DeviceCore", "7603/DeviceCore/7201/0"),
-        ("AlarmStatus/4711", "AlarmStatus", {"devConnectwareId": DEVICE, "id": {"almId": 1}}, "AlarmStatus", DEVICE),
-        ("AlarmStatus/4711", "AlarmStatus", {"id": {"almsSourceEntityId": f"{DEVICE}/x"}}, "AlarmStatus", DEVICE),
-        ("alert_status/1", "alert_status", {"id": 1, "device_name": DEVICE}, "alert_status", DEVICE),
-        (f"alert_status/1/aggregate-throttle%2F{DEVICE}", "alert_status", {"id": 1}, "alert_status", DEVICE),
+        (
+            "DeviceCore/7201/0",
+            "DeviceCore",
+            {"devMac": "00:40:9D"},
+            "DeviceCore",
+            "7603/DeviceCore/7201/0",
+        ),
+        (
+            "AlarmStatus/4711",
+            "AlarmStatus",
+            {"devConnectwareId": DEVICE, "id": {"almId": 1}},
+            "AlarmStatus",
+            DEVICE,
+        ),
+        (
+            "AlarmStatus/4711",
+            "AlarmStatus",
+            {"id": {"almsSourceEntityId": f"{DEVICE}/x"}},
+            "AlarmStatus",
+            DEVICE,
+        ),
+        (
+            "alert_status/1",
+            "alert_status",
+            {"id": 1, "device_name": DEVICE},
+            "alert_status",
+            DEVICE,
+        ),
+        (
+            f"alert_status/1/aggregate-throttle%2F{DEVICE}",
+            "alert_status",
+            {"id": 1},
+            "alert_status",
+            DEVICE,
+        ),
         ("alert_status/1", "alert_status", {"source": f"{DEVICE}/level"}, "alert_status", DEVICE),
         (f"devices/{DEVICE}", "device", {"id": OTHER}, "devices", OTHER),
         (f"FileData/db/7603_Example/{DEVICE}/a.txt", "FileData", {"fdSize": 3}, "FileData", DEVICE),
@@ -332,11 +394,17 @@ def test_other_topics_are_kept_whole_and_know_their_device(
         ({"topic": 5, "DataPoint": {"data": 1}}, "DataPoint", "unknown"),
         ({"topic": "7603/Job/1"}, "Job", "7603/Job/1"),
         ({"topic": "alone", "Job": {}}, "Job", "alone"),
-        ({"topic": "7603/DeviceCore/1", "extra": 1, "DeviceCore": {"devConnectwareId": DEVICE}}, "DeviceCore", DEVICE),
+        (
+            {"topic": "7603/DeviceCore/1", "extra": 1, "DeviceCore": {"devConnectwareId": DEVICE}},
+            "DeviceCore",
+            DEVICE,
+        ),
         ({"topic": "7603/DataPoint/x", "DataPoint": "text"}, "DataPoint", "7603/DataPoint/x"),
     ],
 )
-def test_an_object_with_missing_or_extra_fields_passes_through(message: dict[str, Any], kind: str, device: str) -> None:
+def test_an_object_with_missing_or_extra_fields_passes_through(
+    message: dict[str, Any], kind: str, device: str
+) -> None:
     event = one(message)
     assert (event.kind, event.device, event.data) == (kind, device, message)
 
@@ -408,7 +476,12 @@ def test_the_same_unreadable_content_in_another_block_is_known() -> None:
 @pytest.mark.fact("A Msg that is not an object is kept, the rest is delivered")
 def test_an_event_that_is_not_an_object_is_kept_and_the_others_are_delivered() -> None:
     decoded = read({"Document": {"Msg": [MESSAGE, 17, "text", MESSAGE]}}, count=4)
-    assert [event.kind for event in decoded.events] == ["DataPoint", "undecodable", "undecodable", "DataPoint"]
+    assert [event.kind for event in decoded.events] == [
+        "DataPoint",
+        "undecodable",
+        "undecodable",
+        "DataPoint",
+    ]
     assert b64decode(decoded.events[1].data["base64"]) == b"17"
     assert decoded.remarks == ("events of the block that are no objects, kept as they are: 2",)
     assert decoded.poison is None
@@ -424,7 +497,19 @@ JSON_VALUES = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(["Document", "Msg", "topic", "timestamp", "DataPoint", "data", "id", "streamType", "x"]),
+            st.sampled_from(
+                [
+                    "Document",
+                    "Msg",
+                    "topic",
+                    "timestamp",
+                    "DataPoint",
+                    "data",
+                    "id",
+                    "streamType",
+                    "x",
+                ]
+            ),
             inner,
             max_size=5,
         )
@@ -482,10 +567,19 @@ def test_a_bomb_is_kept_as_it_came() -> None:
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        (struct.pack(">HHBBI", 1, 1, 1, 1, 8) + b"\x78\x9c\xff\xff\xff\xff\xff\xff", "cannot be decompressed"),
+        (
+            struct.pack(">HHBBI", 1, 1, 1, 1, 8) + b"\x78\x9c\xff\xff\xff\xff\xff\xff",
+            "cannot be decompressed",
+        ),
         (struct.pack(">HHBBI", 1, 1, 1, 1, 4) + zlib.compress(b"{}")[:4], "cut off"),
-        (struct.pack(">HHBBI", 1, 1, 1, 1, 13) + zlib.compress(b"{}") + b"xyz", "followed by 3 other bytes"),
-        (struct.pack(">HHBBI", 1, 1, 1, 1, 4) + zlib.compress(b"{}", wbits=-15), "cannot be decompressed"),
+        (
+            struct.pack(">HHBBI", 1, 1, 1, 1, 13) + zlib.compress(b"{}") + b"xyz",
+            "followed by 3 other bytes",
+        ),
+        (
+            struct.pack(">HHBBI", 1, 1, 1, 1, 4) + zlib.compress(b"{}", wbits=-15),
+            "cannot be decompressed",
+        ),
         (struct.pack(">HHBBI", 1, 1, 2, 1, 2) + b"{}", "compression 2"),
         (struct.pack(">HHBBI", 1, 1, 0, 2, 2) + b"{}", "format 2"),
         (struct.pack(">HHBBI", 1, 1, 0, 1, 3) + b"{}", "3 bytes, but it has 2"),
@@ -506,7 +600,10 @@ def test_every_broken_block_is_kept_with_the_reason(body: bytes, words: str) -> 
 def test_a_gzip_container_is_tolerated() -> None:
     payload = gzip.compress(orjson.dumps({"Document": {"Msg": MESSAGE}}))
     body = struct.pack(">HHBBI", 1, 1, 1, 1, len(payload)) + payload
-    assert decode(Block(1, body), NOW, inflate_limit=1 << 20).events == read({"Document": {"Msg": MESSAGE}}).events
+    assert (
+        decode(Block(1, body), NOW, inflate_limit=1 << 20).events
+        == read({"Document": {"Msg": MESSAGE}}).events
+    )
 
 
 @pytest.mark.fact("The payload itself is never base64-decoded")
@@ -558,13 +655,20 @@ def templated(document: bytes, *, block_id: int = 7, format_: int = 1) -> Event:
 )
 def test_a_templated_document_is_one_event_with_what_was_printed(document: Any) -> None:
     event = templated(orjson.dumps(document))
-    assert (event.kind, event.device, event.time, event.readings) == ("templated", "unknown", NOW, ())
+    assert (event.kind, event.device, event.time, event.readings) == (
+        "templated",
+        "unknown",
+        NOW,
+        (),
+    )
     assert event.data == document
     assert event.labels == {"block": "7", "count": "3", "format": "json"}
 
 
 @pytest.mark.fact("A templated document that is not JSON is kept as raw bytes and is no poison")
-@pytest.mark.parametrize("document", [b'[{"id":1},]', b"", b"<Document/>", b"a;b;c\n1;2;3\n", b"\xff\0", b"[" * 9999])
+@pytest.mark.parametrize(
+    "document", [b'[{"id":1},]', b"", b"<Document/>", b"a;b;c\n1;2;3\n", b"\xff\0", b"[" * 9999]
+)
 def test_a_templated_document_that_is_not_json_is_kept_byte_for_byte(document: bytes) -> None:
     event = templated(document, format_=0)
     assert event.kind == "templated"
@@ -616,7 +720,9 @@ async def attend_port(core: Any, port: Port, **changes: Any) -> Pause:
             **changes,
         )
         try:
-            await attend(settings, core.context, 178008, attached=lambda: None, still_attached=still_attached)
+            await attend(
+                settings, core.context, 178008, attached=lambda: None, still_attached=still_attached
+            )
         except Pause as exc:
             verdict = exc
         nursery.cancel_scope.cancel()
@@ -649,7 +755,10 @@ async def test_a_session_of_a_templated_monitor_keeps_what_was_printed(core: Any
 async def test_a_session_obeys_the_settings_on_files_and_alerts(core: Any) -> None:
     document = [
         {"topic": "7603/FileData/a", "FileData": {"fdData": "aGVsbG8sIGlEaWdpCg=="}},
-        {"topic": "7603/alert_status/1", "alert_status": {"source": "Monitor: 1", "status": "fired"}},
+        {
+            "topic": "7603/alert_status/1",
+            "alert_status": {"source": "Monitor: 1", "status": "fired"},
+        },
     ]
     port = Port(orjson.dumps(document), 1)
     file, alert = await emitted(core, port, file_limit=Size(1), ignore_service_alerts=True)
@@ -681,4 +790,6 @@ async def test_a_block_that_the_spool_cannot_hold_can_be_left_at_the_vendor(core
 
 async def test_an_event_that_is_not_an_object_stops_nothing(core: Any) -> None:
     port = Port(b'["strange"]', 1)
-    assert [event.kind for event in await emitted(core, port, undecodable="stop")] == ["undecodable"]
+    assert [event.kind for event in await emitted(core, port, undecodable="stop")] == [
+        "undecodable"
+    ]

@@ -83,7 +83,12 @@ def test_a_data_point_may_lack_any_field(missing: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("point", [{}, {"data": None}, {"streamId": "test"}])
 def test_a_data_point_without_data_is_an_event_without_a_reading(point: dict[str, Any]) -> None:
     event = one("DataPoint/test", point)
-    assert (event.kind, event.device, event.readings, event.data["DataPoint"]) == ("DataPoint", "test", (), point)
+    assert (event.kind, event.device, event.readings, event.data["DataPoint"]) == (
+        "DataPoint",
+        "test",
+        (),
+        point,
+    )
 
 
 @pytest.mark.fact("LONG is exact to the edges of 64 bits")
@@ -98,7 +103,9 @@ def test_an_integer_of_64_bits_is_exact_as_a_number_and_as_text(value: int, writ
 
 
 @pytest.mark.fact("Integers beyond 64 bits keep their digits")
-@pytest.mark.parametrize("digits", ["-9223372036854775809", "18446744073709551616", "1" + "0" * 200])
+@pytest.mark.parametrize(
+    "digits", ["-9223372036854775809", "18446744073709551616", "1" + "0" * 200]
+)
 def test_an_integer_beyond_64_bits_keeps_its_digits(digits: str) -> None:
     point = parse_exactly(b'{"streamType":"LONG","data":' + digits.encode() + b"}")
     assert [reading.value for reading in one("DataPoint/test", point).readings] == [digits]
@@ -112,8 +119,12 @@ def test_no_integer_is_ever_rounded(number: int) -> None:
 
 
 NUMBERS = st.recursive(
-    st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=4),
+    st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=4)
+    ),
     max_leaves=8,
 )
 
@@ -128,7 +139,9 @@ def test_a_long_number_in_a_document_changes_nothing_else_of_it(value: Any) -> N
 @pytest.mark.fact("JSON, GEOJSON and BINARY are kept")
 @pytest.mark.parametrize("stream_type", ["JSON", "GEOJSON", "BINARY", "json"])
 @pytest.mark.parametrize("data", ['{"lat":1}', "aGVsbG8=", {"lat": 1}, [1, 2], 5])
-def test_a_document_or_bytes_in_a_stream_are_kept_and_are_no_reading(stream_type: str, data: Any) -> None:
+def test_a_document_or_bytes_in_a_stream_are_kept_and_are_no_reading(
+    stream_type: str, data: Any
+) -> None:
     event = data_point(data, streamType=stream_type)
     assert event.readings == ()
     assert event.data["DataPoint"]["data"] == data
@@ -137,7 +150,9 @@ def test_a_document_or_bytes_in_a_stream_are_kept_and_are_no_reading(stream_type
 @pytest.mark.fact("streamType is optional or UNKNOWN")
 @pytest.mark.parametrize("stream_type", ["UNKNOWN", "Brandnew", None, 5])
 def test_a_stream_of_unknown_type_gives_what_its_json_says(stream_type: Any) -> None:
-    assert [data_point(data, streamType=stream_type).readings[0].value for data in (5, 1.5, "5", True)] == [
+    assert [
+        data_point(data, streamType=stream_type).readings[0].value for data in (5, 1.5, "5", True)
+    ] == [
         5,
         1.5,
         "5",
@@ -169,7 +184,12 @@ def labels_of(event: Event) -> dict[str, str]:
 @pytest.mark.fact("FileData: name, path, type, size, checksum")
 def test_a_file_is_described_by_labels_and_kept_whole() -> None:
     event = one(TOPIC, FILE)
-    assert (event.kind, event.device, event.readings, event.time) == ("FileData", DEVICE, (), STAMPED)
+    assert (event.kind, event.device, event.readings, event.time) == (
+        "FileData",
+        DEVICE,
+        (),
+        STAMPED,
+    )
     assert labels_of(event) == {
         "file.name": "a.txt",
         "file.path": f"/db/7603_Example/{DEVICE}/alert/",
@@ -188,7 +208,9 @@ def test_the_content_of_a_file_may_be_broken_into_lines() -> None:
 
 
 @pytest.mark.fact("fdData is decoded strictly otherwise")
-@pytest.mark.parametrize("encoded", ["aGVsbG8", "aGVs bG8=", "aGVs-G8_", "=aGV", "aGVsbG8=x", "ä", "a"])
+@pytest.mark.parametrize(
+    "encoded", ["aGVsbG8", "aGVs bG8=", "aGVs-G8_", "=aGV", "aGVsbG8=x", "ä", "a"]
+)
 def test_a_content_that_is_not_base64_is_kept_and_labelled(encoded: str) -> None:
     event = one(TOPIC, FILE | {"fdData": encoded})
     assert event.labels["file.content"].startswith("cannot be read as base64: ")
@@ -225,7 +247,9 @@ def test_a_file_whose_content_is_too_large_keeps_its_event_key_and_checksum() ->
     fits, event = one(TOPIC, FILE, file_limit=13), one(TOPIC, FILE, file_limit=12)
     assert fits.data["FileData"] == FILE
     assert "file.content" not in fits.labels
-    assert event.data["FileData"] == {name: value for name, value in FILE.items() if name != "fdData"}
+    assert event.data["FileData"] == {
+        name: value for name, value in FILE.items() if name != "fdData"
+    }
     assert event.labels["file.content"] == "left out: 13 bytes, the limit is 12 (file_limit)"
     assert event.labels["file.sha256"] == sha256(CONTENT).hexdigest()
     assert event.key == fits.key
@@ -320,8 +344,12 @@ PUMP = {
 
 @pytest.mark.fact("Topic devices carries key device")
 @pytest.mark.fact("connection_status of devices")
-@pytest.mark.parametrize(("word", "values"), [("connected", [1]), ("disconnected", [0]), ("asleep", []), (1, [])])
-def test_the_connection_in_topic_devices_is_a_reading_for_the_two_certain_words(word: Any, values: list[int]) -> None:
+@pytest.mark.parametrize(
+    ("word", "values"), [("connected", [1]), ("disconnected", [0]), ("asleep", []), (1, [])]
+)
+def test_the_connection_in_topic_devices_is_a_reading_for_the_two_certain_words(
+    word: Any, values: list[int]
+) -> None:
     event = one(f"devices/{DEVICE}", PUMP | {"connection_status": word}, key="device")
     assert (event.kind, event.device) == ("devices", DEVICE)
     assert [(reading.signal, reading.value) for reading in event.readings] == [
@@ -334,7 +362,9 @@ def test_the_connection_in_topic_devices_is_a_reading_for_the_two_certain_words(
 @pytest.mark.fact(
     "in_maintenance_window and alerts may be text, number, boolean; geoposition is optional",
 )
-@pytest.mark.parametrize("odd", [{"in_maintenance_window": True, "alerts": "3"}, {"geoposition": None}, {"name": 5}])
+@pytest.mark.parametrize(
+    "odd", [{"in_maintenance_window": True, "alerts": "3"}, {"geoposition": None}, {"name": 5}]
+)
 def test_uncertain_fields_of_a_device_may_have_any_type(odd: dict[str, Any]) -> None:
     event = one(f"devices/{DEVICE}", PUMP | odd, key="device")
     assert event.readings[0].value == 1
@@ -364,7 +394,9 @@ ALARM = {
 @pytest.mark.parametrize(("status", "value"), [(0, 0), (1, 1), (2, 2), ("0", 0), ("2", 2)])
 def test_an_alarm_is_a_reading_at_the_time_of_its_change(status: Any, value: int) -> None:
     event = one("AlarmStatus/4711/x", ALARM | {"almsStatus": status})
-    assert event.readings == (Reading("alarm", value, datetime(2024, 5, 2, 10, 11, 11, tzinfo=UTC)),)
+    assert event.readings == (
+        Reading("alarm", value, datetime(2024, 5, 2, 10, 11, 11, tzinfo=UTC)),
+    )
     assert (event.device, event.time) == (DEVICE, STAMPED)
     assert (event.labels["alarm.id"], event.labels["alarm.source"]) == ("4711", f"{DEVICE}/level")
 
@@ -391,7 +423,9 @@ def test_an_alarm_without_its_own_time_has_that_of_the_envelope() -> None:
         ({"id": None}, "7603/AlarmStatus/4711"),
     ],
 )
-def test_the_device_of_an_alarm_is_named_or_found_in_its_source(fields: dict[str, Any], device: str) -> None:
+def test_the_device_of_an_alarm_is_named_or_found_in_its_source(
+    fields: dict[str, Any], device: str
+) -> None:
     entity = {name: value for name, value in ALARM.items() if name != "devConnectwareId"} | fields
     assert one("AlarmStatus/4711", entity).device == device
 
@@ -437,7 +471,10 @@ def test_alerts_of_the_service_about_itself_can_be_ignored(source: str) -> None:
 
 def test_alerts_of_devices_are_never_ignored() -> None:
     assert one("alert_status/1", ALERT, ignore_service_alerts=True).readings[0].value == "fired"
-    assert one("alert_status/1", {"status": "fired"}, ignore_service_alerts=True).readings[0].value == "fired"
+    assert (
+        one("alert_status/1", {"status": "fired"}, ignore_service_alerts=True).readings[0].value
+        == "fired"
+    )
 
 
 # The rest
@@ -449,10 +486,19 @@ def test_alerts_of_devices_are_never_ignored() -> None:
     [
         (
             "XbeeCore/00:13:A2:00:40:00:00:01/0",
-            {"cstId": 7603, "devConnectwareId": DEVICE, "xpExtAddr": "00:13:A2:00:40:00:00:01", "xpNodeType": 1},
+            {
+                "cstId": 7603,
+                "devConnectwareId": DEVICE,
+                "xpExtAddr": "00:13:A2:00:40:00:00:01",
+                "xpNodeType": 1,
+            },
             DEVICE,
         ),
-        (f"CLIEvent/{DEVICE}/17", {"type": "data", "data": "bHMK", "sessionId": "17", "hint": ""}, DEVICE),
+        (
+            f"CLIEvent/{DEVICE}/17",
+            {"type": "data", "data": "bHMK", "sessionId": "17", "hint": ""},
+            DEVICE,
+        ),
         (
             "DiaChannelDataFull/1",
             {"id": {"devConnectwareId": DEVICE, "dcChannelName": "level"}, "dcdStringValue": "3"},
@@ -467,7 +513,12 @@ def test_alerts_of_devices_are_never_ignored() -> None:
 def test_what_is_not_understood_passes_whole(topic: str, entity: Any, device: str) -> None:
     event = one(topic, entity)
     name = topic.partition("/")[0]
-    assert (event.kind, event.device, event.readings, event.data[name]) == (name, device, (), entity)
+    assert (event.kind, event.device, event.readings, event.data[name]) == (
+        name,
+        device,
+        (),
+        entity,
+    )
     assert event.labels == {"topic": f"7603/{topic}", "operation": "update", "group": "*"}
 
 
@@ -478,10 +529,37 @@ def test_several_keys_of_which_the_topic_names_none_are_kept_and_not_understood(
     assert (event.kind, event.readings, event.data) == ("AlarmStatus", (), message)
 
 
-NAMES = ["DataPoint", "FileData", "FileDataCore", "DeviceCore", "AlarmStatus", "alert_status", "device", "XbeeCore"]
+NAMES = [
+    "DataPoint",
+    "FileData",
+    "FileDataCore",
+    "DeviceCore",
+    "AlarmStatus",
+    "alert_status",
+    "device",
+    "XbeeCore",
+]
 FIELDS = [
-    *("id", "data", "streamId", "streamType", "timestamp", "fdData", "fdSize", "fdPath", "almsSourceEntityId"),
-    *("almsStatus", "dpConnectionStatus", "connection_status", "source", "status", "device_name", "name"),
+    *(
+        "id",
+        "data",
+        "streamId",
+        "streamType",
+        "timestamp",
+        "fdData",
+        "fdSize",
+        "fdPath",
+        "almsSourceEntityId",
+    ),
+    *(
+        "almsStatus",
+        "dpConnectionStatus",
+        "connection_status",
+        "source",
+        "status",
+        "device_name",
+        "name",
+    ),
 ]
 VALUES = st.recursive(
     st.none()
@@ -489,7 +567,9 @@ VALUES = st.recursive(
     | st.integers(-2, 2**64 - 1)
     | st.text(max_size=6)
     | st.sampled_from(["1", "LONG", DEVICE]),
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(FIELDS), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(FIELDS), inner, max_size=4)
+    ),
     max_leaves=6,
 )
 

@@ -57,9 +57,13 @@ def xml_value(name: str, value: Any) -> str:
 
 
 def xml_message(message: dict[str, Any]) -> str:
-    envelope = [name for name in ("topic", "operation", "timestamp", "group", "replay") if name in message]
+    envelope = [
+        name for name in ("topic", "operation", "timestamp", "group", "replay") if name in message
+    ]
     attributes = "".join(f" {name}={quoteattr(xml_text(message[name]))}" for name in envelope)
-    inner = "".join(xml_value(name, value) for name, value in message.items() if name not in envelope)
+    inner = "".join(
+        xml_value(name, value) for name, value in message.items() if name not in envelope
+    )
     return f"<Msg{attributes}>{inner}</Msg>"
 
 
@@ -113,7 +117,10 @@ def test_every_shape_of_a_document_is_read(document: str, number: int) -> None:
 
 
 def test_events_keep_the_order_of_the_block() -> None:
-    points = "".join(f"<Msg topic='1/DataPoint/x'><DataPoint><data>{n}</data></DataPoint></Msg>" for n in range(50))
+    points = "".join(
+        f"<Msg topic='1/DataPoint/x'><DataPoint><data>{n}</data></DataPoint></Msg>"
+        for n in range(50)
+    )
     events = read(f"<Document>{points}</Document>", count=50).events
     assert [event.readings[0].value for event in events] == [str(number) for number in range(50)]
 
@@ -172,10 +179,15 @@ def test_digits_without_end_stay_text() -> None:
 
 
 @pytest.mark.fact("A declared encoding is obeyed")
-@pytest.mark.parametrize("encoding", ["utf-8", "iso-8859-1", "windows-1252", "utf-16", "shift_jis", "gb18030"])
+@pytest.mark.parametrize(
+    "encoding", ["utf-8", "iso-8859-1", "windows-1252", "utf-16", "shift_jis", "gb18030"]
+)
 def test_the_declared_encoding_is_obeyed(encoding: str) -> None:
     text = "caf\u00e9" if encoding in ("utf-8", "iso-8859-1", "windows-1252") else "\u6e29\u5ea6"
-    document = f'<?xml version="1.0" encoding="{encoding}"?><Msg topic="1/Job/1"><Job><name>{text}</name></Job></Msg>'
+    document = (
+        f'<?xml version="1.0" encoding="{encoding}"?><Msg '
+        f'topic="1/Job/1"><Job><name>{text}</name></Job></Msg>'
+    )
     assert message_of(document.encode(encoding))["Job"]["name"] == text
 
 
@@ -186,14 +198,24 @@ def test_without_a_declaration_the_encoding_is_utf_8() -> None:
 
 @pytest.mark.fact("The envelope is made of attributes")
 def test_the_envelope_is_made_of_attributes() -> None:
-    event = one('<Msg topic="7603/Job/1" operation="delete" timestamp="2024-05-02T10:11:12Z" group="a" replay="true"/>')
+    event = one(
+        '<Msg topic="7603/Job/1" operation="delete" timestamp="2024-05-02T10:11:12Z" '
+        'group="a" replay="true"/>'
+    )
     assert event.time == datetime(2024, 5, 2, 10, 11, 12, tzinfo=UTC)
-    assert event.labels == {"topic": "7603/Job/1", "operation": "delete", "group": "a", "replay": "true"}
+    assert event.labels == {
+        "topic": "7603/Job/1",
+        "operation": "delete",
+        "group": "a",
+        "replay": "true",
+    }
     assert event.data["replay"] is True
 
 
 @pytest.mark.fact('replay="true" is a boolean')
-@pytest.mark.parametrize(("text", "value"), [("true", True), ("false", False), ("TRUE", True), ("perhaps", "perhaps")])
+@pytest.mark.parametrize(
+    ("text", "value"), [("true", True), ("false", False), ("TRUE", True), ("perhaps", "perhaps")]
+)
 def test_a_replay_attribute_becomes_a_boolean(text: str, value: Any) -> None:
     event = one(f'<Msg topic="7603/Job/1" replay="{text}"/>')
     assert event.data["replay"] is value or event.data["replay"] == value
@@ -243,8 +265,12 @@ def test_original_and_replay_of_an_event_have_one_key() -> None:
         ("Job", "quality", "17", "17"),
     ],
 )
-def test_a_value_is_converted_by_the_name_of_its_field(entity: str, name: str, text: str, value: Any) -> None:
-    message = message_of(f"<Msg topic='1/{entity}/1'><{entity}><{name}>{text}</{name}></{entity}></Msg>")
+def test_a_value_is_converted_by_the_name_of_its_field(
+    entity: str, name: str, text: str, value: Any
+) -> None:
+    message = message_of(
+        f"<Msg topic='1/{entity}/1'><{entity}><{name}>{text}</{name}></{entity}></Msg>"
+    )
     assert message[entity][name] == value
     assert type(message[entity][name]) is type(value)
 
@@ -270,9 +296,13 @@ def test_the_data_of_a_point_is_converted_by_the_type_of_its_stream(
     stream_type: str | None, text: str, value: Any
 ) -> None:
     typed = "" if stream_type is None else f"<streamType>{stream_type}</streamType>"
-    event = one(f"<Msg topic='1/DataPoint/x'><DataPoint><data>{text}</data>{typed}</DataPoint></Msg>")
+    event = one(
+        f"<Msg topic='1/DataPoint/x'><DataPoint><data>{text}</data>{typed}</DataPoint></Msg>"
+    )
     assert event.data["DataPoint"]["data"] == value
-    assert [(reading.value, type(reading.value)) for reading in event.readings] == [(value, type(value))]
+    assert [(reading.value, type(reading.value)) for reading in event.readings] == [
+        (value, type(value))
+    ]
 
 
 @pytest.mark.fact("A nested element becomes an object, a repeated one a list")
@@ -286,7 +316,8 @@ def test_a_nested_element_is_an_object_and_a_repeated_one_a_list() -> None:
 
 def test_what_the_vendor_never_showed_is_kept_too() -> None:
     message = message_of(
-        "<Msg topic='1/Job/1' tag='x'>a<Job kind='k'>before<one/>after</Job>b<Job><![CDATA[<&>]]></Job></Msg>"
+        "<Msg topic='1/Job/1' tag='x'>a<Job "
+        "kind='k'>before<one/>after</Job>b<Job><![CDATA[<&>]]></Job></Msg>"
     )
     assert message == {
         "topic": "1/Job/1",
@@ -297,7 +328,8 @@ def test_what_the_vendor_never_showed_is_kept_too() -> None:
 
 
 @pytest.mark.parametrize(
-    "inner", ["", "<DataPoint/>", "<DataPoint><data/><data/></DataPoint>", "<DataPoint>x</DataPoint>"]
+    "inner",
+    ["", "<DataPoint/>", "<DataPoint><data/><data/></DataPoint>", "<DataPoint>x</DataPoint>"],
 )
 def test_a_message_with_little_in_it_passes(inner: str) -> None:
     event = one(f"<Document><Msg topic='7603/DataPoint/x'>{inner}</Msg></Document>")
@@ -307,7 +339,12 @@ def test_a_message_with_little_in_it_passes(inner: str) -> None:
 @pytest.mark.fact("The same in XML")
 def test_a_message_that_is_only_text_is_kept_and_the_others_are_delivered() -> None:
     decoded = read(f"<Document>{POINT}<Msg>strange</Msg>{POINT}<Msg/></Document>", count=4)
-    assert [event.kind for event in decoded.events] == ["DataPoint", "undecodable", "DataPoint", "event"]
+    assert [event.kind for event in decoded.events] == [
+        "DataPoint",
+        "undecodable",
+        "DataPoint",
+        "event",
+    ]
     assert b64decode(decoded.events[1].data["base64"]) == b'"strange"'
     assert decoded.remarks == ("events of the block that are no objects, kept as they are: 1",)
     assert decoded.poison is None
@@ -321,7 +358,12 @@ def test_the_format_of_the_block_is_believed() -> None:
     assert read(POINT, format_=JSON).events[0].kind == "undecodable"
 
 
-ENVELOPE = {"operation": "UPDATE", "timestamp": "2024-05-02T10:11:12.345Z", "group": "*", "replay": True}
+ENVELOPE = {
+    "operation": "UPDATE",
+    "timestamp": "2024-05-02T10:11:12.345Z",
+    "group": "*",
+    "replay": True,
+}
 SAMPLES = [
     {
         "topic": "7603/DataPoint/test",
@@ -453,11 +495,16 @@ def test_a_fraction_is_what_json_would_read(number: float) -> None:
 
 
 TEXTS = st.text(
-    st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"], exclude_characters="\ufffe\uffff"), max_size=8
+    st.characters(
+        codec="utf-8", exclude_categories=["Cc", "Cs"], exclude_characters="\ufffe\uffff"
+    ),
+    max_size=8,
 )
 VALUES = st.recursive(
     TEXTS.filter(str.strip),
-    lambda inner: st.dictionaries(st.sampled_from(["a", "b", "id", "data"]), inner, min_size=1, max_size=3),
+    lambda inner: st.dictionaries(
+        st.sampled_from(["a", "b", "id", "data"]), inner, min_size=1, max_size=3
+    ),
     max_leaves=8,
 )
 
@@ -517,6 +564,10 @@ def test_any_bytes_give_events_that_can_be_stored(document: bytes) -> None:
     st.binary(max_size=30),
 )
 def test_any_declared_encoding_gives_events_that_can_be_stored(encoding: str, rest: bytes) -> None:
-    document = f'<?xml version="1.0" encoding="{encoding}"?><Msg topic="1/Job/1">'.encode() + rest + b"</Msg>"
+    document = (
+        f'<?xml version="1.0" encoding="{encoding}"?><Msg topic="1/Job/1">'.encode()
+        + rest
+        + b"</Msg>"
+    )
     for event in read(document).events:
         assert decode_stored(encode(event)) == event

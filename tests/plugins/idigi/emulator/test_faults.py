@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from bridge_plugins.idigi.emulator.server import Emulator
 from bridge_plugins.idigi.emulator.faults import Faults
+from bridge_plugins.idigi.emulator.server import Emulator
 from tests.plugins.idigi.push_client import (
     ELEMENTS,
     FRAMES,
@@ -104,7 +104,9 @@ async def test_a_payload_can_be_packed_wrongly_whatever_the_monitor_asks_for(
         ("odd-id", b"\x80\0\0\1\0\1"),
     ],
 )
-async def test_a_number_of_a_block_can_be_wrong(emulator: Emulator, fault: Any, frame: bytes) -> None:
+async def test_a_number_of_a_block_can_be_wrong(
+    emulator: Emulator, fault: Any, frame: bytes
+) -> None:
     emulator.faults.blocks = [fault]
     emulator.account.create(ELEMENTS)
     async with logged_in(emulator) as client:
@@ -140,7 +142,9 @@ async def test_one_ack_is_enough_for_a_block_that_came_twice(emulator: Emulator)
 
 
 @pytest.mark.fact("Fault: one id for two blocks")
-async def test_an_id_can_be_used_twice_and_both_blocks_wait_for_their_acks(emulator: Emulator) -> None:
+async def test_an_id_can_be_used_twice_and_both_blocks_wait_for_their_acks(
+    emulator: Emulator,
+) -> None:
     emulator.faults.blocks = ["wrong-count", "same-id"]
     emulator.account.create(ELEMENTS)
     async with logged_in(emulator) as client:
@@ -179,7 +183,9 @@ async def test_a_block_can_come_twice_with_the_same_id_or_another(
         ("keep-alive-list", '{"Document":{"Msg":[]}}'),
     ],
 )
-async def test_a_document_without_events_can_come_before_a_block(emulator: Emulator, fault: Any, document: str) -> None:
+async def test_a_document_without_events_can_come_before_a_block(
+    emulator: Emulator, fault: Any, document: str
+) -> None:
     emulator.faults.blocks = [fault]
     emulator.account.create(ELEMENTS)
     async with logged_in(emulator) as client:
@@ -220,7 +226,9 @@ async def test_a_frame_that_does_not_belong_there_can_come_before_a_block(
         ("unknown-first", b"\x09\x99\0\0\0\x11nobody knows this" + FRAMES["V3a"]),
     ],
 )
-async def test_the_answer_to_a_login_can_be_wrong(emulator: Emulator, login: Any, answer: bytes) -> None:
+async def test_the_answer_to_a_login_can_be_wrong(
+    emulator: Emulator, login: Any, answer: bytes
+) -> None:
     emulator.faults.login = login
     emulator.account.create(ELEMENTS)
     async with connected(emulator.push_port) as client:
@@ -229,7 +237,11 @@ async def test_the_answer_to_a_login_can_be_wrong(emulator: Emulator, login: Any
 
 @pytest.mark.fact("Fault: no or slow ConnectResponse")
 async def test_the_answer_to_a_login_can_be_missing_or_slow(emulator: Emulator) -> None:
-    emulator.faults.sessions = [Faults(login="silent"), Faults(login="closed"), Faults(login_delay=SHORT)]
+    emulator.faults.sessions = [
+        Faults(login="silent"),
+        Faults(login="closed"),
+        Faults(login_delay=SHORT),
+    ]
     emulator.account.create(ELEMENTS)
     async with connected(emulator.push_port) as client:
         assert await client.nothing_comes()
@@ -241,7 +253,9 @@ async def test_the_answer_to_a_login_can_be_missing_or_slow(emulator: Emulator) 
 
 @pytest.mark.fact("Fault: any status, and the socket kept open after a refusal")
 @pytest.mark.parametrize("status", [1, 400, 403, 500])
-async def test_any_status_can_be_answered_and_the_connection_kept_open(emulator: Emulator, status: int) -> None:
+async def test_any_status_can_be_answered_and_the_connection_kept_open(
+    emulator: Emulator, status: int
+) -> None:
     emulator.faults.sessions = [Faults(refuse=status, keep_refused=True)]
     emulator.account.create(ELEMENTS)
     async with connected(emulator.push_port) as client:
@@ -264,7 +278,9 @@ async def test_faults_of_one_session_leave_the_others_alone(emulator: Emulator) 
 
 
 @pytest.mark.fact("Fault: drop before or after an ack or within a frame, by FIN or RST")
-@pytest.mark.parametrize(("drop", "acked"), [("before-ack", set()), ("after-ack", {0}), ("mid-frame", set())])
+@pytest.mark.parametrize(
+    ("drop", "acked"), [("before-ack", set()), ("after-ack", {0}), ("mid-frame", set())]
+)
 @pytest.mark.parametrize(("how", "heard"), [("close", "closed"), ("reset", "reset")])
 async def test_a_session_can_break_at_any_point_once(
     emulator: Emulator, drop: Any, acked: set[int], how: Any, heard: str
@@ -312,7 +328,9 @@ async def test_strictness_closes_at_a_short_ack_and_at_one_of_a_block_that_is_no
 
 
 @pytest.mark.fact("Fault: response and blocks in one write")
-async def test_everything_ready_can_come_in_one_write_the_answer_among_it(emulator: Emulator) -> None:
+async def test_everything_ready_can_come_in_one_write_the_answer_among_it(
+    emulator: Emulator,
+) -> None:
     emulator.account.create(ELEMENTS)
     async with logged_in(emulator):
         pass

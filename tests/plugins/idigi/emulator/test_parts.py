@@ -15,7 +15,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge_plugins.idigi.emulator.account import topics_of
-from bridge_plugins.idigi.emulator.rest.conditions import OLD, V1, parse_condition
 from bridge_plugins.idigi.emulator.content.documents import json_document, xml_document
 from bridge_plugins.idigi.emulator.content.event_factory import (
     STREAM_TYPES,
@@ -32,6 +31,7 @@ from bridge_plugins.idigi.emulator.content.event_factory import (
     random_occurrences,
 )
 from bridge_plugins.idigi.emulator.content.topics import Occurrence, is_known, topic_fits
+from bridge_plugins.idigi.emulator.rest.conditions import OLD, V1, parse_condition
 
 TIME = datetime(2024, 5, 2, 10, 11, 12, 345000, UTC)
 
@@ -139,14 +139,18 @@ def test_numbers_are_compared_as_numbers_and_the_rest_as_text() -> None:
 
 
 NAMES = st.from_regex(r"[A-Za-z][A-Za-z0-9]{0,8}", fullmatch=True)
-TEXTS = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S", "Zs")), min_size=1, max_size=20)
+TEXTS = st.text(
+    st.characters(codec="utf-8", categories=("L", "N", "P", "S", "Zs")), min_size=1, max_size=20
+)
 ENTITIES = st.dictionaries(NAMES, TEXTS, min_size=1, max_size=4)
 
 
 @pytest.mark.fact("XML may declare another encoding")
 @settings(max_examples=50)
 @given(ENTITIES, st.sampled_from(["", "ISO-8859-1", "UTF-16"]))
-def test_a_document_in_xml_reads_back_in_every_encoding(entity: dict[str, str], encoding: str) -> None:
+def test_a_document_in_xml_reads_back_in_every_encoding(
+    entity: dict[str, str], encoding: str
+) -> None:
     document = xml_document([{"topic": "1/X", "X": entity}], encoding=encoding)
     (msg,) = ElementTree.fromstring(document)
     assert {element.tag: element.text for element in msg[0]} == entity
@@ -156,12 +160,18 @@ def test_a_document_in_xml_reads_back_in_every_encoding(entity: dict[str, str], 
 def test_xml_repeats_lists_nests_objects_and_writes_words_for_booleans() -> None:
     entity = {"a": [1, 2], "b": {"c": None}, "d": True, "e": "x\0<"}
     text = xml_document([{"topic": "1/X", "replay": True, "X": entity}], "Msg").decode()
-    assert text == ('<Msg topic="1/X" replay="true"><X><a>1</a><a>2</a><b><c /></b><d>true</d><e>x&lt;</e></X></Msg>')
+    assert text == (
+        '<Msg topic="1/X" replay="true"><X><a>1</a><a>2</a><b><c '
+        "/></b><d>true</d><e>x&lt;</e></X></Msg>"
+    )
 
 
 @pytest.mark.fact("Document.Msg is an object for one event and a list for several")
 @settings(max_examples=50)
-@given(st.lists(st.dictionaries(NAMES, st.integers() | TEXTS, max_size=3), min_size=1, max_size=3), st.booleans())
+@given(
+    st.lists(st.dictionaries(NAMES, st.integers() | TEXTS, max_size=3), min_size=1, max_size=3),
+    st.booleans(),
+)
 def test_a_document_in_json_is_an_object_for_one_and_a_list_for_several(
     messages: list[dict[str, Any]], escaped: bool
 ) -> None:
@@ -179,7 +189,10 @@ def test_a_device_in_its_topic_has_its_mac_in_its_id() -> None:
     assert event.entity["devConnectwareId"] == "00000000-00000000-00409DFF-FF000001"
     assert (event.entity["devMac"], event.entity["dpConnectionStatus"]) == ("00:40:9D:00:00:01", 1)
     assert device_core(1, connected=False, time=TIME).entity["dpConnectionStatus"] == 0
-    assert device_core(1, connected=False, time=TIME, operation="DELETE").entity["devTerminated"] is True
+    assert (
+        device_core(1, connected=False, time=TIME, operation="DELETE").entity["devTerminated"]
+        is True
+    )
 
 
 @pytest.mark.fact("DataPoint: fields and milliseconds; any field may be missing")
@@ -199,7 +212,9 @@ def test_a_data_point_has_the_documented_fields_and_any_may_be_left_out() -> Non
         "description",
     }
     assert event.entity["timestamp"] == 1714644672345
-    oldest = data_point("test", 1, time=TIME, random=Random(1), stream_type=None, quality=None, cstId=None)
+    oldest = data_point(
+        "test", 1, time=TIME, random=Random(1), stream_type=None, quality=None, cstId=None
+    )
     assert {"streamType", "quality", "cstId"}.isdisjoint(oldest.entity)
 
 
@@ -240,7 +255,10 @@ def test_alarms_and_alerts_name_their_source() -> None:
 def test_the_topic_devices_carries_the_key_device() -> None:
     event = device(1, connected=True, time=TIME)
     assert (event.topic, event.entity_key) == (f"devices/{device_id(1)}", "device")
-    assert (event.entity["connection_status"], event.entity["last_update"]) == ("connected", "2024-05-02T10:11:12.345Z")
+    assert (event.entity["connection_status"], event.entity["last_update"]) == (
+        "connected",
+        "2024-05-02T10:11:12.345Z",
+    )
 
 
 @pytest.mark.fact("Seedable random events of every kind")

@@ -7,8 +7,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bridge_plugins.idigi.emulator.server import Emulator
 from bridge_plugins.idigi.emulator.content.event_factory import file_data
+from bridge_plugins.idigi.emulator.server import Emulator
 from tests.plugins.idigi.push_client import (
     ELEMENTS,
     logged_in,
@@ -38,7 +38,9 @@ async def test_integers_beyond_2_to_the_53_travel_exactly(emulator: Emulator) ->
 
 
 @pytest.mark.fact("XML: envelope as attributes, entity values as text, replay as attribute")
-async def test_a_document_in_xml_has_the_envelope_as_attributes_and_values_as_text(emulator: Emulator) -> None:
+async def test_a_document_in_xml_has_the_envelope_as_attributes_and_values_as_text(
+    emulator: Emulator,
+) -> None:
     emulator.account.create(ELEMENTS | {"monFormatType": "xml"})
     async with logged_in(emulator):
         pass
@@ -49,7 +51,11 @@ async def test_a_document_in_xml_has_the_envelope_as_attributes_and_values_as_te
         (msg,) = ElementTree.fromstring(block.text)
     assert (block.format, block.count) == (0, 1)
     assert list(msg.attrib) == ["topic", "operation", "timestamp", "group", "replay"]
-    assert (msg.get("topic"), msg.get("operation"), msg.get("replay")) == ("7603/DataPoint/x", "update", "true")
+    assert (msg.get("topic"), msg.get("operation"), msg.get("replay")) == (
+        "7603/DataPoint/x",
+        "update",
+        "true",
+    )
     assert msg.findtext("DataPoint/data") == "0.4117"
 
 
@@ -71,16 +77,21 @@ async def test_a_single_event_may_be_the_root(emulator: Emulator, form: str, beg
     ("template", "text"),
     [("list", '[{"data":1},{"end":1}]'), ("broken", '[{"data":1},]'), ("hello {{}", "hello {{}")],
 )
-async def test_a_templated_monitor_sends_what_its_template_prints(emulator: Emulator, template: str, text: str) -> None:
+async def test_a_templated_monitor_sends_what_its_template_prints(
+    emulator: Emulator, template: str, text: str
+) -> None:
     emulator.modes.template = template
-    emulator.account.create(ELEMENTS | {"monSchemaType": "handlebars", "monSchemaData": "{{#each}}"})
+    emulator.account.create(
+        ELEMENTS | {"monSchemaType": "handlebars", "monSchemaData": "{{#each}}"}
+    )
     async with logged_in(emulator) as client:
         block = await published(emulator, client)
         assert (block.text, block.count, block.format) == (text, 1, 1)
 
 
 @pytest.mark.fact(
-    "Files above about 120 KB and deletions of FileData are not published; older servers left the content out"
+    "Files above about 120 KB and deletions of FileData are not published; older servers "
+    "left the content out"
 )
 async def test_large_files_and_deletions_of_files_are_never_published(emulator: Emulator) -> None:
     emulator.account.create(ELEMENTS | {"monTopic": "FileData"})

@@ -11,8 +11,8 @@ import pytest
 import trio
 import trio.testing
 
-from bridge_plugins.idigi.emulator.server import Emulator, open_emulator
 from bridge_plugins.idigi.emulator.content.topics import Occurrence
+from bridge_plugins.idigi.emulator.server import Emulator, open_emulator
 from tests.plugins.idigi.push_client import (
     ELEMENTS,
     FRAMES,
@@ -31,9 +31,12 @@ from tests.plugins.idigi.push_client import (
 
 
 @pytest.mark.fact(
-    "A ConnectRequest of the documented bytes is understood, and answered with a ConnectResponse of ten bytes"
+    "A ConnectRequest of the documented bytes is understood, and answered with a "
+    "ConnectResponse of ten bytes"
 )
-async def test_the_documented_logins_are_understood_and_answered_with_the_documented_bytes() -> None:
+async def test_the_documented_logins_are_understood_and_answered_with_the_documented_bytes() -> (
+    None
+):
     async with open_emulator(username="pepsi", password="cola", first_monitor=0x104) as emulator:
         emulator.account.create(ELEMENTS)
         async with connected(emulator.push_port, FRAMES["V2"]) as client:
@@ -51,10 +54,13 @@ async def test_a_block_has_the_documented_bytes(name: str) -> None:
     stamp = datetime(2015, 6, 14, 18, 37, 27, 815000, UTC)
     async with open_emulator(now=lambda: stamp) as emulator:
         emulator.modes.first_block_id = decoded["data_block_id"]
-        emulator.account.create(ELEMENTS | {"monCompression": "zlib" if decoded["compression"] else "none"})
+        emulator.account.create(
+            ELEMENTS | {"monCompression": "zlib" if decoded["compression"] else "none"}
+        )
         async with logged_in(emulator) as client:
             await emulator.inject(
-                Occurrence("DataPoint/test", "DataPoint", message["DataPoint"], "INSERTION") for message in messages
+                Occurrence("DataPoint/test", "DataPoint", message["DataPoint"], "INSERTION")
+                for message in messages
             )
             frame = await client.frame()
             await client.stream.send_all(FRAMES["V7a" if name == "V4" else "V7b"])
@@ -93,9 +99,13 @@ async def test_nothing_is_sent_before_the_login(emulator: Emulator) -> None:
         assert await client.nothing_comes()
 
 
-@pytest.mark.fact("Unknown monitor or monitor of another transport is answered 400, wrong credentials 403, then closed")
+@pytest.mark.fact(
+    "Unknown monitor or monitor of another transport is answered 400, wrong credentials 403, "
+    "then closed"
+)
 @pytest.mark.parametrize(
-    ("password", "transport", "status"), [(b"pass", None, 400), (b"pass", "http", 400), (b"sass", "tcp", 403)]
+    ("password", "transport", "status"),
+    [(b"pass", None, 400), (b"pass", "http", 400), (b"sass", "tcp", 403)],
 )
 async def test_a_login_that_does_not_fit_is_refused(
     emulator: Emulator, password: bytes, transport: str | None, status: int
@@ -136,7 +146,9 @@ async def test_a_key_logs_in_as_user_name_with_an_empty_password_only_if_that_is
 
 
 @pytest.mark.fact("A push port in clear text stands beside the one with TLS")
-async def test_the_plain_port_stands_beside_the_one_with_tls(server_tls: Any, authority: Any) -> None:
+async def test_the_plain_port_stands_beside_the_one_with_tls(
+    server_tls: Any, authority: Any
+) -> None:
     context = ssl.create_default_context()
     authority.configure_trust(context)
     async with open_emulator(tls=server_tls(), plain_push_port=0) as emulator:
@@ -195,7 +207,9 @@ async def test_a_part_filled_block_waits_for_the_batch_duration(
 
 
 @pytest.mark.fact("Acks of ten bytes (V7b) and of six (V8) are accepted and counted apart")
-async def test_acks_of_ten_bytes_and_of_six_are_both_understood_and_counted_apart(emulator: Emulator) -> None:
+async def test_acks_of_ten_bytes_and_of_six_are_both_understood_and_counted_apart(
+    emulator: Emulator,
+) -> None:
     emulator.account.create(ELEMENTS | {"monBatchSize": "1"})
     async with logged_in(emulator) as client:
         for number in range(3):
@@ -208,8 +222,12 @@ async def test_acks_of_ten_bytes_and_of_six_are_both_understood_and_counted_apar
 
 
 @pytest.mark.fact("Any other frame of a client closes the connection")
-@pytest.mark.parametrize("sent", [b"\0\3\0\0\0\0", b"\0\4\0\0\0\4\0\0\1\x90", b"\0\4\0\0\0\5\0\0\0\xc8", FRAMES["V1"]])
-async def test_any_other_frame_after_the_login_closes_the_connection(emulator: Emulator, sent: bytes) -> None:
+@pytest.mark.parametrize(
+    "sent", [b"\0\3\0\0\0\0", b"\0\4\0\0\0\4\0\0\1\x90", b"\0\4\0\0\0\5\0\0\0\xc8", FRAMES["V1"]]
+)
+async def test_any_other_frame_after_the_login_closes_the_connection(
+    emulator: Emulator, sent: bytes
+) -> None:
     emulator.account.create(ELEMENTS)
     async with logged_in(emulator) as client:
         await client.stream.send_all(sent)
@@ -221,7 +239,9 @@ async def test_any_other_frame_after_the_login_closes_the_connection(emulator: E
     "Un-acked blocks are replayed first after the next connect, marked replay; replayed and new "
     "events never share a block"
 )
-async def test_what_was_not_acknowledged_is_replayed_before_what_happened_meanwhile(emulator: Emulator) -> None:
+async def test_what_was_not_acknowledged_is_replayed_before_what_happened_meanwhile(
+    emulator: Emulator,
+) -> None:
     emulator.account.create(ELEMENTS)
     async with logged_in(emulator) as client:
         await emulator.inject(points(range(2)))
@@ -243,7 +263,9 @@ async def test_what_was_not_acknowledged_is_replayed_before_what_happened_meanwh
 
 
 @pytest.mark.fact("With acks off what was sent counts as delivered, even with replay")
-async def test_with_acks_off_what_was_sent_counts_as_delivered_even_with_replay(emulator: Emulator) -> None:
+async def test_with_acks_off_what_was_sent_counts_as_delivered_even_with_replay(
+    emulator: Emulator,
+) -> None:
     emulator.account.create(ELEMENTS | {"monAckOption": "off"})
     async with logged_in(emulator) as client:
         await publish(emulator, 0)
@@ -259,7 +281,9 @@ async def test_with_acks_off_what_was_sent_counts_as_delivered_even_with_replay(
 
 @pytest.mark.fact("Without replay nothing is recorded between sessions")
 async def test_without_replay_events_are_lost_while_nobody_is_attached(emulator: Emulator) -> None:
-    monitor = emulator.account.create(ELEMENTS | {"monAckOption": "off", "monAutoReplayOnConnect": "false"})
+    monitor = emulator.account.create(
+        ELEMENTS | {"monAckOption": "off", "monAutoReplayOnConnect": "false"}
+    )
     lost = await publish(emulator, 0)
     async with logged_in(emulator) as client:
         await publish(emulator, 1)
@@ -270,8 +294,12 @@ async def test_without_replay_events_are_lost_while_nobody_is_attached(emulator:
 
 
 @pytest.mark.fact("Server defaults: XML, no compression, acks off, replay off")
-async def test_a_monitor_that_says_neither_has_both_acks_and_replay_off_and_sends_xml(emulator: Emulator) -> None:
-    emulator.account.create({"monTopic": "DataPoint", "monTransportType": "tcp", "monBatchDuration": "0"})
+async def test_a_monitor_that_says_neither_has_both_acks_and_replay_off_and_sends_xml(
+    emulator: Emulator,
+) -> None:
+    emulator.account.create(
+        {"monTopic": "DataPoint", "monTransportType": "tcp", "monBatchDuration": "0"}
+    )
     async with logged_in(emulator) as client:
         await publish(emulator)
         block = await client.block()
@@ -297,7 +325,9 @@ async def test_a_full_record_drops_the_oldest(emulator: Emulator) -> None:
 
 @pytest.mark.fact("Events between creation and first connect are lost; a mode records them")
 @pytest.mark.parametrize("mode", ["lost", "recorded"])
-async def test_events_before_the_first_session_are_lost_unless_it_is_said(emulator: Emulator, mode: Any) -> None:
+async def test_events_before_the_first_session_are_lost_unless_it_is_said(
+    emulator: Emulator, mode: Any
+) -> None:
     emulator.modes.before_first_connect = mode
     emulator.account.create(ELEMENTS)
     await publish(emulator)
@@ -366,7 +396,9 @@ async def test_a_missing_ack_may_bring_the_same_frame_again(emulator: Emulator) 
 
 
 @pytest.mark.fact("Mode: a missing ack ends the session after N seconds")
-async def test_a_missing_ack_may_end_the_session_and_the_block_is_replayed(emulator: Emulator) -> None:
+async def test_a_missing_ack_may_end_the_session_and_the_block_is_replayed(
+    emulator: Emulator,
+) -> None:
     emulator.modes.unacked, emulator.modes.unacked_after = "close", SHORT
     emulator.account.create(ELEMENTS)
     async with logged_in(emulator) as client:
@@ -378,7 +410,9 @@ async def test_a_missing_ack_may_end_the_session_and_the_block_is_replayed(emula
 
 
 @pytest.mark.fact("A missing ack changes nothing until the next session")
-async def test_by_default_a_missing_ack_changes_nothing_until_the_next_session(emulator: Emulator) -> None:
+async def test_by_default_a_missing_ack_changes_nothing_until_the_next_session(
+    emulator: Emulator,
+) -> None:
     emulator.modes.unacked_after = 0
     emulator.account.create(ELEMENTS)
     async with logged_in(emulator) as client:
@@ -387,7 +421,9 @@ async def test_by_default_a_missing_ack_changes_nothing_until_the_next_session(e
 
 
 @pytest.mark.fact("Mode: a window limits un-acked blocks")
-async def test_a_window_of_one_holds_the_second_block_until_the_first_ack(emulator: Emulator) -> None:
+async def test_a_window_of_one_holds_the_second_block_until_the_first_ack(
+    emulator: Emulator,
+) -> None:
     emulator.modes.window = 1
     emulator.account.create(ELEMENTS | {"monBatchSize": "1"})
     async with logged_in(emulator) as client:
@@ -400,7 +436,9 @@ async def test_a_window_of_one_holds_the_second_block_until_the_first_ack(emulat
 
 @pytest.mark.fact("Block ids restart with each connection; a mode lets them go on")
 @pytest.mark.parametrize(("mode", "ids"), [("restart", [0, 0]), ("go-on", [0, 1])])
-async def test_block_ids_restart_with_each_connection_or_go_on(emulator: Emulator, mode: Any, ids: list[int]) -> None:
+async def test_block_ids_restart_with_each_connection_or_go_on(
+    emulator: Emulator, mode: Any, ids: list[int]
+) -> None:
     emulator.modes.block_ids = mode
     emulator.account.create(ELEMENTS)
     found = []
@@ -439,7 +477,9 @@ async def test_an_idle_session_may_be_closed(emulator: Emulator) -> None:
 
 @pytest.mark.fact("Mode: keep-alive documents every N seconds with Count 0")
 @pytest.mark.parametrize(("form", "text"), [("json", '{"Document":null}'), ("xml", "<Document/>")])
-async def test_keep_alives_may_come_without_events(emulator: Emulator, form: str, text: str) -> None:
+async def test_keep_alives_may_come_without_events(
+    emulator: Emulator, form: str, text: str
+) -> None:
     emulator.modes.keep_alive = SHORT
     emulator.account.create(ELEMENTS | {"monFormatType": form, "monCompression": "zlib"})
     async with logged_in(emulator) as client:
@@ -454,12 +494,16 @@ async def test_keep_alives_may_come_without_events(emulator: Emulator, form: str
 
 @pytest.mark.fact("Mode: all sessions end at once, as in a restart")
 @pytest.mark.parametrize(("how", "heard"), [("close", "closed"), ("reset", "reset")])
-async def test_all_sessions_can_end_at_once_as_in_a_restart(emulator: Emulator, how: Any, heard: str) -> None:
+async def test_all_sessions_can_end_at_once_as_in_a_restart(
+    emulator: Emulator, how: Any, heard: str
+) -> None:
     emulator.account.create(ELEMENTS)
     emulator.account.create(ELEMENTS)
     second = FRAMES["V1"][:-4] + (178009).to_bytes(4)
     async with logged_in(emulator) as one, logged_in(emulator, second) as other:
-        await emulator.books.until(lambda: all(m.attachments for m in emulator.account.monitors.values()))
+        await emulator.books.until(
+            lambda: all(m.attachments for m in emulator.account.monitors.values())
+        )
         emulator.end_sessions(how)
         assert (await one.ended(), await other.ended()) == (heard, heard)
 
@@ -486,7 +530,9 @@ async def test_a_half_open_session_is_silent_whether_the_service_has_noticed_or_
 
 
 @pytest.mark.fact("Scripted events")
-async def test_a_script_is_played_with_its_pauses(emulator: Emulator, autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_script_is_played_with_its_pauses(
+    emulator: Emulator, autojump_clock: trio.testing.MockClock
+) -> None:
     began = trio.current_time()
     assert await emulator.play((30.0, occurrence) for occurrence in points(range(2))) == [0, 1]
     assert trio.current_time() == began + 60

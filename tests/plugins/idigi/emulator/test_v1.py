@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from bridge_plugins.idigi.emulator.server import Emulator, open_emulator
 from bridge_plugins.idigi.emulator.content.event_factory import data_point
+from bridge_plugins.idigi.emulator.server import Emulator, open_emulator
 
 INVENTORY = "/ws/v1/monitors/inventory"
 HISTORY = "/ws/v1/monitors/history/178008"
@@ -56,17 +56,26 @@ async def emulator(clock: Clock) -> AsyncIterator[Emulator]:
 
 @pytest.fixture
 async def client(emulator: Emulator) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=emulator.rest_url, auth=("user", "pass"), trust_env=False) as client:
+    async with httpx.AsyncClient(
+        base_url=emulator.rest_url, auth=("user", "pass"), trust_env=False
+    ) as client:
         yield client
 
 
 @pytest.mark.fact(
     "v1: POST gives a numeric id; numbers, booleans and lists of their own; status in lower case",
 )
-async def test_a_monitor_is_created_and_read_with_types_of_json(client: httpx.AsyncClient, emulator: Emulator) -> None:
+async def test_a_monitor_is_created_and_read_with_types_of_json(
+    client: httpx.AsyncClient, emulator: Emulator
+) -> None:
     created = await client.post(INVENTORY, json=WANTED)
     assert (created.status_code, created.json()["id"]) == (201, 178008)
-    expected = WANTED | {"id": 178008, "customer_id": 7603, "compression": "zlib", "status": "inactive"}
+    expected = WANTED | {
+        "id": 178008,
+        "customer_id": 7603,
+        "compression": "zlib",
+        "status": "inactive",
+    }
     assert (await client.get(f"{INVENTORY}/178008")).json() == expected
     assert (await client.get(INVENTORY)).json()["list"] == [expected]
     assert emulator.account.monitors[178008].elements["monAutoReplayOnConnect"] == "true"
@@ -74,15 +83,25 @@ async def test_a_monitor_is_created_and_read_with_types_of_json(client: httpx.As
 
 @pytest.mark.parametrize(
     "changes",
-    [{"topics": ["Nonsense"]}, {"topics": 5}, {"batch_size": "100"}, {"persistent": "true"}, {"colour": "red"}],
+    [
+        {"topics": ["Nonsense"]},
+        {"topics": 5},
+        {"batch_size": "100"},
+        {"persistent": "true"},
+        {"colour": "red"},
+    ],
 )
-async def test_a_monitor_that_cannot_be_is_refused(client: httpx.AsyncClient, changes: dict[str, Any]) -> None:
+async def test_a_monitor_that_cannot_be_is_refused(
+    client: httpx.AsyncClient, changes: dict[str, Any]
+) -> None:
     refused = await client.post(INVENTORY, json=WANTED | changes)
     assert (refused.status_code, len(refused.json()["error"])) == (400, 1)
     assert (await client.post(INVENTORY, content=b"{")).status_code == 400
 
 
-async def test_the_limit_of_monitors_holds_here_too(client: httpx.AsyncClient, emulator: Emulator) -> None:
+async def test_the_limit_of_monitors_holds_here_too(
+    client: httpx.AsyncClient, emulator: Emulator
+) -> None:
     emulator.faults.monitor_limit = 0
     refused = await client.post(INVENTORY, json=WANTED)
     assert (refused.status_code, "limit of monitors" in refused.text) == (400, True)
@@ -99,14 +118,18 @@ async def test_the_limit_of_monitors_holds_here_too(client: httpx.AsyncClient, e
         ("topics='DataPoint'", [178008]),
     ],
 )
-async def test_a_query_chooses(client: httpx.AsyncClient, emulator: Emulator, query: str, found: list[int]) -> None:
+async def test_a_query_chooses(
+    client: httpx.AsyncClient, emulator: Emulator, query: str, found: list[int]
+) -> None:
     emulator.account.create(PERSISTENT)
     emulator.account.create({"monTopic": "Job", "monTransportType": "tcp", "monDescription": "xyz"})
     listed = (await client.get(INVENTORY, params={"query": query})).json()["list"]
     assert [item["id"] for item in listed] == found
 
 
-@pytest.mark.parametrize("parameters", [{"query": "id like '1%'"}, {"cursor": "x"}, {"size": "0"}, {"size": "many"}])
+@pytest.mark.parametrize(
+    "parameters", [{"query": "id like '1%'"}, {"cursor": "x"}, {"size": "0"}, {"size": "many"}]
+)
 async def test_a_list_that_cannot_be_understood_is_refused(
     client: httpx.AsyncClient, parameters: dict[str, str]
 ) -> None:
@@ -114,7 +137,9 @@ async def test_a_list_that_cannot_be_understood_is_refused(
 
 
 @pytest.mark.fact("v1: orderby, size, cursor")
-async def test_the_inventory_comes_in_pages_and_in_order(client: httpx.AsyncClient, emulator: Emulator) -> None:
+async def test_the_inventory_comes_in_pages_and_in_order(
+    client: httpx.AsyncClient, emulator: Emulator
+) -> None:
     for _ in range(3):
         emulator.account.create(PERSISTENT)
     first = (await client.get(INVENTORY, params={"size": 2, "orderby": "id desc"})).json()
@@ -198,7 +223,11 @@ async def test_the_history_has_events_whether_sent_or_not_in_json(
     ],
 )
 async def test_a_span_of_the_history_counts_in_time_of_the_server(
-    client: httpx.AsyncClient, emulator: Emulator, clock: Clock, span: dict[str, str], found: list[int]
+    client: httpx.AsyncClient,
+    emulator: Emulator,
+    clock: Clock,
+    span: dict[str, str],
+    found: list[int],
 ) -> None:
     await saved(emulator, clock)
     assert data(await client.get(HISTORY, params=span)) == found
@@ -248,7 +277,9 @@ async def test_a_later_change_of_topics_leaves_the_history_as_it_is(
 
 
 @pytest.mark.fact("v1 history: persistent monitors only")
-async def test_only_persistent_monitors_have_a_history(client: httpx.AsyncClient, emulator: Emulator) -> None:
+async def test_only_persistent_monitors_have_a_history(
+    client: httpx.AsyncClient, emulator: Emulator
+) -> None:
     emulator.account.create(PERSISTENT | {"monAutoReplayOnConnect": "false"})
     refused = await client.get(HISTORY)
     assert (refused.status_code, "not persistent" in refused.text) == (400, True)
@@ -281,7 +312,9 @@ async def test_the_history_of_a_stream_counts_in_time_of_measurement_and_needs_n
 ) -> None:
     for number in range(3):
         time = NOON - timedelta(days=number)
-        await emulator.inject([data_point("dev/metrics/level", number, time=time, random=Random(1))])
+        await emulator.inject(
+            [data_point("dev/metrics/level", number, time=time, random=Random(1))]
+        )
     path = "/ws/v1/streams/history/dev%2Fmetrics%2Flevel"
     answer = (await client.get(path)).json()
     assert [point["data"] for point in answer["list"]] == [0, 1, 2]
@@ -294,7 +327,11 @@ async def test_the_history_of_a_stream_counts_in_time_of_measurement_and_needs_n
 
 
 @pytest.mark.fact("History of a data stream at a path of choice (the stand-in's own call)")
-async def test_the_path_of_stream_histories_can_be_chosen(client: httpx.AsyncClient, emulator: Emulator) -> None:
+async def test_the_path_of_stream_histories_can_be_chosen(
+    client: httpx.AsyncClient, emulator: Emulator
+) -> None:
     emulator.modes.streams_path = "/elsewhere/{stream}/points"
     await emulator.publish("DataPoint/x", "DataPoint", {"streamId": "x", "data": 1})
-    assert (await client.get("/elsewhere/x/points")).json()["list"] == [{"streamId": "x", "data": 1}]
+    assert (await client.get("/elsewhere/x/points")).json()["list"] == [
+        {"streamId": "x", "data": 1}
+    ]

@@ -30,7 +30,8 @@ from bridge_plugins.idigi.push.protocol import (
 
 LIMIT = 1 << 20
 FRAMES = {
-    frame["name"]: frame for frame in json.loads((Path(__file__).parents[2] / "data" / "idigi_frames.json").read_text())
+    frame["name"]: frame
+    for frame in json.loads((Path(__file__).parents[3] / "data" / "idigi_frames.json").read_text())
 }
 ANSWER = bytes.fromhex(FRAMES["V3a"]["hex"])
 
@@ -53,21 +54,31 @@ def read_all(*pieces: bytes, limit: int = LIMIT) -> tuple[list[Frame], str | Non
     return frames, None
 
 
-def block_frame(payload: bytes, *, size: int | None = None, compression: int = 0, format_: int = 1) -> bytes:
+def block_frame(
+    payload: bytes, *, size: int | None = None, compression: int = 0, format_: int = 1
+) -> bytes:
     stated = len(payload) if size is None else size
-    return struct.pack(">HIHHBBI", 3, 10 + len(payload), 7, 1, compression, format_, stated) + payload
+    return (
+        struct.pack(">HIHHBBI", 3, 10 + len(payload), 7, 1, compression, format_, stated) + payload
+    )
 
 
 @pytest.mark.parametrize("name", ["V1", "V2"])
 def test_the_login_is_byte_for_byte_the_documented_one(name: str) -> None:
     raw, decoded = golden(name)
-    assert encode_connect_request(decoded["user_name"], decoded["password"], decoded["monitor_id"]) == raw
+    assert (
+        encode_connect_request(decoded["user_name"], decoded["password"], decoded["monitor_id"])
+        == raw
+    )
 
 
 @pytest.mark.fact("UTF-8 byte lengths")
 def test_the_login_counts_the_bytes_of_names_that_are_not_ascii() -> None:
     raw = encode_connect_request("jürgen", "pä:ß€", 1)
-    assert raw[6:] == b"\x00\x01\x00\x07j\xc3\xbcrgen\x00\x09p\xc3\xa4:\xc3\x9f\xe2\x82\xac\x00\x00\x00\x01"
+    assert (
+        raw[6:]
+        == b"\x00\x01\x00\x07j\xc3\xbcrgen\x00\x09p\xc3\xa4:\xc3\x9f\xe2\x82\xac\x00\x00\x00\x01"
+    )
     assert struct.unpack(">HI", raw[:6]) == (1, len(raw) - 6)
 
 
@@ -90,7 +101,10 @@ def test_every_block_id_can_be_received_and_acknowledged(block_id: int) -> None:
 @pytest.mark.parametrize("name", ["V3a", "V3b"])
 def test_the_documented_answers_to_a_login_are_read(name: str) -> None:
     raw, decoded = golden(name)
-    assert read_all(raw) == ([ConnectResponse(decoded["status"], decoded["protocol_version"])], None)
+    assert read_all(raw) == (
+        [ConnectResponse(decoded["status"], decoded["protocol_version"])],
+        None,
+    )
 
 
 @pytest.mark.parametrize("name", ["V4", "V5"])
@@ -123,7 +137,9 @@ STREAMS = st.lists(
 
 @pytest.mark.fact("Any cut gives the same frames")
 @given(stream=STREAMS, cuts=st.lists(st.integers(0, 2000), max_size=12))
-def test_a_stream_cut_anywhere_gives_the_same_frames_and_the_same_failure(stream: bytes, cuts: list[int]) -> None:
+def test_a_stream_cut_anywhere_gives_the_same_frames_and_the_same_failure(
+    stream: bytes, cuts: list[int]
+) -> None:
     whole = ANSWER + stream
     places = sorted({0, len(whole), *(cut % len(whole) for cut in cuts)})
     pieces = [whole[start:end] for start, end in pairwise(places)]
@@ -138,7 +154,10 @@ def test_a_stream_read_byte_by_byte_gives_the_same_frames() -> None:
 
 
 def test_an_unknown_frame_before_the_answer_is_skipped() -> None:
-    assert read_all(struct.pack(">HI", 9, 2) + b"xx" + ANSWER)[0] == [Skipped(9, 2), ConnectResponse(200, 1)]
+    assert read_all(struct.pack(">HI", 9, 2) + b"xx" + ANSWER)[0] == [
+        Skipped(9, 2),
+        ConnectResponse(200, 1),
+    ]
 
 
 def test_a_long_unknown_frame_is_skipped_without_being_stored() -> None:
@@ -158,9 +177,9 @@ def test_a_frame_at_the_limit_passes_and_one_above_is_refused_by_its_header(kind
     assert read_all(ANSWER + struct.pack(">HI", kind, 100) + body, limit=100)[1] is None
     frames, failure = read_all(ANSWER + struct.pack(">HI", kind, 101), limit=100)
     assert frames == [ConnectResponse(200, 1)]
-    assert (
-        failure
-        == "a frame of 101 bytes was announced, the limit is 100 (frame_limit); raise it if such blocks are to be read"
+    assert failure == (
+        "a frame of 101 bytes was announced, the limit is 100 (frame_limit); raise it if "
+        "such blocks are to be read"
     )
 
 
@@ -207,7 +226,9 @@ def test_a_longer_answer_to_the_login_is_read_by_its_first_four_bytes() -> None:
         (block_frame(b"{}", compression=1), "cannot be decompressed"),
     ],
 )
-def test_a_block_that_makes_no_sense_leaves_the_frames_after_it_readable(frame: bytes, words: str) -> None:
+def test_a_block_that_makes_no_sense_leaves_the_frames_after_it_readable(
+    frame: bytes, words: str
+) -> None:
     frames, failure = read_all(ANSWER + frame + golden("V5")[0])
     assert failure is None
     broken, after = frames[1], frames[2]

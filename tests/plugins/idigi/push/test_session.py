@@ -14,12 +14,12 @@ import pytest
 import trio
 import trio.testing
 
-from bridge.api import Answer, Duration, Pause, Refused, Retry, Secret, Size
-from bridge_plugins.idigi.emulator.server import Emulator, open_emulator
+from bridge.api import Duration, Pause, Response, Retry, Secret, Size, SpoolUnavailable
 from bridge_plugins.idigi.emulator.account import Occurrence
 from bridge_plugins.idigi.emulator.faults import gateway_error
-from bridge_plugins.idigi.rest.monitors import wanted_monitor
+from bridge_plugins.idigi.emulator.server import Emulator, open_emulator
 from bridge_plugins.idigi.push.session import attend, keep_alive
+from bridge_plugins.idigi.rest.monitors import wanted_monitor
 from bridge_plugins.idigi.settings import Settings
 
 Point = Callable[..., tuple[str, str, dict[str, Any]]]
@@ -59,7 +59,9 @@ async def test_readings_arrive_over_tls(
         event = await emulator.publish(*point("over TLS"))
         await emulator.books.until(lambda: event in emulator.books.acked)
     assert core.outlet.values == ["over TLS"]
-    assert core.report.said == [(f"attached to monitor 178008 at 127.0.0.1:{emulator.push_port}", False)]
+    assert core.report.said == [
+        (f"attached to monitor 178008 at 127.0.0.1:{emulator.push_port}", False)
+    ]
 
 
 @pytest.mark.fact("Answer and blocks in one read")
@@ -122,7 +124,9 @@ async def test_every_compression_setting_works(
 
 
 @pytest.mark.fact("Format xml")
-async def test_documents_in_xml_work(core: Any, emulator: Emulator, settings_for: Any, point: Point) -> None:
+async def test_documents_in_xml_work(
+    core: Any, emulator: Emulator, settings_for: Any, point: Point
+) -> None:
     async with core.running(settings_for(emulator, format="xml")):
         event = await emulator.publish(*point(1.5, streamType="DOUBLE"))
         await emulator.books.until(lambda: event in emulator.books.acked)
@@ -140,16 +144,26 @@ async def test_a_monitor_can_be_made_to_fit_when_the_settings_change(
     async with core.running(settings_for(emulator)):
         pass
     await emulator.books.until(lambda: monitor_of(emulator).status == "SUSPENDED")
-    async with core.running(settings_for(emulator, topics=("DataPoint",), batch_size=7, on_difference=choice)):
+    async with core.running(
+        settings_for(emulator, topics=("DataPoint",), batch_size=7, on_difference=choice)
+    ):
         event = await emulator.publish(*point(1))
         await emulator.books.until(lambda: event in emulator.books.acked)
     monitor = monitor_of(emulator)
-    assert (monitor.id, monitor.elements["monTopic"], monitor.elements["monBatchSize"]) == (number, "DataPoint", "7")
-    assert any("what it had recorded is gone" in text for text, problem in core.report.said if problem)
+    assert (monitor.id, monitor.elements["monTopic"], monitor.elements["monBatchSize"]) == (
+        number,
+        "DataPoint",
+        "7",
+    )
+    assert any(
+        "what it had recorded is gone" in text for text, problem in core.report.said if problem
+    )
 
 
 @pytest.mark.fact("Gzip container tolerated")
-async def test_the_gzip_container_is_tolerated(core: Any, emulator: Emulator, settings_for: Any, point: Point) -> None:
+async def test_the_gzip_container_is_tolerated(
+    core: Any, emulator: Emulator, settings_for: Any, point: Point
+) -> None:
     emulator.faults.gzip = True
     async with core.running(settings_for(emulator)):
         event = await emulator.publish(*point(1))
@@ -175,7 +189,7 @@ async def test_nothing_is_acknowledged_before_it_is_stored(
 async def test_what_the_spool_refuses_is_not_acknowledged_and_comes_again(
     core: Any, emulator: Emulator, settings_for: Any, point: Point
 ) -> None:
-    core.outlet.failures = [Refused("the disk is full", retry_after=0.001)]
+    core.outlet.failures = [SpoolUnavailable("the disk is full", retry_after=0.001)]
     async with core.running(settings_for(emulator)):
         event = await emulator.publish(*point(1))
         await emulator.books.until(lambda: event in emulator.books.acked)
@@ -268,7 +282,12 @@ POISON = ["raw-deflate", "corrupt", "truncated", "bomb", "broken-json", "wrong-p
 @pytest.mark.fact("Poison is kept, the session goes on")
 @pytest.mark.parametrize("fault", POISON)
 async def test_a_poisoned_block_is_stored_as_it_came_then_acknowledged_and_the_session_goes_on(
-    fault: Any, core: Any, emulator: Emulator, settings_for: Any, point: Point, caplog: pytest.LogCaptureFixture
+    fault: Any,
+    core: Any,
+    emulator: Emulator,
+    settings_for: Any,
+    point: Point,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     emulator.faults.blocks = [fault]
     async with core.running(settings_for(emulator, inflate_limit=Size(1 << 20))):
@@ -289,7 +308,7 @@ async def test_a_poisoned_block_is_not_acknowledged_while_it_cannot_be_stored(
     core: Any, emulator: Emulator, settings_for: Any, point: Point
 ) -> None:
     emulator.faults.blocks = ["corrupt", "corrupt"]
-    core.outlet.failures = [Refused("the disk is full", retry_after=0.0)]
+    core.outlet.failures = [SpoolUnavailable("the disk is full", retry_after=0.0)]
     async with core.running(settings_for(emulator)):
         event = await emulator.publish(*point(1))
         await emulator.books.until(lambda: event in emulator.books.acked)
@@ -351,7 +370,9 @@ async def test_an_oversized_frame_closes_the_connection_and_the_events_come_agai
         event = await emulator.publish(*point(1))
         await emulator.books.until(lambda: event in emulator.books.acked)
     assert core.outlet.values == [1]
-    assert any(problem and "4294967295 bytes was announced" in text for text, problem in core.report.said)
+    assert any(
+        problem and "4294967295 bytes was announced" in text for text, problem in core.report.said
+    )
 
 
 @pytest.mark.fact("Order of blocks and events kept")
@@ -390,7 +411,10 @@ async def test_another_status_is_retried_until_it_succeeds(
         await emulator.books.until(lambda: bool(monitor_of(emulator).end_session))
         event = await emulator.publish(*point(1))
         await emulator.books.until(lambda: event in emulator.books.acked)
-    assert (f"the push port is not available ({status}); trying again until it succeeds", True) in core.report.said
+    assert (
+        f"the push port is not available ({status}); trying again until it succeeds",
+        True,
+    ) in core.report.said
 
 
 @pytest.mark.fact("Status 400: REST is asked; a monitor that is gone is created anew")
@@ -419,7 +443,8 @@ async def test_a_monitor_that_exists_but_is_refused_is_a_problem_for_a_person(
 
 @pytest.mark.fact("A missing or short answer to the login is given up and retried")
 @pytest.mark.parametrize(
-    ("login", "words"), [("silent", "not answered within 100ms"), ("short", "has 2 bytes, expected 4")]
+    ("login", "words"),
+    [("silent", "not answered within 100ms"), ("short", "has 2 bytes, expected 4")],
 )
 async def test_a_login_without_a_good_answer_is_given_up_and_retried(
     login: Any, words: str, core: Any, emulator: Emulator, settings_for: Any
@@ -431,7 +456,9 @@ async def test_a_login_without_a_good_answer_is_given_up_and_retried(
         await core.report.until(lambda: "attached" in core.report.said[-1][0])
 
 
-async def test_a_slow_answer_to_the_login_is_waited_for(core: Any, emulator: Emulator, settings_for: Any) -> None:
+async def test_a_slow_answer_to_the_login_is_waited_for(
+    core: Any, emulator: Emulator, settings_for: Any
+) -> None:
     emulator.faults.login_delay = 0.2
     async with core.running(settings_for(emulator)):
         assert emulator.books.logins == 1
@@ -458,7 +485,10 @@ async def test_a_push_port_that_nobody_serves_is_tried_again_until_it_is_there(
 async def test_a_certificate_of_a_stranger_is_refused_without_a_downgrade(
     core: Any, settings_for: Any, server_tls: Any
 ) -> None:
-    async with open_emulator(tls=server_tls()) as emulator, core.running(settings_for(emulator), attached=False):
+    async with (
+        open_emulator(tls=server_tls()) as emulator,
+        core.running(settings_for(emulator), attached=False),
+    ):
         text = await core.report.until_problem("the certificate of the server is refused")
     assert "trying again every 5m" in text
     assert emulator.books.logins == 0
@@ -472,7 +502,9 @@ async def test_the_push_port_must_have_a_certificate_for_its_own_name(
     async with (
         open_emulator(tls=server_tls()) as emulator,
         open_emulator(tls=server_tls("elsewhere.example")) as impostor,
-        core.running(settings_for(emulator, ca_file=ca_file, push_port=impostor.push_port), attached=False),
+        core.running(
+            settings_for(emulator, ca_file=ca_file, push_port=impostor.push_port), attached=False
+        ),
     ):
         text = await core.report.until_problem("the certificate of the server is refused")
     assert f"127.0.0.1:{impostor.push_port}: " in text
@@ -516,9 +548,13 @@ async def test_a_push_port_that_is_silent_in_the_tls_handshake_is_given_up(
     core: Any, settings_for: Any, server_tls: Any, ca_file: Path
 ) -> None:
     async with open_emulator(tls=server_tls()) as emulator, scripted(None) as port:
-        settings = settings_for(emulator, ca_file=ca_file, push_port=port, connect_timeout=Duration(0.1))
+        settings = settings_for(
+            emulator, ca_file=ca_file, push_port=port, connect_timeout=Duration(0.1)
+        )
         async with core.running(settings, attached=False):
-            await core.report.until_problem(f"127.0.0.1:{port} did not answer within 100ms (connect_timeout)")
+            await core.report.until_problem(
+                f"127.0.0.1:{port} did not answer within 100ms (connect_timeout)"
+            )
 
 
 @pytest.mark.fact("Another version in the answer is warned about and used")
@@ -536,7 +572,10 @@ async def test_a_ca_file_that_vanishes_while_the_source_runs_is_a_problem_for_a_
 ) -> None:
     copy = tmp_path / "ca.pem"
     copy.write_bytes(ca_file.read_bytes())
-    async with open_emulator(tls=server_tls()) as emulator, core.running(settings_for(emulator, ca_file=copy)):
+    async with (
+        open_emulator(tls=server_tls()) as emulator,
+        core.running(settings_for(emulator, ca_file=copy)),
+    ):
         copy.unlink()
         monitor_of(emulator).end_session()
         await core.report.until_problem("ca.pem cannot be used: ")
@@ -545,12 +584,13 @@ async def test_a_ca_file_that_vanishes_while_the_source_runs_is_a_problem_for_a_
 async def test_a_monitor_whose_id_cannot_be_remembered_is_found_again_and_not_created_twice(
     core: Any, emulator: Emulator, settings_for: Any
 ) -> None:
-    core.state.failures = [Refused("the disk is full", retry_after=0.001)]
+    core.state.failures = [SpoolUnavailable("the disk is full", retry_after=0.001)]
     async with core.running(settings_for(emulator)):
         assert core.state.values["monitor"]["id"] == 178008
-    assert ("the monitor's id cannot be remembered: the disk is full; trying again until it succeeds", True) in (
-        core.report.said
-    )
+    assert (
+        "the monitor's id cannot be remembered: the disk is full; trying again until it succeeds",
+        True,
+    ) in (core.report.said)
 
 
 @pytest.mark.fact("A session that stayed up 60 s resets the backoff")
@@ -592,7 +632,10 @@ async def test_a_ca_file_that_is_gone_is_named(
 @pytest.mark.fact("half-open connections: keepalive")
 async def test_the_kernel_probes_a_silent_connection() -> None:
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    async with listener, await trio.open_tcp_stream("127.0.0.1", listener.socket.getsockname()[1]) as stream:
+    async with (
+        listener,
+        await trio.open_tcp_stream("127.0.0.1", listener.socket.getsockname()[1]) as stream,
+    ):
         keep_alive(stream)
         assert stream.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
         assert stream.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 60
@@ -620,7 +663,11 @@ async def test_after_a_long_silence_a_session_that_the_server_does_not_see_is_gi
 
 @pytest.mark.fact("A REST API that does not answer says nothing about the session")
 async def test_a_silence_about_which_rest_says_nothing_ends_no_session(
-    core: Any, emulator: Emulator, settings_for: Any, mock_clock: trio.testing.MockClock, point: Point
+    core: Any,
+    emulator: Emulator,
+    settings_for: Any,
+    mock_clock: trio.testing.MockClock,
+    point: Point,
 ) -> None:
     async with core.running(settings_for(emulator)):
         calls = len(emulator.books.calls)
@@ -664,7 +711,9 @@ async def test_a_stop_does_not_wait_for_ever_for_the_block_in_hand(
 
 @pytest.mark.fact("The monitor is kept at shutdown by default")
 @pytest.mark.fact("Monitor kept by default")
-async def test_the_monitor_is_kept_when_the_source_stops(core: Any, emulator: Emulator, settings_for: Any) -> None:
+async def test_the_monitor_is_kept_when_the_source_stops(
+    core: Any, emulator: Emulator, settings_for: Any
+) -> None:
     async with core.running(settings_for(emulator)):
         pass
     assert 178008 in emulator.account.monitors
@@ -680,7 +729,9 @@ async def test_no_secret_is_logged_or_reported(
         async with core.running(settings_for(emulator)):
             event = await emulator.publish(*point(1))
             await emulator.books.until(lambda: event in emulator.books.acked)
-        async with core.running(settings_for(emulator, password=Secret("hunter2-wrong")), attached=False):
+        async with core.running(
+            settings_for(emulator, password=Secret("hunter2-wrong")), attached=False
+        ):
             await core.report.until_problem("refuses the login")
     assert "hunter2" not in caplog.text + repr(core.report.said) + repr(core.state.values)
     assert event == 0
@@ -700,12 +751,20 @@ ATTACHED = bytes.fromhex("0002 00000004 00c8 0001")
 
 
 def block(number: int, document: bytes, *, format_: int = 1) -> bytes:
-    body = number.to_bytes(2, "big") + bytes((0, 1, 0, format_)) + len(document).to_bytes(4, "big") + document
+    body = (
+        number.to_bytes(2, "big")
+        + bytes((0, 1, 0, format_))
+        + len(document).to_bytes(4, "big")
+        + document
+    )
     return b"\0\3" + len(body).to_bytes(4, "big") + body
 
 
 def point_document(value: int) -> bytes:
-    return b'{"Document":{"Msg":{"topic":"7603/DataPoint/test","DataPoint":{"streamId":"test","data":%d}}}}' % value
+    return (
+        b'{"Document":{"Msg":{"topic":"7603/DataPoint/test","DataPoint":{"streamId":"test","data":%d}}}}'
+        % value
+    )
 
 
 @pytest.fixture
@@ -731,13 +790,21 @@ async def attending(core: Any, **changes: Any) -> Retry | Pause:
 
     settings = Settings(username="user", password=Secret("pass"), **changes)
     with pytest.raises((Retry, Pause)) as caught:
-        await attend(settings, core.context, 5, attached=lambda: core.report("attached"), still_attached=still_attached)
+        await attend(
+            settings,
+            core.context,
+            5,
+            attached=lambda: core.report("attached"),
+            still_attached=still_attached,
+        )
     return caught.value
 
 
 @pytest.mark.fact("An answer to the login may take most of 60 s")
 @pytest.mark.fact("60 s for the answer to the login, configurable")
-@pytest.mark.parametrize(("wait", "words"), [(59, "closed the connection"), (61, "not answered within 1m")])
+@pytest.mark.parametrize(
+    ("wait", "words"), [(59, "closed the connection"), (61, "not answered within 1m")]
+)
 async def test_an_answer_to_the_login_that_takes_most_of_a_minute_is_borne(
     wait: float, words: str, core: Any, peer: Any, nursery: trio.Nursery, autojump_clock: Any
 ) -> None:
@@ -763,7 +830,10 @@ async def test_a_block_that_waits_long_to_be_stored_is_a_problem_that_passes_and
         assert core.report.said == [("attached", False)]
         await trio.sleep(2)
         text, problem = core.report.said[-1]
-        assert text.endswith("bytes has waited 30 s to be stored; nothing more is read until it is; look at the spool")
+        assert text.endswith(
+            "bytes has waited 30 s to be stored; nothing more is read until it is; look at "
+            "the spool"
+        )
         assert problem
         assert core.outlet.attempts == 1
         core.outlet.gate.set()
@@ -804,7 +874,10 @@ async def test_every_block_id_is_acknowledged_with_ten_bytes(
     await peer.send_all(ATTACHED + block(number, point_document(1)))
     await peer.send_eof()
     await attending(core)
-    assert bytes(await peer.receive_some(1000))[-10:] == b"\0\4\0\0\0\4" + number.to_bytes(2, "big") + b"\0\xc8"
+    assert (
+        bytes(await peer.receive_some(1000))[-10:]
+        == b"\0\4\0\0\0\4" + number.to_bytes(2, "big") + b"\0\xc8"
+    )
 
 
 @pytest.mark.fact("The document of a templated monitor is kept as it is")
@@ -826,7 +899,10 @@ async def test_without_explicit_acks_and_replay_a_session_is_a_problem_that_says
         await emulator.books.until(lambda: emulator.books.full_acks == 1)
     text, problem = core.report.said[0]
     assert problem
-    assert "NOT ACKNOWLEDGED (ack_mode = off): what is under way when a connection breaks is lost" in text
+    assert (
+        "NOT ACKNOWLEDGED (ack_mode = off): what is under way when a connection breaks is lost"
+        in text
+    )
     assert "NOT RECORDED (replay = no): what happens while the bridge is away is lost" in text
     assert monitor_of(emulator).elements["monAckOption"] == "off"
 
@@ -843,14 +919,18 @@ async def test_a_monitor_without_explicit_acks_that_was_there_before_is_not_used
 
 
 @pytest.mark.fact("A lost monitor has its streams read back")
-async def test_a_lost_monitor_has_its_streams_read_back(core: Any, emulator: Emulator, settings_for: Any) -> None:
+async def test_a_lost_monitor_has_its_streams_read_back(
+    core: Any, emulator: Emulator, settings_for: Any
+) -> None:
     settings = settings_for(emulator, streams=("test",), stream_history_path="/streams/{stream}")
     async with core.running(settings):
         assert core.recover.asked == []
         await emulator.account.monitors.pop(178008).cut_off()
         await emulator.books.until(lambda: 178009 in emulator.account.monitors)
         await emulator.books.until(lambda: emulator.books.logins == 3)
-    assert core.recover.asked == [("monitor 178008 was gone, and with it what it had recorded", None)]
+    assert core.recover.asked == [
+        ("monitor 178008 was gone, and with it what it had recorded", None)
+    ]
 
 
 @pytest.mark.fact("delete_on_exit deletes our monitor at a stop")
@@ -869,8 +949,12 @@ async def test_a_stop_does_not_wait_for_ever_for_the_deletion(
     core: Any, emulator: Emulator, settings_for: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     live = b'{"items":[{"monId":"178008","monStatus":"ACTIVE","monDescription":"bridge/gateways"}]}'
-    async with core.running(settings_for(emulator, delete_on_exit=True, stop_timeout=Duration(0.05))):
-        emulator.faults.rest = [Answer(200, live)] * 100  # the server never notices that the session is over
+    async with core.running(
+        settings_for(emulator, delete_on_exit=True, stop_timeout=Duration(0.05))
+    ):
+        emulator.faults.rest = [
+            Response(200, live)
+        ] * 100  # the server never notices that the session is over
     assert "gateways: monitor 178008 is not deleted within 50ms" in caplog.text
     assert 178008 in emulator.account.monitors
 
@@ -880,7 +964,10 @@ async def test_a_deletion_that_fails_at_a_stop_is_logged(
 ) -> None:
     async with core.running(settings_for(emulator, delete_on_exit=True)):
         emulator.faults.rest = [gateway_error()]
-    assert "gateways: monitor 178008 is not deleted: the REST API is not available (503)" in caplog.text
+    assert (
+        "gateways: monitor 178008 is not deleted: the REST API is not available (503)"
+        in caplog.text
+    )
     assert 178008 in emulator.account.monitors
 
 
@@ -909,9 +996,14 @@ async def test_two_sessions_on_one_monitor_lose_nothing_whatever_the_server_make
     mode: Any, core: Any, emulator: Emulator, settings_for: Any, point: Point
 ) -> None:
     emulator.modes.second_session = mode
-    pauses = {"retry_base": Duration(0.05), "retry_cap": Duration(0.5)}  # long enough for a block and its ack
+    pauses = {
+        "retry_base": Duration(0.05),
+        "retry_cap": Duration(0.5),
+    }  # long enough for a block and its ack
     async with core.running(settings_for(emulator, **pauses)):
-        async with core.running(settings_for(emulator, monitor_id=178008, **pauses), attached=False):
+        async with core.running(
+            settings_for(emulator, monitor_id=178008, **pauses), attached=False
+        ):
             await emulator.books.until(lambda: emulator.books.logins >= 2)
             first = await emulator.publish(*point(1))
             await emulator.books.until(lambda: first in emulator.books.acked)
@@ -928,7 +1020,9 @@ async def test_a_monitor_that_is_refused_because_of_another_session_is_tried_aga
     emulator.modes.second_session = "refuse"
     async with core.running(settings_for(emulator)) as scope:
         async with core.running(settings_for(emulator, monitor_id=178008), attached=False):
-            text = await core.report.until_problem("refuses monitor 178008 (400), because a session is attached")
+            text = await core.report.until_problem(
+                "refuses monitor 178008 (400), because a session is attached"
+            )
             assert text.endswith("; trying again until it succeeds")
             logins = emulator.books.logins
             await emulator.books.until(lambda: emulator.books.logins > logins)
@@ -963,7 +1057,9 @@ async def test_a_restart_of_the_service_is_survived(
 
 
 @pytest.mark.fact("Push always logs in with user and password, whatever REST uses")
-async def test_an_api_key_is_for_rest_only(core: Any, emulator: Emulator, settings_for: Any, point: Point) -> None:
+async def test_an_api_key_is_for_rest_only(
+    core: Any, emulator: Emulator, settings_for: Any, point: Point
+) -> None:
     emulator.account.api_keys["key-1"] = "sesame-sesame"
     settings = settings_for(emulator, api_key_id="key-1", api_key_secret=Secret("sesame-sesame"))
     async with core.running(settings):

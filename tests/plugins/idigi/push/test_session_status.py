@@ -9,8 +9,8 @@ import trio.testing
 
 from bridge.api import Duration, Secret, Url
 from bridge_plugins.idigi.emulator.server import Emulator
-from bridge_plugins.idigi.settings import Settings
 from bridge_plugins.idigi.push.session_status import Standing
+from bridge_plugins.idigi.settings import Settings
 
 WHERE = "attached to monitor 5 at remotemanager.digi.com:3201"
 
@@ -30,7 +30,8 @@ def test_a_first_session_and_a_short_absence_are_not_worth_a_word(away: float | 
 
 
 @pytest.mark.fact(
-    "A session after an absence of a minute or more says how long it was and what became of the events meanwhile"
+    "A session after an absence of a minute or more says how long it was and what became of "
+    "the events meanwhile"
 )
 def test_after_a_longer_absence_it_is_said_for_how_long_and_that_the_monitor_replays_it() -> None:
     replayed = "what happened meanwhile was recorded by the monitor and is replayed"
@@ -53,12 +54,18 @@ def test_without_explicit_acks_it_is_said_that_what_was_under_way_is_missing() -
 
 def test_a_loss_is_said_however_short_the_absence_was_and_nothing_is_promised_beside_it() -> None:
     assert said(made(), 1.0, "monitor 4 was gone") == (f"{WHERE}; monitor 4 was gone", True)
-    assert said(made(), 300, "monitor 4 was gone") == (f"{WHERE} after 5m away; monitor 4 was gone", True)
+    assert said(made(), 300, "monitor 4 was gone") == (
+        f"{WHERE} after 5m away; monitor 4 was gone",
+        True,
+    )
 
 
 def test_a_monitor_that_somebody_has_changed_is_a_problem_that_says_what_to_do() -> None:
     text, problem = said(made(), 300, altered="monTopic is 'A', expected 'B'")
-    assert text.endswith("what it had recorded is gone: monTopic is 'A', expected 'B'; change it back, or the settings")
+    assert text.endswith(
+        "what it had recorded is gone: monTopic is 'A', expected 'B'; change it back, or the "
+        "settings"
+    )
     assert "replayed" not in text
     assert problem
 
@@ -68,7 +75,9 @@ async def test_a_session_after_an_outage_says_how_long_it_was(
 ) -> None:
     emulator.faults.refuse = 503
     emulator.faults.sessions = [type(emulator.faults)()]
-    async with core.running(settings_for(emulator, retry_base=Duration(1000), retry_cap=Duration(1000))):
+    async with core.running(
+        settings_for(emulator, retry_base=Duration(1000), retry_cap=Duration(1000))
+    ):
         emulator.end_sessions()
         await core.report.until(lambda: "closed the connection" in core.report.said[-1][0])
         emulator.faults.refuse = None

@@ -1,4 +1,6 @@
-"""The REST calls: what is sent, what an answer means, and how often a throttled call is tried."""
+"""The REST calls: what is sent, what an answer means, and how often a throttled call is
+tried.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.api import Answer, HangUp, Pause, Request, Retry, Secret, Size, Url, serve_http
+from bridge.api import Pause, Request, Response, Retry, Secret, Size, Url
+from bridge.testing.http_server import HangUp, serve_http
+from bridge_plugins.idigi.documents.safe_xml import parse_xml
 from bridge_plugins.idigi.rest.answers import (
     CallRefused,
     Listing,
@@ -30,34 +34,44 @@ from bridge_plugins.idigi.rest.answers import (
 )
 from bridge_plugins.idigi.rest.monitor_api import MonitorApi, open_api
 from bridge_plugins.idigi.settings import Settings
-from bridge_plugins.idigi.documents.safe_xml import parse_xml
 
 EMPTY = {"resultTotalRows": "0", "resultSize": "0", "remainingSize": "0", "items": []}
 
 
 @asynccontextmanager
-async def answering(answer: Callable[[Request], Answer], **changes: Any) -> AsyncIterator[MonitorApi]:
+async def answering(
+    answer: Callable[[Request], Response], **changes: Any
+) -> AsyncIterator[MonitorApi]:
     """The API against a server on loopback that answers as a test says."""
 
-    async def handle(request: Request) -> Answer:
+    async def handle(request: Request) -> Response:
         return answer(request)
 
     async with serve_http(handle) as url:
         settings = Settings(
-            url=Url(url), insecure=True, username="user", password=Secret("pass"), answer_limit=Size(4096), **changes
+            url=Url(url),
+            insecure=True,
+            username="user",
+            password=Secret("pass"),
+            answer_limit=Size(4096),
+            **changes,
         )
         async with open_api(settings) as api:
             yield api
 
 
 class Scripted:
-    """An API whose answers are given one after the other, the last one for ever; no sockets, so the clock may jump."""
+    """An API whose answers are given one after the other, the last one for ever; no
+    sockets, so the clock may jump.
+    """
 
     def __init__(self, *answers: httpx.Response) -> None:
         self.answers = list(answers)
         self.requests: list[httpx.Request] = []
         self.times: list[float] = []
-        client = httpx.AsyncClient(transport=httpx.MockTransport(self._answer), base_url="https://api.example")
+        client = httpx.AsyncClient(
+            transport=httpx.MockTransport(self._answer), base_url="https://api.example"
+        )
         self.api = MonitorApi(client, 30.0, 1 << 20)
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
@@ -75,7 +89,9 @@ def throttled(wait: str | None = None) -> httpx.Response:
 
 
 @pytest.mark.fact("429: five tries, 1 s growing by half")
-async def test_a_throttled_call_is_tried_five_times_with_growing_pauses(autojump_clock: Any) -> None:
+async def test_a_throttled_call_is_tried_five_times_with_growing_pauses(
+    autojump_clock: Any,
+) -> None:
     server = Scripted(throttled())
     with pytest.raises(Retry, match=r"too many REST calls \(429\)") as caught:
         await server.api.list_tcp()
@@ -91,7 +107,9 @@ async def test_a_throttled_call_succeeds_as_soon_as_the_server_lets_it(autojump_
 
 
 @pytest.mark.fact("429: a long Retry-After is waited for between attempts")
-async def test_a_long_pause_that_the_server_asks_for_is_left_to_the_caller(autojump_clock: Any) -> None:
+async def test_a_long_pause_that_the_server_asks_for_is_left_to_the_caller(
+    autojump_clock: Any,
+) -> None:
     server = Scripted(throttled("17"))
     with pytest.raises(Retry) as caught:
         await server.api.list_tcp()
@@ -102,7 +120,11 @@ async def test_a_long_pause_that_the_server_asks_for_is_left_to_the_caller(autoj
 @pytest.mark.fact("HTML with 502, 503 or 504 is an outage and is never parsed or shown")
 @pytest.mark.parametrize("status", [502, 503, 504])
 async def test_the_html_of_a_gateway_is_an_outage_and_is_not_shown(status: int) -> None:
-    page = Answer(status, b"<html><h1>Bad day</h1></html>", (("Content-Type", "text/html"), ("Retry-After", "9")))
+    page = Response(
+        status,
+        b"<html><h1>Bad day</h1></html>",
+        (("Content-Type", "text/html"), ("Retry-After", "9")),
+    )
     async with answering(lambda _request: page) as api:
         for call in (api.list_tcp(), api.read(5), api.delete(5), api.create({}), api.update(5, {})):
             with pytest.raises(Retry) as caught:
@@ -116,28 +138,28 @@ async def test_the_html_of_a_gateway_is_an_outage_and_is_not_shown(status: int) 
 @pytest.mark.parametrize(
     ("answer", "verdict", "words"),
     [
-        (Answer(302, b"", (("Location", "https://elsewhere/"),)), Pause, "check url"),
-        (Answer(404, b"<html>no such page</html>"), Pause, "check url"),
-        (Answer(400, b"<result><error>Odd &amp; new</error></result>"), Pause, "(400: Odd & new); check url"),
-        (Answer(400, "<?xml version='1.0' encoding='ISO-8859-1'?><result><error>Gr\xfcn</error></result>"
+        (Response(302, b"", (("Location", "https://elsewhere/"),)), Pause, "check url"),
+        (Response(404, b"<html>no such page</html>"), Pause, "check url"),
+        (Response(400, b"<result><error>Odd &amp; new</error></result>"), Pause, "(400: Odd & new); check url"),
+        (Response(400, ("<?xml version='1.0' " "encoding='ISO-8859-1'?><result><error>Gr\xfcn</error></result>")
                 .encode("latin-1")), Pause, "(400: Grün)"),
-        (Answer(200, b'{"error":["GET Monitor error. Something else"]}'), Pause, "Something else"),
-        (Answer(200, b'{"error":"one text"}'), Pause, "one text"),
-        (Answer(200, b"<result><error>in XML</error></result>"), Pause, "in XML"),
-        (Answer(200, b"<html>welcome</html>"), Retry, "not JSON, and not the XML of the service"),
-        (Answer(200, b"<html>welcome<br></html>"), Retry, "not JSON, and not XML"),
-        (Answer(200, b"<result/>"), Retry, "not the XML of the service"),
-        (Answer(200, b"<page><resultSize>0</resultSize></page>"), Retry, "not the XML of the service"),
-        (Answer(200, b'{"items":'), Retry, "not JSON"),
-        (Answer(200, b"[]"), Retry, "no items"),
-        (Answer(200, b"{}"), Retry, "no items"),
-        (Answer(200, b""), Retry, "not JSON"),
-        (Answer(200, b" " * 5000), Retry, "larger than 4KiB (answer_limit)"),
-        (Answer(408, b""), Retry, "not available (408)"),
+        (Response(200, b'{"error":["GET Monitor error. Something else"]}'), Pause, "Something else"),
+        (Response(200, b'{"error":"one text"}'), Pause, "one text"),
+        (Response(200, b"<result><error>in XML</error></result>"), Pause, "in XML"),
+        (Response(200, b"<html>welcome</html>"), Retry, "not JSON, and not the XML of the service"),
+        (Response(200, b"<html>welcome<br></html>"), Retry, "not JSON, and not XML"),
+        (Response(200, b"<result/>"), Retry, "not the XML of the service"),
+        (Response(200, b"<page><resultSize>0</resultSize></page>"), Retry, "not the XML of the service"),
+        (Response(200, b'{"items":'), Retry, "not JSON"),
+        (Response(200, b"[]"), Retry, "no items"),
+        (Response(200, b"{}"), Retry, "no items"),
+        (Response(200, b""), Retry, "not JSON"),
+        (Response(200, b" " * 5000), Retry, "larger than 4KiB (answer_limit)"),
+        (Response(408, b""), Retry, "not available (408)"),
     ],
 )  # fmt: skip
 async def test_an_answer_that_is_no_list_is_never_taken_for_an_empty_one(
-    answer: Answer, verdict: type[Pause | Retry], words: str
+    answer: Response, verdict: type[Pause | Retry], words: str
 ) -> None:
     async with answering(lambda _request: answer) as api:
         with pytest.raises(verdict) as caught:
@@ -156,10 +178,10 @@ XML_LIST = b"""<?xml version="1.0" encoding="ISO-8859-1"?>
 @pytest.mark.fact("A list in XML is accepted, in the assumed form")
 async def test_a_list_in_xml_is_read_as_one_in_json() -> None:
     last = b"<result><resultSize>1</resultSize><Monitor><monId>3</monId></Monitor></result>"
-    pages = [Answer(200, XML_LIST), Answer(200, last)]
+    pages = [Response(200, XML_LIST), Response(200, last)]
     starts = []
 
-    def answer(request: Request) -> Answer:
+    def answer(request: Request) -> Response:
         starts.append(dict(httpx.QueryParams(request.query))["start"])
         return pages.pop(0)
 
@@ -179,9 +201,9 @@ def test_an_empty_list_in_xml_is_an_empty_list() -> None:
 async def test_a_server_that_gives_its_first_page_for_ever_is_not_asked_for_ever() -> None:
     calls = []
 
-    def answer(request: Request) -> Answer:
+    def answer(request: Request) -> Response:
         calls.append(request)
-        return Answer(200, json.dumps({"items": [{"monId": "1"}], "remainingSize": "5"}).encode())
+        return Response(200, json.dumps({"items": [{"monId": "1"}], "remainingSize": "5"}).encode())
 
     async with answering(answer) as api:
         assert [monitor["monId"] for monitor in await api.list_tcp()] == ["1"]
@@ -192,9 +214,9 @@ async def test_a_server_that_gives_its_first_page_for_ever_is_not_asked_for_ever
 async def test_lists_are_asked_for_as_json_and_by_transport_with_the_login() -> None:
     requests = []
 
-    def answer(request: Request) -> Answer:
+    def answer(request: Request) -> Response:
         requests.append(request)
-        return Answer(200, json.dumps(EMPTY).encode())
+        return Response(200, json.dumps(EMPTY).encode())
 
     async with answering(answer) as api:
         await api.list_tcp()
@@ -212,12 +234,14 @@ async def test_lists_are_asked_for_as_json_and_by_transport_with_the_login() -> 
 async def test_an_api_key_replaces_the_login_and_is_blamed_if_it_is_refused() -> None:
     requests = []
 
-    def answer(request: Request) -> Answer:
+    def answer(request: Request) -> Response:
         requests.append(request)
-        return Answer(401)
+        return Response(401)
 
     async with answering(answer, api_key_id="key-1", api_key_secret=Secret("sesame-sesame")) as api:
-        with pytest.raises(Pause, match=r"\(401\); correct api_key_id and api_key_secret") as caught:
+        with pytest.raises(
+            Pause, match=r"\(401\); correct api_key_id and api_key_secret"
+        ) as caught:
             await api.read(5)
     (request,) = requests
     assert request.headers["x-api-key-id"] == ("key-1",)
@@ -232,25 +256,41 @@ async def test_an_api_key_replaces_the_login_and_is_blamed_if_it_is_refused() ->
     [
         ((("Location", "Monitor/5"),), b""),
         ((("Location", "https://api.example/ws/Monitor/5"),), b""),
-        ((), b'<?xml version="1.0" encoding="ISO-8859-1"?>\n<result>\n <location>Monitor/5</location></result>'),
+        (
+            (),
+            (
+                b'<?xml version="1.0" encoding="ISO-8859-1"?>\n<result>\n '
+                b"<location>Monitor/5</location></result>"
+            ),
+        ),
         ((), b"<result><location>\n  Monitor/5\n </location></result>"),
     ],
 )
-async def test_the_id_of_a_new_monitor_is_read_from_header_or_body(headers: Any, body: bytes) -> None:
-    async with answering(lambda _request: Answer(201, body, headers)) as api:
+async def test_the_id_of_a_new_monitor_is_read_from_header_or_body(
+    headers: Any, body: bytes
+) -> None:
+    async with answering(lambda _request: Response(201, body, headers)) as api:
         assert await api.create({"monTopic": "DataPoint"}) == 5
 
 
 async def test_a_new_monitor_without_an_id_is_said_to_be_so() -> None:
-    async with answering(lambda _request: Answer(201, b"<result/>")) as api:
+    async with answering(lambda _request: Response(201, b"<result/>")) as api:
         with pytest.raises(Retry, match="did not tell its id"):
             await api.create({"monTopic": "DataPoint"})
 
 
 @pytest.mark.fact("An error list with status 200 is an error")
 async def test_an_error_with_status_200_creates_changes_and_deletes_nothing() -> None:
-    async with answering(lambda _request: Answer(200, b"<result><error>Not today</error></result>")) as api:
-        for call in (api.create({}), api.update(5, {}), api.delete(5), api.read(5), api.read_history("/x", {})):
+    async with answering(
+        lambda _request: Response(200, b"<result><error>Not today</error></result>")
+    ) as api:
+        for call in (
+            api.create({}),
+            api.update(5, {}),
+            api.delete(5),
+            api.read(5),
+            api.read_history("/x", {}),
+        ):
             with pytest.raises(CallRefused, match="Not today"):
                 await call
 
@@ -259,9 +299,9 @@ async def test_an_error_with_status_200_creates_changes_and_deletes_nothing() ->
 async def test_an_update_sends_every_element_escaped() -> None:
     requests = []
 
-    def answer(request: Request) -> Answer:
+    def answer(request: Request) -> Response:
         requests.append(request)
-        return Answer(200, b"<result/>")
+        return Response(200, b"<result/>")
 
     async with answering(answer) as api:
         await api.update(5, {"monTopic": "DataPoint", "monDescription": "<ours> & 'theirs'"})
@@ -279,7 +319,7 @@ NO_SUCH = b'{"error":["GET Monitor error. Error reading Monitor entity id=\'5\'"
 @pytest.mark.fact("An unknown id is told by its text, with status 200, 400 or 404")
 @pytest.mark.parametrize("status", [200, 400, 404])
 async def test_an_unknown_monitor_is_told_by_its_text_whatever_the_status(status: int) -> None:
-    async with answering(lambda _request: Answer(status, NO_SUCH)) as api:
+    async with answering(lambda _request: Response(status, NO_SUCH)) as api:
         assert await api.read(5) is None
         assert await api.delete(5) is False
 
@@ -288,44 +328,71 @@ async def test_an_unknown_monitor_is_told_by_its_text_whatever_the_status(status
 @pytest.mark.parametrize(
     ("answer", "deleted"),
     [
-        (Answer(200, b"<result><message>1 items deleted</message></result>"), True),
-        (Answer(204), True),
-        (Answer(400, b"<result><error>DELETE Monitor error. Error reading Monitor entity 5</error></result>"), False),
+        (Response(200, b"<result><message>1 items deleted</message></result>"), True),
+        (Response(204), True),
+        (Response(400, b"<result><error>DELETE Monitor error. Error reading Monitor entity " b"5</error></result>"), False),
     ],
 )  # fmt: skip
-async def test_a_deletion_tells_whether_there_was_something_to_delete(answer: Answer, deleted: bool) -> None:
+async def test_a_deletion_tells_whether_there_was_something_to_delete(
+    answer: Response, deleted: bool
+) -> None:
     async with answering(lambda _request: answer) as api:
         assert await api.delete(5) is deleted
 
 
 @pytest.mark.parametrize("status", [400, 404])
 async def test_a_page_that_is_not_the_services_does_not_make_a_monitor_vanish(status: int) -> None:
-    async with answering(lambda _request: Answer(status, b"<html>not here</html>")) as api:
+    async with answering(lambda _request: Response(status, b"<html>not here</html>")) as api:
         with pytest.raises(Pause, match="check url"):
             await api.read(5)
         with pytest.raises(Pause, match="check url"):
             await api.delete(5)
 
 
-@pytest.mark.fact("Refused topics, monitor limit, credentials and other refusals are told apart, each with what to do")
+@pytest.mark.fact(
+    "Refused topics, monitor limit, credentials and other refusals are told apart, each with "
+    "what to do"
+)
 async def test_the_reasons_of_a_refusal_are_told_apart() -> None:
     said = [
         (401, "", Pause, r"refuses the login \(401\); correct username and password"),
-        (403, "", Pause, r"\(403\); correct username and password, or give the user the right to use monitors"),
-        (400, "POST Monitor error. Invalid request. Invalid monTopic specified", Pause, "correct topics"),
-        (400, "PUT Monitor error. Invalid request. Invalid monTopic specified", Pause, "correct topics"),
+        (
+            403,
+            "",
+            Pause,
+            r"\(403\); correct username and password, or give the user the right to use monitors",
+        ),
+        (
+            400,
+            "POST Monitor error. Invalid request. Invalid monTopic specified",
+            Pause,
+            "correct topics",
+        ),
+        (
+            400,
+            "PUT Monitor error. Invalid request. Invalid monTopic specified",
+            Pause,
+            "correct topics",
+        ),
         (400, "The limit of Monitors is reached", MonitorLimit, "delete one that is unused"),
-        (400, "Something new", CallRefused, "refuses POST /ws/Monitor .400: Something new.; check url"),
+        (
+            400,
+            "Something new",
+            CallRefused,
+            "refuses POST /ws/Monitor .400: Something new.; check url",
+        ),
     ]
     for status, text, verdict, words in said:
-        answer = Answer(status, f"<result><error>{text}</error></result>".encode() if text else b"")
+        answer = Response(
+            status, f"<result><error>{text}</error></result>".encode() if text else b""
+        )
         async with answering(lambda _request, answer=answer: answer) as api:
             with pytest.raises(verdict, match=words):
                 await api.create({"monTopic": "DataPoint"})
 
 
 async def test_an_api_that_hangs_up_is_an_outage() -> None:
-    def hang_up(_request: Request) -> Answer:
+    def hang_up(_request: Request) -> Response:
         raise HangUp
 
     async with answering(hang_up) as api:
@@ -349,14 +416,16 @@ async def test_an_api_that_does_not_answer_is_an_outage(autojump_clock: Any) -> 
 
 
 async def test_a_history_that_is_not_json_is_an_outage() -> None:
-    async with answering(lambda _request: Answer(200, b"<html>welcome</html>")) as api:
+    async with answering(lambda _request: Response(200, b"<html>welcome</html>")) as api:
         with pytest.raises(Retry, match="history is not JSON"):
             await api.read_history("/ws/v1/monitors/history/5", {})
 
 
 @pytest.mark.fact("Integers exact in a history")
 async def test_the_integers_of_a_history_stay_exact() -> None:
-    async with answering(lambda _request: Answer(200, b'{"list":[9007199254740993,18446744073709551615]}')) as api:
+    async with answering(
+        lambda _request: Response(200, b'{"list":[9007199254740993,18446744073709551615]}')
+    ) as api:
         answer = await api.read_history("/ws/v1/monitors/history/5", {})
     assert answer == {"list": [9007199254740993, 18446744073709551615]}
 
@@ -372,7 +441,8 @@ def test_retry_after_is_read_as_seconds_or_as_a_date() -> None:
 
 
 @given(
-    st.text(max_size=40) | st.from_regex(r"[A-Z][a-z]{2}, \d{1,3} [A-Z][a-z]{2} \d{1,6} \d\d:\d\d:\d\d [+-]?\w{1,4}")
+    st.text(max_size=40)
+    | st.from_regex(r"[A-Z][a-z]{2}, \d{1,3} [A-Z][a-z]{2} \d{1,6} \d\d:\d\d:\d\d [+-]?\w{1,4}")
 )
 def test_whatever_retry_after_says_the_wait_is_an_hour_at_most(value: str) -> None:
     assert 0 <= (retry_after(value) or 0) <= 3600
@@ -390,7 +460,9 @@ def test_whatever_the_body_is_it_is_read_or_refused_with_a_verdict(body: bytes) 
     assert listing.remaining >= 0
 
 
-VALUES = st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=5), lambda inner: st.lists(inner))
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5), lambda inner: st.lists(inner)
+)
 
 
 @given(st.dictionaries(st.sampled_from(["items", "resultSize", "remainingSize", "error"]), VALUES))
@@ -419,7 +491,10 @@ def test_xml_with_a_doctype_or_broken_is_refused(document: bytes) -> None:
 
 @pytest.mark.fact("Bodies in ISO-8859-1 are read as they declare")
 def test_xml_is_read_in_the_encoding_that_it_declares() -> None:
-    assert parse_xml('<?xml version="1.0" encoding="ISO-8859-1"?><r>ü</r>'.encode("latin-1")).text == "ü"
+    assert (
+        parse_xml('<?xml version="1.0" encoding="ISO-8859-1"?><r>ü</r>'.encode("latin-1")).text
+        == "ü"
+    )
 
 
 def test_foreign_text_is_fit_for_a_log() -> None:

@@ -11,10 +11,16 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.api import Duration, Pause, Refused, Retry, Secret
+from bridge.api import Duration, Pause, Retry, Secret, SpoolUnavailable
 from bridge_plugins.idigi.emulator.server import Emulator, open_emulator
-from bridge_plugins.idigi.rest.monitors import delete_own, differences, ensure_monitor, known_monitor, wanted_monitor
 from bridge_plugins.idigi.rest.monitor_api import open_api
+from bridge_plugins.idigi.rest.monitors import (
+    delete_own,
+    differences,
+    ensure_monitor,
+    known_monitor,
+    wanted_monitor,
+)
 from bridge_plugins.idigi.settings import Settings
 
 
@@ -30,7 +36,10 @@ async def test_a_new_monitor_asks_for_explicit_acks_and_replay_and_for_every_set
     core: Any, emulator: Emulator, settings_for: Any
 ) -> None:
     settings = settings_for(
-        emulator, topics=("[group=a,b]DataPoint", "DeviceCore"), batch_size=7, description="<ours> & 'theirs'"
+        emulator,
+        topics=("[group=a,b]DataPoint", "DeviceCore"),
+        batch_size=7,
+        description="<ours> & 'theirs'",
     )
     assert await ensure(core, settings) == 178008
     (body,) = emulator.books.bodies
@@ -48,7 +57,9 @@ async def test_a_new_monitor_asks_for_explicit_acks_and_replay_and_for_every_set
 
 
 @pytest.mark.fact("Tagged")
-async def test_the_tag_of_a_monitor_is_the_name_of_the_source(core: Any, emulator: Emulator, settings_for: Any) -> None:
+async def test_the_tag_of_a_monitor_is_the_name_of_the_source(
+    core: Any, emulator: Emulator, settings_for: Any
+) -> None:
     await ensure(core, settings_for(emulator, replay=False))
     elements = emulator.account.monitors[178008].elements
     assert elements["monDescription"] == "bridge/gateways"
@@ -56,7 +67,9 @@ async def test_the_tag_of_a_monitor_is_the_name_of_the_source(core: Any, emulato
 
 
 @pytest.mark.fact("The id is remembered and read by id at start")
-async def test_the_monitor_is_remembered_and_reused(core: Any, emulator: Emulator, settings_for: Any) -> None:
+async def test_the_monitor_is_remembered_and_reused(
+    core: Any, emulator: Emulator, settings_for: Any
+) -> None:
     settings = settings_for(emulator)
     assert await ensure(core, settings) == await ensure(core, settings) == 178008
     assert emulator.books.calls == ["GET /ws/Monitor", "POST /ws/Monitor", "GET /ws/Monitor/178008"]
@@ -68,12 +81,16 @@ async def test_a_forgotten_monitor_is_found_by_its_tag_and_topics(
 ) -> None:
     settings = settings_for(emulator)
     emulator.account.create(wanted_monitor(settings, "another"))
-    ours = emulator.account.create(wanted_monitor(settings, "gateways") | {"monTopic": "DeviceCore,DataPoint"})
+    ours = emulator.account.create(
+        wanted_monitor(settings, "gateways") | {"monTopic": "DeviceCore,DataPoint"}
+    )
     assert await ensure(core, settings) == ours.id
     assert core.state.values["monitor"]["id"] == ours.id
 
 
-async def test_monitors_of_others_are_left_alone(core: Any, emulator: Emulator, settings_for: Any) -> None:
+async def test_monitors_of_others_are_left_alone(
+    core: Any, emulator: Emulator, settings_for: Any
+) -> None:
     settings = settings_for(emulator)
     theirs = emulator.account.create(wanted_monitor(settings, "another"))
     assert await ensure(core, settings) != theirs.id
@@ -135,7 +152,12 @@ async def test_a_monitor_named_in_the_settings_is_never_created(
 def test_gzip_and_zlib_are_the_same_and_absent_elements_have_the_server_defaults() -> None:
     settings = Settings(username="user", password=Secret("pass"))
     wanted = wanted_monitor(settings, "gateways")
-    assert differences(wanted, wanted | {"monCompression": "gzip", "monTopic": "DeviceCore, DataPoint"}) == []
+    assert (
+        differences(
+            wanted, wanted | {"monCompression": "gzip", "monTopic": "DeviceCore, DataPoint"}
+        )
+        == []
+    )
     assert differences(wanted, wanted | {"monSchemaType": "handlebars"}) == [
         "monSchemaType is 'handlebars', expected 'none'"
     ]
@@ -163,24 +185,34 @@ async def test_all_pages_of_a_long_list_are_read(
 
 
 @pytest.mark.fact("401 is reported as wrong credentials")
-async def test_wrong_credentials_are_told_apart(core: Any, emulator: Emulator, settings_for: Any) -> None:
+async def test_wrong_credentials_are_told_apart(
+    core: Any, emulator: Emulator, settings_for: Any
+) -> None:
     with pytest.raises(Pause, match=r"refuses the login \(401\); correct username and password"):
         await ensure(core, settings_for(emulator, password=Secret("wrong")))
 
 
 @pytest.mark.fact("HTTP Basic on every call, with colons and letters that are not ASCII")
 @pytest.mark.fact("A password may hold colons")
-async def test_a_password_with_colons_and_letters_that_are_not_ascii_works(core: Any, settings_for: Any) -> None:
+async def test_a_password_with_colons_and_letters_that_are_not_ascii_works(
+    core: Any, settings_for: Any
+) -> None:
     async with open_emulator(username="jürgen", password="a:b:ß") as emulator:
         assert await ensure(core, settings_for(emulator)) == 178008
 
 
-async def test_refused_topics_are_told_apart(core: Any, emulator: Emulator, settings_for: Any) -> None:
-    with pytest.raises(Pause, match=r"refuses the topics .*Invalid monTopic specified.*; correct topics"):
+async def test_refused_topics_are_told_apart(
+    core: Any, emulator: Emulator, settings_for: Any
+) -> None:
+    with pytest.raises(
+        Pause, match=r"refuses the topics .*Invalid monTopic specified.*; correct topics"
+    ):
         await ensure(core, settings_for(emulator, topics=("Nonsense",)))
 
 
-async def test_the_limit_of_monitors_is_told_apart(core: Any, emulator: Emulator, settings_for: Any) -> None:
+async def test_the_limit_of_monitors_is_told_apart(
+    core: Any, emulator: Emulator, settings_for: Any
+) -> None:
     emulator.faults.monitor_limit = 0
     with pytest.raises(Pause, match="no room for another monitor"):
         await ensure(core, settings_for(emulator))
@@ -197,7 +229,11 @@ def made(**changes: Any) -> Settings:
 
 
 def remember(core: Any, settings: Settings, **memory: Any) -> None:
-    core.state.values["monitor"] = {"url": str(settings.url), "username": settings.username, **memory}
+    core.state.values["monitor"] = {
+        "url": str(settings.url),
+        "username": settings.username,
+        **memory,
+    }
 
 
 @pytest.mark.fact("Every setting reaches the monitor, escaped")
@@ -235,11 +271,15 @@ async def test_every_setting_reaches_the_monitor(core: Any, service: Any) -> Non
 def test_a_monitor_of_another_template_differs_whatever_its_line_ends() -> None:
     wanted = wanted_monitor(made(template="{{a}}\r\n{{b}}"), "gateways")
     assert differences(wanted, wanted | {"monSchemaData": "{{a}}\n{{b}}\n"}) == []
-    assert differences(wanted, wanted | {"monSchemaData": "{{A}}\n{{b}}"}) == ["monSchemaData is another template"]
+    assert differences(wanted, wanted | {"monSchemaData": "{{A}}\n{{b}}"}) == [
+        "monSchemaData is another template"
+    ]
 
 
 @pytest.mark.fact("Recreate: the new one first, then the old one deleted, and the loss is said")
-async def test_a_monitor_that_differs_is_replaced_first_and_deleted_then(core: Any, service: Any) -> None:
+async def test_a_monitor_that_differs_is_replaced_first_and_deleted_then(
+    core: Any, service: Any
+) -> None:
     settings = made(on_difference="recreate")
     remember(core, settings, id=service.add(wanted_monitor(made(batch_size=9), "gateways")))
     assert (await ensure_monitor(service.api, settings, core.context)).id == 2
@@ -256,13 +296,18 @@ async def test_a_monitor_that_differs_is_replaced_first_and_deleted_then(core: A
 
 
 @pytest.mark.fact("Update: PUT of the full set, and the loss is said")
-async def test_a_monitor_that_differs_is_updated_with_every_element(core: Any, service: Any) -> None:
+async def test_a_monitor_that_differs_is_updated_with_every_element(
+    core: Any, service: Any
+) -> None:
     settings = made(on_difference="update")
     number = service.add(wanted_monitor(made(batch_size=9), "gateways"))
     assert (await ensure_monitor(service.api, settings, core.context)).id == number
     assert service.changes == ["PUT Monitor/1"]
     assert wanted_monitor(settings, "gateways").items() <= service.monitors[1].items()
-    assert "monitor 1 was changed as configured, and what it had recorded is gone" in core.report.said[0][0]
+    assert (
+        "monitor 1 was changed as configured, and what it had recorded is gone"
+        in core.report.said[0][0]
+    )
 
 
 @pytest.mark.fact("Never PUT or delete a live monitor")
@@ -297,11 +342,13 @@ async def test_a_named_monitor_that_differs_may_be_updated(core: Any, service: A
 
 
 @pytest.mark.fact("Recreate that is interrupted neither creates twice nor leaves the old one")
-async def test_a_replacement_that_could_not_be_remembered_is_not_made_twice(core: Any, service: Any) -> None:
+async def test_a_replacement_that_could_not_be_remembered_is_not_made_twice(
+    core: Any, service: Any
+) -> None:
     settings = made(on_difference="recreate")
     remember(core, settings, id=service.add(wanted_monitor(made(batch_size=9), "gateways")))
-    core.state.failures = [Refused("the disk is full")]
-    with pytest.raises(Refused):
+    core.state.failures = [SpoolUnavailable("the disk is full")]
+    with pytest.raises(SpoolUnavailable):
         await ensure_monitor(service.api, settings, core.context)
     assert (await ensure_monitor(service.api, settings, core.context)).id == 2
     assert list(service.monitors) == [2]
@@ -312,7 +359,9 @@ async def test_a_replaced_monitor_that_could_not_be_deleted_is_deleted_later_unl
 ) -> None:
     settings = made(on_difference="recreate")
     remember(core, settings, id=service.add(wanted_monitor(made(batch_size=9), "gateways")))
-    core.state.values["monitor"]["replaces"] = service.add(wanted_monitor(made(batch_size=8), "gateways"), "ACTIVE")
+    core.state.values["monitor"]["replaces"] = service.add(
+        wanted_monitor(made(batch_size=8), "gateways"), "ACTIVE"
+    )
     core.state.values["monitor"]["id"] = service.add(wanted_monitor(settings, "gateways"))
     assert (await ensure_monitor(service.api, settings, core.context)).id == 3
     assert service.changes == []
@@ -322,7 +371,9 @@ async def test_a_replaced_monitor_that_could_not_be_deleted_is_deleted_later_unl
     assert core.state.values["monitor"] == {"url": str(settings.url), "username": "user", "id": 3}
 
 
-async def test_a_replaced_monitor_that_somebody_deleted_is_forgotten(core: Any, service: Any) -> None:
+async def test_a_replaced_monitor_that_somebody_deleted_is_forgotten(
+    core: Any, service: Any
+) -> None:
     settings = made()
     remember(core, settings, id=service.add(wanted_monitor(settings, "gateways")), replaces=77)
     assert (await ensure_monitor(service.api, settings, core.context)).id == 1
@@ -367,7 +418,9 @@ async def test_the_limit_of_monitors_deletes_nothing_by_default(core: Any, servi
 
 
 @pytest.mark.fact("With delete_idle only idle monitors with our own tag are deleted")
-async def test_the_limit_of_monitors_may_delete_idle_ones_of_ours_and_no_others(core: Any, service: Any) -> None:
+async def test_the_limit_of_monitors_may_delete_idle_ones_of_ours_and_no_others(
+    core: Any, service: Any
+) -> None:
     settings = made(topics=("DeviceCore",), delete_idle=True)
     other_topics = made(topics=("DataPoint",))
     idle = service.add(wanted_monitor(other_topics, "gateways"), "INACTIVE")
@@ -379,12 +432,16 @@ async def test_the_limit_of_monitors_may_delete_idle_ones_of_ours_and_no_others(
     assert idle not in service.monitors
 
 
-async def test_the_limit_of_monitors_is_reported_if_none_of_ours_is_idle(core: Any, service: Any) -> None:
+async def test_the_limit_of_monitors_is_reported_if_none_of_ours_is_idle(
+    core: Any, service: Any
+) -> None:
     service.add(wanted_monitor(made(topics=("DataPoint",)), "gateways"), "ACTIVE")
     service.add(wanted_monitor(made(), "another"))
     service.room = 2
     with pytest.raises(Pause, match="none that is idle has our description"):
-        await ensure_monitor(service.api, made(topics=("DeviceCore",), delete_idle=True), core.context)
+        await ensure_monitor(
+            service.api, made(topics=("DeviceCore",), delete_idle=True), core.context
+        )
     assert service.changes == ["POST Monitor"]
 
 

@@ -10,10 +10,10 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.api import Refusal, Request, Secret
+from bridge.api import HttpRejection, Request, Secret
 from bridge_plugins.wattsense.auth.presets import PRESETS
-from bridge_plugins.wattsense.settings import Settings
 from bridge_plugins.wattsense.auth.signature import make_verify
+from bridge_plugins.wattsense.settings import Settings
 
 SIGNED = sorted(set(PRESETS) - {"none"})
 SIGNING_THE_BODY = sorted(set(SIGNED) - {"token"})
@@ -31,17 +31,20 @@ def verify(settings, request, now):
 
 
 def refused(settings, request, now):
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(HttpRejection) as caught:
         verify(settings, request, now)
     assert caught.value.status == 401
     return caught.value.reason
 
 
 @pytest.mark.fact(
-    "Presets github, bare-hex, shopify, stripe, standard-webhooks, token, wattsense-rest verify what is signed so"
+    "Presets github, bare-hex, shopify, stripe, standard-webhooks, token, wattsense-rest "
+    "verify what is signed so"
 )
 @pytest.mark.parametrize("preset", SIGNED)
-def test_a_request_signed_by_a_convention_is_accepted_by_its_preset(preset, make_settings, make_request, now):
+def test_a_request_signed_by_a_convention_is_accepted_by_its_preset(
+    preset, make_settings, make_request, now
+):
     verify(make_settings(preset), make_request(preset, BODY), now)
 
 
@@ -53,7 +56,9 @@ def test_a_request_signed_with_another_secret_is_refused(preset, make_settings, 
 @pytest.mark.fact("Several secrets are accepted for rotation")
 @pytest.mark.parametrize("preset", SIGNED)
 def test_both_secrets_are_accepted_during_a_rotation(preset, make_settings, make_request, now):
-    settings = make_settings(preset, secret=Secret("bmV3"), previous_secret=(Secret("b2xk"), Secret("b2xk2xk=")))
+    settings = make_settings(
+        preset, secret=Secret("bmV3"), previous_secret=(Secret("b2xk"), Secret("b2xk2xk="))
+    )
     for secret in ("bmV3", "b2xk", "b2xk2xk="):
         verify(settings, make_request(preset, BODY, secret=secret), now)
     refused(settings, make_request(preset, BODY, secret="b2xkZXI="), now)
@@ -64,19 +69,27 @@ def test_both_secrets_are_accepted_during_a_rotation(preset, make_settings, make
 @pytest.mark.parametrize("preset", SIGNING_THE_BODY)
 def test_one_changed_byte_of_the_body_is_refused(preset, make_settings, make_request, now):
     genuine = make_request(preset, BODY)
-    assert "does not match" in refused(make_settings(preset), evolve(genuine, body=BODY.replace(b"  ", b" ")), now)
+    assert "does not match" in refused(
+        make_settings(preset), evolve(genuine, body=BODY.replace(b"  ", b" ")), now
+    )
 
 
 @pytest.mark.parametrize(("preset", "header"), HEADERS)
-def test_a_request_without_a_header_of_its_signature_is_refused(preset, header, make_settings, make_request, now):
+def test_a_request_without_a_header_of_its_signature_is_refused(
+    preset, header, make_settings, make_request, now
+):
     genuine = make_request(preset, BODY)
     headers = {name: values for name, values in genuine.headers.items() if name != header}
-    assert f"the header {header} is missing" in refused(make_settings(preset), evolve(genuine, headers=headers), now)
+    assert f"the header {header} is missing" in refused(
+        make_settings(preset), evolve(genuine, headers=headers), now
+    )
 
 
 @pytest.mark.fact("Header names match in any case; a header that comes twice is refused")
 @pytest.mark.parametrize(("preset", "header"), HEADERS)
-def test_a_header_of_the_signature_that_comes_twice_is_refused(preset, header, make_settings, make_request, now):
+def test_a_header_of_the_signature_that_comes_twice_is_refused(
+    preset, header, make_settings, make_request, now
+):
     genuine = make_request(preset, BODY)
     headers = {**genuine.headers, header: genuine.headers[header] * 2}
     assert "came 2 times" in refused(make_settings(preset), evolve(genuine, headers=headers), now)
@@ -84,19 +97,26 @@ def test_a_header_of_the_signature_that_comes_twice_is_refused(preset, header, m
 
 @pytest.mark.fact("A non-ASCII or undecodable header is a mismatch, 401")
 @pytest.mark.parametrize(
-    "value", ["", "é", "\x00", "sha256=", "sha256=zz", "sha256=é", "=", "v1,", "v1=", "t=1,v1=é", ":"]
+    "value",
+    ["", "é", "\x00", "sha256=", "sha256=zz", "sha256=é", "=", "v1,", "v1=", "t=1,v1=é", ":"],
 )
 @pytest.mark.parametrize("preset", SIGNED)
-def test_a_signature_that_cannot_be_decoded_is_a_mismatch(preset, value, make_settings, make_request, now):
+def test_a_signature_that_cannot_be_decoded_is_a_mismatch(
+    preset, value, make_settings, make_request, now
+):
     genuine = make_request(preset, BODY)
     header = PRESETS[preset].header or "x-signature-sha256"
-    refused(make_settings(preset), evolve(genuine, headers={**genuine.headers, header: (value,)}), now)
+    refused(
+        make_settings(preset), evolve(genuine, headers={**genuine.headers, header: (value,)}), now
+    )
 
 
 @pytest.mark.fact("A signed timestamp is good for 300 s in both directions")
 @pytest.mark.parametrize("preset", SIGNING_THE_TIME)
 @pytest.mark.parametrize("direction", [-1, 1])
-def test_a_signature_is_good_for_300_s_before_and_after_our_clock(preset, direction, make_settings, make_request, now):
+def test_a_signature_is_good_for_300_s_before_and_after_our_clock(
+    preset, direction, make_settings, make_request, now
+):
     settings = make_settings(preset)
     for seconds, good in ((300, True), (301, False)):
         request = make_request(preset, BODY, signed_at=now.timestamp() + direction * seconds)
@@ -107,7 +127,9 @@ def test_a_signature_is_good_for_300_s_before_and_after_our_clock(preset, direct
 
 
 @pytest.mark.parametrize("digits", ["", "-1", "1e9", "+1", "1.0", "٣", "²", "1" * 16, " ", "1_0"])
-def test_a_timestamp_that_is_not_a_few_ascii_digits_is_refused(digits, make_settings, make_request, now):
+def test_a_timestamp_that_is_not_a_few_ascii_digits_is_refused(
+    digits, make_settings, make_request, now
+):
     genuine = make_request("standard-webhooks", BODY)
     request = evolve(genuine, headers={**genuine.headers, "webhook-timestamp": (digits,)})
     assert "at most 15 digits" in refused(make_settings("standard-webhooks"), request, now)
@@ -125,7 +147,9 @@ def test_two_timestamps_in_one_header_are_refused(make_settings, make_request, n
 def test_one_of_several_signatures_in_a_header_is_enough(make_settings, make_request, now):
     genuine = make_request("stripe", BODY)
     value = genuine.headers["stripe-signature"][0]
-    request = evolve(genuine, headers={"stripe-signature": (f"v9=!,v1={'0' * 64}, v1=,x,{value},",)})
+    request = evolve(
+        genuine, headers={"stripe-signature": (f"v9=!,v1={'0' * 64}, v1=,x,{value},",)}
+    )
     verify(make_settings("stripe"), request, now)
 
 
@@ -139,18 +163,23 @@ def test_signatures_of_unknown_versions_do_not_count(make_settings, make_request
 
 @pytest.mark.fact("key_id before the colon must match")
 def test_another_api_key_before_the_colon_is_refused(make_settings, make_request, now):
-    reason = refused(make_settings("wattsense-rest", key_id="key-2"), make_request("wattsense-rest", BODY), now)
+    reason = refused(
+        make_settings("wattsense-rest", key_id="key-2"), make_request("wattsense-rest", BODY), now
+    )
     assert "key_id" in reason
 
 
 @pytest.mark.fact(
-    "The signed text of wattsense-rest leaves out empty lines; the path is what the sender saw (public_path_prefix)"
+    "The signed text of wattsense-rest leaves out empty lines; the path is what the sender "
+    "saw (public_path_prefix)"
 )
 def test_the_rest_signature_covers_the_lines_that_are_not_empty():
     # the layout of vendor documentation, signed by hand
     text = b"POST\n/public/wattsense/values\na=1\n{}\n1700003601000"
     signature = base64.b64encode(hmac.new(b"s", text, hashlib.sha512).digest()).decode()
-    settings = Settings(signature="wattsense-rest", secret=Secret("s"), key_id="k", public_path_prefix="/public")
+    settings = Settings(
+        signature="wattsense-rest", secret=Secret("s"), key_id="k", public_path_prefix="/public"
+    )
     headers = {"x-api-auth": (f"k:{signature}",), "x-api-timestamp": ("1700003601000",)}
     request = Request("POST", "/wattsense/values", "a=1", headers, b"{}")
     verify(settings, request, datetime.fromtimestamp(1700003601, UTC))
@@ -160,7 +189,9 @@ def test_the_rest_signature_covers_the_lines_that_are_not_empty():
 @pytest.mark.fact("GitHub's published example is accepted")
 def test_the_published_example_of_github_is_accepted(now):
     headers = {
-        "x-hub-signature-256": ("sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17",),
+        "x-hub-signature-256": (
+            "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17",
+        ),
     }
     settings = Settings(signature="github", secret=Secret("It's a Secret to Everybody"))
     verify(settings, Request("POST", "/", "", headers, b"Hello, World!"), now)
@@ -175,13 +206,16 @@ def test_the_published_example_of_standard_webhooks_is_accepted():
         "webhook-timestamp": ("1614265330",),
         "webhook-signature": ("v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=",),
     }
-    settings = Settings(signature="standard-webhooks", secret=Secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"))
+    settings = Settings(
+        signature="standard-webhooks", secret=Secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+    )
     request = Request("POST", "/", "", headers, b'{"test": 2432232314}')
     verify(settings, request, datetime.fromtimestamp(1614265330, UTC))
 
 
 @pytest.mark.fact(
-    "Every field of a scheme can be set: header, hash, encoding, prefix, template, timestamp, id, secret encoding"
+    "Every field of a scheme can be set: header, hash, encoding, prefix, template, "
+    "timestamp, id, secret encoding"
 )
 def test_a_preset_can_be_replaced_field_by_field(now):
     settings = Settings(
@@ -197,7 +231,11 @@ def test_a_preset_can_be_replaced_field_by_field(now):
         id_header="X-Id",
     )
     text = b"n7:%d\nPUT /a//b?x=%%20\n\xff" % (now.timestamp() * 1000)
-    signature = base64.urlsafe_b64encode(hmac.new(b"\x00\xff", text, hashlib.sha1).digest()).decode().rstrip("=")
+    signature = (
+        base64.urlsafe_b64encode(hmac.new(b"\x00\xff", text, hashlib.sha1).digest())
+        .decode()
+        .rstrip("=")
+    )
     headers = {
         "x-sign": (f"v1:{signature}",),
         "x-time": (str(int(now.timestamp() * 1000)),),
@@ -208,12 +246,16 @@ def test_a_preset_can_be_replaced_field_by_field(now):
 
 @pytest.mark.fact("A signed timestamp may be in s or ms: told by its size")
 @pytest.mark.parametrize("unit", [1, 1000])
-@pytest.mark.parametrize(("offset", "good"), [(299, True), (-299, True), (301, False), (-301, False)])
+@pytest.mark.parametrize(
+    ("offset", "good"), [(299, True), (-299, True), (301, False), (-301, False)]
+)
 def test_the_unit_of_a_signed_timestamp_is_told_by_its_size(unit, offset, good, make_settings, now):
     settings = make_settings("stripe")
     timestamp = int(now.timestamp() + offset) * unit
     signature = hmac.new(b"c2VjcmV0IG9uZQ==", b"%d.{}" % timestamp, hashlib.sha256).hexdigest()
-    request = Request("POST", "/", "", {"stripe-signature": (f"t={timestamp},v1={signature}",)}, b"{}")
+    request = Request(
+        "POST", "/", "", {"stripe-signature": (f"t={timestamp},v1={signature}",)}, b"{}"
+    )
     if good:
         verify(settings, request, now)
     else:
@@ -221,7 +263,9 @@ def test_the_unit_of_a_signed_timestamp_is_told_by_its_size(unit, offset, good, 
 
 
 def test_of_a_list_in_one_header_only_what_has_the_prefix_is_a_signature(make_settings, now):
-    settings = make_settings("bare-hex", signature_list_separator="semicolon", signature_prefix="sig-2=")
+    settings = make_settings(
+        "bare-hex", signature_list_separator="semicolon", signature_prefix="sig-2="
+    )
     good = hmac.new(b"c2VjcmV0IG9uZQ==", b"{}", hashlib.sha256).hexdigest()
     for header in (f"sig-1=00; sig-2={good}", f"sig-2=00;sig-2={good};sig-3=00"):
         verify(settings, Request("POST", "/", "", {"x-signature-sha256": (header,)}, b"{}"), now)
@@ -232,17 +276,23 @@ def test_of_a_list_in_one_header_only_what_has_the_prefix_is_a_signature(make_se
 @pytest.mark.fact("The timestamp may come in a header of its own or in the signature's header")
 def test_a_timestamp_header_takes_the_place_of_the_entry_that_a_preset_names(make_settings, now):
     settings = make_settings("stripe", timestamp_header="X-Time")
-    signature = hmac.new(b"c2VjcmV0IG9uZQ==", b"%d.{}" % now.timestamp(), hashlib.sha256).hexdigest()
+    signature = hmac.new(
+        b"c2VjcmV0IG9uZQ==", b"%d.{}" % now.timestamp(), hashlib.sha256
+    ).hexdigest()
     headers = {"stripe-signature": (f"v1={signature}",), "x-time": (str(int(now.timestamp())),)}
     verify(settings, Request("POST", "/", "", headers, b"{}"), now)
 
 
 @pytest.mark.fact("Gzip: option for a signature over the decoded bytes")
-def test_a_body_signed_before_its_compression_needs_the_setting_for_it(make_settings, make_request, now):
+def test_a_body_signed_before_its_compression_needs_the_setting_for_it(
+    make_settings, make_request, now
+):
     import gzip
 
     plain = make_request("github", BODY)
-    packed = evolve(plain, body=gzip.compress(BODY), headers={**plain.headers, "content-encoding": ("gzip",)})
+    packed = evolve(
+        plain, body=gzip.compress(BODY), headers={**plain.headers, "content-encoding": ("gzip",)}
+    )
     verify(make_settings("github", signed_body="decoded"), packed, now)
     refused(make_settings("github"), packed, now)
 
@@ -270,7 +320,9 @@ def test_a_token_may_come_as_a_query_parameter(query, good, now):
 
 
 def test_a_token_may_have_a_word_before_it(now):
-    settings = Settings(signature="token", secret=Secret("abc"), signature_header="X-Key", signature_prefix="Key")
+    settings = Settings(
+        signature="token", secret=Secret("abc"), signature_header="X-Key", signature_prefix="Key"
+    )
     verify(settings, Request("POST", "/", "", {"x-key": ("Key abc",)}, b""), now)
     refused(settings, Request("POST", "/", "", {"x-key": ("abc",)}, b""), now)
 
@@ -298,6 +350,10 @@ def test_no_header_path_or_body_gets_anything_but_401(preset, values, body, path
     extra |= {"key_id": "k"} if preset == "wattsense-rest" else {}
     settings = Settings(signature=preset, secret=Secret("c2VjcmV0"), **extra)
     scheme = settings.scheme()
-    headers = {name: tuple(values) for name in (scheme.header, scheme.timestamp_header, scheme.id_header) if name}
+    headers = {
+        name: tuple(values)
+        for name in (scheme.header, scheme.timestamp_header, scheme.id_header)
+        if name
+    }
     now = datetime(2026, 3, 1, tzinfo=UTC) + timedelta(seconds=seconds)
     refused(settings, Request("POST", path, path, headers, body), now)

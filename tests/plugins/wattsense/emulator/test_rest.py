@@ -21,15 +21,25 @@ MILLISECONDS = int(NOW.timestamp() * 1000)
 def signed(text, *, key="rest-key", secret=b"rest-secret", timestamp=MILLISECONDS):
     """Sign by hand, as the description of the API has it."""
     digest = hmac.new(secret, f"{text}\n{timestamp}".encode(), hashlib.sha512).digest()
-    return {"X-API-Auth": f"{key}:{base64.b64encode(digest).decode()}", "X-API-Timestamp": str(timestamp)}
+    return {
+        "X-API-Auth": f"{key}:{base64.b64encode(digest).decode()}",
+        "X-API-Timestamp": str(timestamp),
+    }
 
 
 @asynccontextmanager
 async def service_of(options=None, *, items=3):
     store = Store()
     for number in range(items):
-        point = {"deviceId": "t1", "property": f"p{number % 2}", "slug": f"s{number % 2}", "unit": "°C"}
-        store.add(point | {"timestamp": MILLISECONDS + number, "payload": number, "scaledPayload": None})
+        point = {
+            "deviceId": "t1",
+            "property": f"p{number % 2}",
+            "slug": f"s{number % 2}",
+            "unit": "°C",
+        }
+        store.add(
+            point | {"timestamp": MILLISECONDS + number, "payload": number, "scaledPayload": None}
+        )
     async with (
         open_rest_service(store, options, now=lambda: NOW) as service,
         httpx.AsyncClient(base_url=service.url, auth=("rest-key", "rest-secret")) as client,
@@ -83,14 +93,19 @@ async def test_the_documented_calls_are_answered():
             one = (await client.get(f"/v1/devices/t1/properties/{name}?includeHistory=true")).json()
             assert [item["payload"] for item in one["history"]["readValues"]] == [0, 2]
         (first, _) = (await client.get("/v1/devices/t1/configs/current/properties")).json()
-        assert (first["propertyId"], first["unit"], first["scaling"]) == ("p0", "°C", {"a": 1, "b": 0})
+        assert (first["propertyId"], first["unit"], first["scaling"]) == (
+            "p0",
+            "°C",
+            {"a": 1, "b": 0},
+        )
         query = {"since": MILLISECONDS, "until": MILLISECONDS + 1, "property": "p1", "size": 500}
         (only,) = (await client.get("/v1/devices/t1/properties", params=query)).json()
         assert only["payload"] == 1
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/v1", "/v1/devices/t2/properties", "/v1/devices/t1/x", "/v1/devices/t1/properties/p9"]
+    "path",
+    ["/", "/v1", "/v1/devices/t2/properties", "/v1/devices/t1/x", "/v1/devices/t1/properties/p9"],
 )
 async def test_what_there_is_not_is_404(path):
     async with service_of() as (client, _):

@@ -12,13 +12,16 @@ import trio
 import trustme
 from attrs import define, field
 
-from bridge.api import Answer, EmulatorContext, HangUp, Refusal, Secret, serve_http
+from bridge.api import HttpRejection, Response, Secret
+from bridge.testing.emulation import EmulatorContext
 from bridge.testing.fakes import fake_source_context
-from bridge_plugins.wattsense import bridge_emulators, bridge_source_kinds
-from bridge_plugins.wattsense.emulator.server import Faults, Sending, open_emulator
-from bridge_plugins.wattsense.emulator.messages import payloads
-from bridge_plugins.wattsense.emulator.signing import api_key, basic, bearer
+from bridge.testing.http_server import HangUp, serve_http
+from bridge_plugins.wattsense import bridge_source_kinds
 from bridge_plugins.wattsense.auth.presets import PRESETS
+from bridge_plugins.wattsense.emulator import bridge_emulators
+from bridge_plugins.wattsense.emulator.messages import payloads
+from bridge_plugins.wattsense.emulator.server import Faults, Sending, open_emulator
+from bridge_plugins.wattsense.emulator.signing import api_key, basic, bearer
 from bridge_plugins.wattsense.settings import Settings
 from bridge_plugins.wattsense.webhook import ROUTES, make_receive
 
@@ -37,22 +40,24 @@ class Bridge:
     stored: dict = field(factory=dict)
     headers: list = field(factory=list)
     trouble: list = field(factory=list)
-    """What becomes of the next requests, instead of an answer: a status, or "lost answer"."""
+    """What becomes of the next requests, instead of an answer: a status, or "lost
+    answer".
+    """
 
     async def __call__(self, request):
         self.headers.append(request.headers)
         trouble = self.trouble.pop(0) if self.trouble else None
         if isinstance(trouble, int):
-            return Answer(trouble)
+            return Response(trouble)
         if len(request.body) > BODY_LIMIT:
-            return Answer(413)
+            return Response(413)
         route = request.path.rpartition("/")[2]
         if route not in ROUTES:
-            return Answer(404)
+            return Response(404)
         try:
             accepted = make_receive(self.settings, route, utc_now)(request)
-        except Refusal as refusal:
-            return Answer(refusal.status, headers=refusal.headers)
+        except HttpRejection as refusal:
+            return Response(refusal.status, headers=refusal.headers)
         for event in accepted.events:
             self.stored.setdefault(event.key, event)
         if trouble:
@@ -60,7 +65,9 @@ class Bridge:
         return accepted.answer
 
     def values(self):
-        """Give what was stored in the way the emulator knows it, in the order of arrival."""
+        """Give what was stored in the way the emulator knows it, in the order of
+        arrival.
+        """
         return [
             (event.device, reading.signal, round(reading.time.timestamp() * 1000))
             for event in self.stored.values()
@@ -71,13 +78,18 @@ class Bridge:
 @asynccontextmanager
 async def cloud_and_bridge(settings, **how):
     bridge = Bridge(settings)
-    async with serve_http(bridge) as url, open_emulator(f"{url}/wattsense", rng=random.Random(7), **how) as cloud:
+    async with (
+        serve_http(bridge) as url,
+        open_emulator(f"{url}/wattsense", rng=random.Random(7), **how) as cloud,
+    ):
         with trio.fail_after(20):
             yield cloud, bridge
 
 
 async def publish_some(cloud, count=12):
-    known = [await cloud.publish(f"tower-{n % 3}", "room-temperature", 20 + n / 10) for n in range(count)]
+    known = [
+        await cloud.publish(f"tower-{n % 3}", "room-temperature", 20 + n / 10) for n in range(count)
+    ]
     await cloud.drained()
     return known
 
@@ -92,11 +104,16 @@ async def test_values_signed_by_each_convention_arrive_in_order(preset):
     settings |= {"signature_header": "X-Sign"} if preset in ("bare-hex", "token") else {}
     settings |= {"key_id": "key-1"} if preset == "wattsense-rest" else {}
     signing = {"preset": preset, "secret": SECRET, "header": "X-Sign", "key_id": "key-1"}
-    async with cloud_and_bridge(Settings(signature=preset, **settings), **signing) as (cloud, bridge):
+    async with cloud_and_bridge(Settings(signature=preset, **settings), **signing) as (
+        cloud,
+        bridge,
+    ):
         known = await publish_some(cloud)
     assert cloud.acknowledged == set(known) == set(bridge.values())
     for tower in ("tower-0", "tower-1", "tower-2"):
-        assert [id_ for id_ in bridge.values() if id_[0] == tower] == [id_ for id_ in known if id_[0] == tower]
+        assert [id_ for id_ in bridge.values() if id_[0] == tower] == [
+            id_ for id_ in known if id_[0] == tower
+        ]
 
 
 @pytest.mark.fact("Each variant of authentication works over real connections")
@@ -145,13 +162,18 @@ async def test_values_of_each_type_are_sent_and_none_is_lost():
 
 @pytest.mark.fact("Values that are never sent are in the store alone")
 async def test_values_that_were_never_sent_are_in_the_store_of_the_cloud_alone():
-    async with cloud_and_bridge(Settings(signature="none"), faults=Faults(lost=0.5)) as (cloud, bridge):
+    async with cloud_and_bridge(Settings(signature="none"), faults=Faults(lost=0.5)) as (
+        cloud,
+        bridge,
+    ):
         known = await publish_some(cloud, 40)
     assert set(bridge.values()) == cloud.acknowledged
     assert cloud.given_up == set(known) - cloud.acknowledged
     assert cloud.given_up
     stored = [item for items in cloud.store.items.values() for item in items]
-    assert {(item["deviceId"], item["property"], item["timestamp"]) for item in stored} == set(known)
+    assert {(item["deviceId"], item["property"], item["timestamp"]) for item in stored} == set(
+        known
+    )
 
 
 @pytest.mark.fact("Caller time-out")
@@ -181,7 +203,10 @@ async def test_a_cloud_does_not_wait_longer_than_its_patience():
 )
 async def test_values_arrive_whatever_the_method_framing_and_encoding(sending):
     settings = Settings(signature="github", secret=Secret("abc"))
-    async with cloud_and_bridge(settings, preset="github", secret="abc", sending=sending) as (cloud, bridge):
+    async with cloud_and_bridge(settings, preset="github", secret="abc", sending=sending) as (
+        cloud,
+        bridge,
+    ):
         known = await publish_some(cloud)
     assert cloud.acknowledged == set(known) == set(bridge.values())
     assert all(("transfer-encoding" in headers) == sending.chunked for headers in bridge.headers)
@@ -189,12 +214,27 @@ async def test_values_arrive_whatever_the_method_framing_and_encoding(sending):
 
 
 @pytest.mark.fact(
-    "Duplicates, reordering, bad signature, stale, malformed, oversized, unwanted items, opaque and unknown messages"
+    "Duplicates, reordering, bad signature, stale, malformed, oversized, unwanted items, "
+    "opaque and unknown messages"
 )
 async def test_faults_of_the_cloud_neither_lose_nor_invent_a_value():
-    faults = Faults(duplicates=1, reordered=1, unwanted=1, bad_signature=1, stale=1, malformed=1, oversized=1, opaque=1)
+    faults = Faults(
+        duplicates=1,
+        reordered=1,
+        unwanted=1,
+        bad_signature=1,
+        stale=1,
+        malformed=1,
+        oversized=1,
+        opaque=1,
+    )
     settings = Settings(signature="stripe", secret=Secret("abc"), previous_secret=(Secret("old"),))
-    how = {"preset": "stripe", "secret": "abc", "faults": faults, "sending": Sending(framing="array", most_items=4)}
+    how = {
+        "preset": "stripe",
+        "secret": "abc",
+        "faults": faults,
+        "sending": Sending(framing="array", most_items=4),
+    }
     async with cloud_and_bridge(settings, **how) as (cloud, bridge):
         known = await publish_some(cloud, 60)
     assert sorted(bridge.values()) == sorted(known)
@@ -213,12 +253,19 @@ async def test_a_cloud_that_retries_loses_nothing_to_a_bridge_in_trouble():
         known = await publish_some(cloud, 4)
     assert cloud.acknowledged == set(known)
     assert bridge.values() == known
-    assert cloud.answers == {("values", 503): 2, ("values", 500): 1, ("values", 0): 2, ("values", 200): 4}
+    assert cloud.answers == {
+        ("values", 503): 2,
+        ("values", 500): 1,
+        ("values", 0): 2,
+        ("values", 200): 4,
+    }
 
 
 @pytest.mark.fact("No retries")
 async def test_a_cloud_that_does_not_retry_gives_up():
-    async with cloud_and_bridge(Settings(signature="none"), sending=Sending(lanes=1, retries=0)) as (cloud, bridge):
+    async with cloud_and_bridge(
+        Settings(signature="none"), sending=Sending(lanes=1, retries=0)
+    ) as (cloud, bridge):
         bridge.trouble = [503]
         first, second = await publish_some(cloud, 2)
     assert (cloud.given_up, cloud.acknowledged) == ({first}, {second})
@@ -252,7 +299,9 @@ async def test_values_of_a_property_never_share_a_timestamp():
 async def test_members_of_a_message_can_be_changed():
     async with cloud_and_bridge(Settings(signature="none")) as (cloud, bridge):
         late = int((utc_now() - timedelta(days=3)).timestamp() * 1000)
-        known = await cloud.publish("tower-1", "energy", 215, timestamp=late, scaledPayload=21.5, tags=None)
+        known = await cloud.publish(
+            "tower-1", "energy", 215, timestamp=late, scaledPayload=21.5, tags=None
+        )
         await cloud.publish("tower-1", "energy", 215, isOutOfService=True)
         await cloud.drained()
     assert known == ("tower-1", "energy", late)
@@ -271,7 +320,11 @@ async def test_opaque_events_and_alarms_can_be_sent():
 
 @pytest.mark.fact("The demo gives the bridge REST credentials")
 async def test_the_demo_publishes_values_that_its_settings_accept(tmp_path, nursery):
-    authority, ca_file, tls = trustme.CA(), tmp_path / "ca.pem", ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority, ca_file, tls = (
+        trustme.CA(),
+        tmp_path / "ca.pem",
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH),
+    )
     authority.cert_pem.write_to_path(ca_file)
     pair = authority.issue_cert("127.0.0.1")
     pair.configure_cert(tls)
@@ -287,7 +340,13 @@ async def test_the_demo_publishes_values_that_its_settings_accept(tmp_path, nurs
 
     async with serve_http(handler, tls=tls) as url:
         context = EmulatorContext(
-            url, "public", ca_file, tmp_path / "pair.pem", tmp_path / "pair.pem", random.Random(1), lambda *_: None
+            url,
+            "public",
+            ca_file,
+            tmp_path / "pair.pem",
+            tmp_path / "pair.pem",
+            random.Random(1),
+            lambda *_: None,
         )
         (kind,) = bridge_emulators()
         async with kind.open(context) as emulation:
@@ -306,7 +365,9 @@ async def test_the_demo_publishes_values_that_its_settings_accept(tmp_path, nurs
                 (source_kind,) = bridge_source_kinds()
                 context = fake_source_context("towers", clock=utc_now)
                 async with source_kind.recovery.open(settings, context) as history:
-                    assert set(await history.parts()) >= {device for device, _, _ in bridges[0].values()}
+                    assert set(await history.parts()) >= {
+                        device for device, _, _ in bridges[0].values()
+                    }
     events = list(bridges[0].stored.values())
     assert len({event.device for event in events}) > 1
     assert {"name", "unit", "tag.floor"} <= set(events[0].labels)

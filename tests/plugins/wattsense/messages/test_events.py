@@ -62,14 +62,17 @@ def test_nullable_members_may_be_null_or_missing(empty):
 @pytest.mark.parametrize("tags", [[], "text", {"a": 1, "b": "2"}])
 def test_tags_that_are_no_texts_do_no_harm(tags):
     labels = event_of(SAMPLE | {"tags": tags}).labels
-    assert {name for name in labels if name.startswith("tag.")} == ({"tag.b"} if isinstance(tags, dict) else set())
+    assert {name for name in labels if name.startswith("tag.")} == (
+        {"tag.b"} if isinstance(tags, dict) else set()
+    )
 
 
 DROP = object()
 
 
 @pytest.mark.fact(
-    "scaledPayload or payload, numbers, booleans, numeric texts, texts, objects, arrays, null: each as its setting says"
+    "scaledPayload or payload, numbers, booleans, numeric texts, texts, objects, arrays, "
+    "null: each as its setting says"
 )
 @pytest.mark.fact("Mistake avoided: reading payload now and scaledPayload then")
 @pytest.mark.parametrize(
@@ -156,7 +159,8 @@ def test_the_time_of_receipt_is_never_taken_for_the_time_of_measurement():
 
 
 @pytest.mark.fact(
-    "A point is (deviceId, property); without one of them, or without timestamp, an item is kept as unreadable"
+    "A point is (deviceId, property); without one of them, or without timestamp, an item is "
+    "kept as unreadable"
 )
 @pytest.mark.parametrize(
     ("item", "reason", "device"),
@@ -264,7 +268,8 @@ JSON_VALUES = st.recursive(
 ITEMS = st.fixed_dictionaries(
     {},
     optional={
-        name: st.just(value) | JSON_VALUES for name, value in (SAMPLE | {"scaledPayload": "1", "tags": {}}).items()
+        name: st.just(value) | JSON_VALUES
+        for name, value in (SAMPLE | {"scaledPayload": "1", "tags": {}}).items()
     },
 )
 

@@ -6,7 +6,13 @@ from hypothesis import strategies as st
 
 from bridge_plugins.wattsense.messages.jsonpath import compile_path, find
 
-ALARM = {"status": "open", "alert": {"states": [1, 2]}, "a b.c": 7, "alerts": [{"n": 1}, {"n": 2}, {}], "null": None}
+ALARM = {
+    "status": "open",
+    "alert": {"states": [1, 2]},
+    "a b.c": 7,
+    "alerts": [{"n": 1}, {"n": 2}, {}],
+    "null": None,
+}
 
 
 @pytest.mark.parametrize(
@@ -33,7 +39,8 @@ def test_a_path_means_what_stands_there_and_nothing_where_nothing_stands(path, f
 
 
 @pytest.mark.parametrize(
-    "path", ["", "$", "$.", "$..a", "$.a[", "$.a[x]", "$.a[-1]", "$.a b", "$['']", "a]", "$.a.", "."]
+    "path",
+    ["", "$", "$.", "$..a", "$.a[", "$.a[x]", "$.a[-1]", "$.a b", "$['']", "a]", "$.a.", "."],
 )
 def test_what_is_no_path_is_refused(path):
     with pytest.raises(ValueError, match="a JSON path such as"):
@@ -47,7 +54,9 @@ def test_a_match_says_which_elements_the_stars_stood_for():
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=3),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("ab"), inner, max_size=2),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("ab"), inner, max_size=2)
+    ),
     max_leaves=8,
 )
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.api import Refusal, Request, decode, encode, parse_json
+from bridge.api import HttpRejection, Request, decode, encode, parse_json
 from bridge_plugins.wattsense.messages.mapped_messages import opaque_events
 from bridge_plugins.wattsense.settings import Settings
 from bridge_plugins.wattsense.webhook import make_receive
@@ -27,11 +27,17 @@ def understood(document, **settings):
 
 
 def readings(document, **settings):
-    return [(r.signal, r.value) for event in understood(document, **settings).events for r in event.readings]
+    return [
+        (r.signal, r.value)
+        for event in understood(document, **settings).events
+        for r in event.readings
+    ]
 
 
 @pytest.mark.fact("Without a mapping no member of an event or alarm is interpreted")
-@pytest.mark.parametrize("document", [{"deviceId": "bx01", "status": "open", "value": 1}, [1, {"status": 2}], {}, []])
+@pytest.mark.parametrize(
+    "document", [{"deviceId": "bx01", "status": "open", "value": 1}, [1, {"status": 2}], {}, []]
+)
 def test_without_a_mapping_nothing_is_forwarded_and_nothing_is_interpreted(document):
     (event,) = understood(document).events
     assert (event.device, event.readings, event.labels, event.time) == ("unknown", (), {}, NOW)
@@ -48,7 +54,10 @@ def test_a_number_for_one_signal_wins_over_the_number_for_all():
     signals = {"door": "$.door", "alarm": "$.alarm"}
     numbers = {"open": "1", "door.open": "100.5"}
     document = {"door": "open", "alarm": "open"}
-    assert readings(document, alarm_signals=signals, alarm_numbers=numbers) == [("door", 100.5), ("alarm", 1)]
+    assert readings(document, alarm_signals=signals, alarm_numbers=numbers) == [
+        ("door", 100.5),
+        ("alarm", 1),
+    ]
 
 
 @pytest.mark.fact(
@@ -94,8 +103,15 @@ def test_only_what_is_a_number_or_was_given_one_has_one(value, settings, expecte
     "Device and time of an alarm come from settings; default: unknown device, time of receipt",
 )
 def test_device_and_time_come_from_where_the_settings_say():
-    settings = {**STATUS, "alarm_numbers": NUMBERS, "alarm_device": "$.source.id", "alarm_time": "$.at"}
-    (event,) = understood({"status": "open", "source": {"id": "bx01"}, "at": 1700000000000}, **settings).events
+    settings = {
+        **STATUS,
+        "alarm_numbers": NUMBERS,
+        "alarm_device": "$.source.id",
+        "alarm_time": "$.at",
+    }
+    (event,) = understood(
+        {"status": "open", "source": {"id": "bx01"}, "at": 1700000000000}, **settings
+    ).events
     assert event.device == "bx01"
     assert event.time == event.readings[0].time == datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)
     (event,) = understood(
@@ -105,7 +121,9 @@ def test_device_and_time_come_from_where_the_settings_say():
 
 
 def test_device_and_time_of_an_alarm_are_known_without_any_signal_too():
-    (event,) = understood({"id": "bx01", "at": 1700000000000}, alarm_device="$.id", alarm_time="at").events
+    (event,) = understood(
+        {"id": "bx01", "at": 1700000000000}, alarm_device="$.id", alarm_time="at"
+    ).events
     assert (event.device, event.time.year, event.labels) == ("bx01", 2023, {})
 
 
@@ -131,7 +149,9 @@ def test_a_reading_without_its_device_or_its_time_is_none(members, reason):
     found = understood(document, **STATUS, alarm_device="$.id", alarm_time="$.at")
     (event,) = found.events
     assert (event.readings, event.labels) == ((), {"dropped": reason})
-    assert bool(found.problems) == (reason != "future"), "no setting helps against a wrong clock of the sender"
+    assert bool(found.problems) == (reason != "future"), (
+        "no setting helps against a wrong clock of the sender"
+    )
 
 
 def test_a_body_with_very_many_unknown_texts_is_read_in_time_in_proportion_to_its_size():
@@ -176,37 +196,53 @@ def test_alarms_in_one_array_go_each_to_its_device():
 
 def test_one_device_outside_of_the_list_is_that_of_all_its_elements():
     document = {"id": "a", "alarms": [{"v": 1}, {"v": 2}]}
-    (event,) = understood(document, alarm_signals={"s": "$.alarms[*].v"}, alarm_device="$.id").events
+    (event,) = understood(
+        document, alarm_signals={"s": "$.alarms[*].v"}, alarm_device="$.id"
+    ).events
     assert (event.device, [r.value for r in event.readings]) == ("a", [1, 2])
 
 
 def test_the_same_alarm_sent_twice_is_known_once_until_more_of_it_is_understood():
     one = understood({"status": "open", "x": 1}, **STATUS).events[0].key
     assert one == understood({"x": 1, "status": "open"}, **STATUS).events[0].key
-    assert one != understood({"status": "open", "x": 1}, **STATUS, alarm_numbers=NUMBERS).events[0].key
+    assert (
+        one != understood({"status": "open", "x": 1}, **STATUS, alarm_numbers=NUMBERS).events[0].key
+    )
 
 
 @pytest.mark.fact("Events have a mapping of their own")
 def test_events_have_a_mapping_of_their_own():
-    settings = UNSIGNED(event_signals={"online": "$.s"}, event_numbers={"ON": "1"}, event_device="$.d", **STATUS)
+    settings = UNSIGNED(
+        event_signals={"online": "$.s"}, event_numbers={"ON": "1"}, event_device="$.d", **STATUS
+    )
     receive = make_receive(settings, "events", lambda: NOW)
     (event,) = receive(Request("POST", "/wattsense/events", "", {}, b'{"s":"ON","d":"bx"}')).events
-    assert (event.kind, event.device, event.readings[0].signal, event.readings[0].value) == ("event", "bx", "online", 1)
+    assert (event.kind, event.device, event.readings[0].signal, event.readings[0].value) == (
+        "event",
+        "bx",
+        "online",
+        1,
+    )
 
 
 def test_the_readings_of_one_alarm_have_a_limit():
     settings = UNSIGNED(alarm_signals={"s": "$[*]"}, most_items=2)
     receive = make_receive(settings, "alarms", lambda: NOW)
     assert len(receive(Request("POST", "/", "", {}, b"[1,2]")).events[0].readings) == 2
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(HttpRejection) as caught:
         receive(Request("POST", "/", "", {}, b"[1,2,3]"))
     assert caught.value.status == 413
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.text(max_size=4) | st.just("open"),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.text(max_size=4)
+    | st.just("open"),
     lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["s", "d", "t", "l"]), inner, max_size=4)
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["s", "d", "t", "l"]), inner, max_size=4)
     ),
     max_leaves=10,
 )

@@ -14,10 +14,11 @@ import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.api import Answer, Duration, HangUp, Pause, Reject, Retry, Secret, Size, serve_http
+from bridge.api import Duration, Pause, Reject, Response, Retry, Secret, Size
 from bridge.testing.fakes import FixedClock
-from bridge_plugins.wattsense.rest.client import CONFIGURATION_SPACING, SPACING, Gate, open_rest
+from bridge.testing.http_server import HangUp, serve_http
 from bridge_plugins.wattsense.rest.answers import next_target, read_answer, verdict
+from bridge_plugins.wattsense.rest.client import CONFIGURATION_SPACING, SPACING, Gate, open_rest
 from bridge_plugins.wattsense.rest.signature import hmac_headers, query_of, signed_text
 from bridge_plugins.wattsense.settings import Settings
 
@@ -53,26 +54,40 @@ def test_lines_that_would_be_empty_are_left_out():
     assert signed_text("POST", b"/v1/x", b"{}", 1) == b"POST\n/v1/x\n{}\n1"
 
 
-@pytest.mark.fact("REST: base64 of HMAC-SHA512 with the UTF-8 secret, timestamp in ms with the digits of the header")
+@pytest.mark.fact(
+    "REST: base64 of HMAC-SHA512 with the UTF-8 secret, timestamp in ms with the digits of "
+    "the header"
+)
 def test_the_signature_is_hmac_sha512_in_base64_with_the_digits_of_the_header():
     headers = hmac_headers(
-        "k", "gehéim", "GET", b"/v1/devices", datetime(2023, 11, 14, 22, 13, 20, 999_999, tzinfo=UTC)
+        "k",
+        "gehéim",
+        "GET",
+        b"/v1/devices",
+        datetime(2023, 11, 14, 22, 13, 20, 999_999, tzinfo=UTC),
     )
     assert headers["X-API-Timestamp"] == "1700000000999"
-    digest = hmac.new("gehéim".encode(), b"GET\n/v1/devices\n1700000000999", hashlib.sha512).digest()
+    digest = hmac.new(
+        "gehéim".encode(), b"GET\n/v1/devices\n1700000000999", hashlib.sha512
+    ).digest()
     assert headers["X-API-Auth"] == "k:" + base64.b64encode(digest).decode()
 
 
 @pytest.mark.fact("REST: a query is built once, percent-encoded, %20 and not +")
 def test_a_query_is_percent_encoded_with_blanks_as_20_in_the_order_given():
-    assert query_of(("since", 1), ("property", "a b+c&ü/x")) == "since=1&property=a%20b%2Bc%26%C3%BC%2Fx"
+    assert (
+        query_of(("since", 1), ("property", "a b+c&ü/x"))
+        == "since=1&property=a%20b%2Bc%26%C3%BC%2Fx"
+    )
 
 
 # ---- answers
 
 
 @pytest.mark.fact("REST: 204, an empty body and [] are no data and no error")
-@pytest.mark.parametrize(("status", "body"), [(204, b""), (200, b""), (200, b" \n"), (200, b"[]"), (206, b"[]")])
+@pytest.mark.parametrize(
+    ("status", "body"), [(204, b""), (200, b""), (200, b" \n"), (200, b"[]"), (206, b"[]")]
+)
 def test_no_content_an_empty_body_and_an_empty_array_mean_nothing(status, body):
     page = read_answer(status, {}, body, url=URL, now=NOW)
     assert (page.items, page.next) == ((), None)
@@ -201,7 +216,10 @@ def test_a_link_that_no_request_line_could_hold_is_refused(link):
         next_target(f'<{link}>; rel="next"', URL)
 
 
-@given(link=st.text('<>/;,="rel nxt:h.?#@[]é\x00', max_size=40) | st.text(max_size=20).map(lambda t: f"<{t}>;rel=next"))
+@given(
+    link=st.text('<>/;,="rel nxt:h.?#@[]é\x00', max_size=40)
+    | st.text(max_size=20).map(lambda t: f"<{t}>;rel=next")
+)
 def test_any_link_header_gives_a_target_on_our_host_or_a_verdict(link):
     try:
         target = next_target(link, URL)
@@ -227,7 +245,7 @@ async def test_what_is_signed_is_what_goes_over_the_wire():
 
     async def handler(request):
         seen.append(request)
-        return Answer(200, b"[]")
+        return Response(200, b"[]")
 
     async with client_of(handler) as (rest, _):
         await rest.get('/v1/devices/a%20b%2Fc/properties?property=x%20y"z')
@@ -236,7 +254,10 @@ async def test_what_is_signed_is_what_goes_over_the_wire():
     text = f"GET\n{request.path}\n{request.query}\n{timestamp}"
     digest = hmac.new(b"hunter2-s", text.encode(), hashlib.sha512).digest()
     assert request.headers["x-api-auth"] == (f"key-1:{base64.b64encode(digest).decode()}",)
-    assert (request.path, request.query) == ("/v1/devices/a%20b%2Fc/properties", "property=x%20y%22z")
+    assert (request.path, request.query) == (
+        "/v1/devices/a%20b%2Fc/properties",
+        "property=x%20y%22z",
+    )
 
 
 @pytest.mark.fact("REST: each request is signed anew, retries too")
@@ -245,14 +266,16 @@ async def test_every_request_is_signed_anew():
 
     async def handler(request):
         seen.append((request.headers["x-api-timestamp"][0], request.headers["x-api-auth"][0]))
-        return Answer(503)
+        return Response(503)
 
     async with client_of(handler) as (rest, clock):
         for _ in range(2):
             with pytest.raises(Retry):
                 await rest.get("/v1/devices")
             clock.move(timedelta(seconds=1))
-    assert len({timestamp for timestamp, _ in seen}) == len({signature for _, signature in seen}) == 2
+    assert (
+        len({timestamp for timestamp, _ in seen}) == len({signature for _, signature in seen}) == 2
+    )
 
 
 @pytest.mark.fact("REST: HTTP Basic is a setting, HMAC the default")
@@ -261,7 +284,7 @@ async def test_basic_sends_key_and_secret_only_if_chosen():
 
     async def handler(request):
         seen.append(request.headers)
-        return Answer(200, b"[]")
+        return Response(200, b"[]")
 
     async with client_of(handler, rest_auth="basic") as (rest, _):
         await rest.get("/v1/devices")
@@ -280,7 +303,7 @@ async def test_a_redirect_is_not_followed():
 
     async def handler(request):
         asked.append(request.path)
-        return Answer(302, headers=(("Location", "/elsewhere"),))
+        return Response(302, headers=(("Location", "/elsewhere"),))
 
     async with client_of(handler) as (rest, _):
         with pytest.raises(Pause):
@@ -312,7 +335,7 @@ async def test_an_answer_that_is_cut_off_is_tried_again():
 @pytest.mark.parametrize(("size", "good"), [(1024, True), (1025, False)])
 async def test_an_answer_has_a_largest_size(size, good):
     async def handler(_request):
-        return Answer(200, b"[" + b" " * (size - 2) + b"]")
+        return Response(200, b"[" + b" " * (size - 2) + b"]")
 
     async with client_of(handler, answer_limit=Size(1024)) as (rest, _):
         if good:
@@ -328,16 +351,21 @@ async def test_a_certificate_that_nobody_vouches_for_needs_a_person():
     trustme.CA().issue_cert("127.0.0.1").configure_cert(tls)
 
     async def handler(_request):
-        return Answer(200, b"[]")
+        return Response(200, b"[]")
 
-    async with serve_http(handler, tls=tls) as url, open_rest(settings_for(url), FixedClock(NOW)) as rest:
+    async with (
+        serve_http(handler, tls=tls) as url,
+        open_rest(settings_for(url), FixedClock(NOW)) as rest,
+    ):
         with trio.fail_after(20), pytest.raises(Pause, match="certificate"):
             await rest.get("/v1/devices")
 
 
 async def test_a_ca_file_that_cannot_be_read_is_told_by_its_name(tmp_path):
     with pytest.raises(Pause, match=r"no\.pem"):
-        async with open_rest(settings_for("https://127.0.0.1", ca_file=Path(tmp_path / "no.pem")), FixedClock(NOW)):
+        async with open_rest(
+            settings_for("https://127.0.0.1", ca_file=Path(tmp_path / "no.pem")), FixedClock(NOW)
+        ):
             pass
 
 
@@ -377,7 +405,7 @@ async def test_after_429_nothing_is_sent_until_the_time_has_come():
 
     async def handler(request):
         asked.append(request.path)
-        return Answer(429, headers=(("Retry-After", "30"),))
+        return Response(429, headers=(("Retry-After", "30"),))
 
     async with client_of(handler) as (rest, _):
         for _ in range(2):

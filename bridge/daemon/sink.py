@@ -1,0 +1,68 @@
+"""One sink of an instance: opened, its batches delivered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+import trio
+
+from bridge.api import AddCommandHandler, Report, SinkContext
+from bridge.api.spool import Spool
+from bridge.config import SinkConfig
+from bridge.flow.delivery.feeder import Delivery, GracePeriod, Policy
+
+
+async def run_sink(
+    sink: SinkConfig,
+    spool: Spool,
+    *,
+    report: Report,
+    remark: Report,
+    answer: AddCommandHandler,
+    grace_period: GracePeriod,
+    redact: Callable[[str], str],
+    now: Callable[[], datetime],
+    random: Callable[[], float],
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Open one sink and deliver to it until cancelled. Started when it is subscribed.
+
+    :param report: what the core says of its deliveries.
+    :param remark: what the plugin says by itself: a concern of its own must not be
+        hidden by a delivery that succeeds.
+    """
+    core = sink.core
+    policy = Policy(
+        batch=sink.batch,
+        in_flight=sink.in_flight,
+        timeout=core.timeout,
+        linger=core.linger,
+        retry_base=core.retry_base,
+        retry_cap=core.retry_cap,
+        pause_probe=core.pause_probe,
+        reject_limit=core.reject_limit,
+        one_device=sink.kind.one_device,
+    )
+    async with spool.subscribe(
+        sink.name, batch=sink.batch, sources=core.sources or None, start=core.from_
+    ) as subscription:
+        task_status.started()
+        context = SinkContext(
+            name=sink.name,
+            state=spool.state(f"sink:{sink.name}"),
+            report=remark,
+            now=now,
+            answer=answer,
+        )
+        async with sink.kind.open(sink.settings, context) as opened:
+            await Delivery(
+                opened,
+                subscription,
+                policy,
+                grace_period=grace_period,
+                report=report,
+                now=now,
+                random=random,
+                redact=redact,
+            ).run()
