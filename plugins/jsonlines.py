@@ -59,13 +59,7 @@ class Settings:
 def bridge_sink_kinds() -> Sequence[SinkKind[Any]]:
     """Give the kind of sink that this file is about."""
     return [
-        SinkKind(
-            "jsonlines",
-            Settings,
-            open_jsonlines,
-            in_flight=1,
-            help="events as lines of JSON in a file",
-        )
+        SinkKind("jsonlines", Settings, open_jsonlines, in_flight=1, help="events as JSON lines")
     ]
 
 

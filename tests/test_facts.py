@@ -76,7 +76,7 @@ def test_a_page_has_a_section_for_each_module_of_tests():
 
 def test_a_fact_held_elsewhere_says_of_which_vendor_it_is():
     source = '@pytest.mark.fact("A", vendor="databoom")\ndef test_x(): ...\n'
-    (fact,) = read_facts("tests/flow/test_retry.py", source)
+    (fact,) = read_facts("tests/flow/delivery/test_retry.py", source)
     assert (fact.vendor, fact.section) == ("databoom", "test_retry")
 
 

@@ -13,7 +13,6 @@ from bridge.config.redaction import Redaction
 from bridge.config.schema import (
     AdminSettings,
     BridgeSettings,
-    RecoverySettings,
     SinkSettings,
     SourceSettings,
     SpoolSettings,
@@ -33,15 +32,6 @@ class Kinds:
     spools: Mapping[str, SpoolKind[Any]] = field(factory=dict)
     unusable: Mapping[str, str] = field(factory=dict)
     """Plugins that could not be loaded, with the reason."""
-
-
-@frozen
-class RecoveryPolicy:
-    """As configured, else the kind's defaults; times in seconds."""
-
-    automatic: bool
-    after: float
-    overlap: float
 
 
 @frozen
@@ -66,18 +56,6 @@ class SourceConfig:
             self.core.listener
             if isinstance(self.core, WebhookSettings | WebhookRecoverySettings)
             else None
-        )
-
-    @property
-    def recovery(self) -> RecoveryPolicy | None:
-        """When it reads back what it missed; None for a kind that cannot."""
-        kind, core = self.kind.recovery, self.core
-        if kind is None or not isinstance(core, RecoverySettings):
-            return None
-        return RecoveryPolicy(
-            automatic=kind.automatic if core.backfill is None else core.backfill,
-            after=kind.after if core.backfill_after is None else core.backfill_after,
-            overlap=kind.overlap if core.backfill_overlap is None else core.backfill_overlap,
         )
 
 

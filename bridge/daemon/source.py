@@ -16,13 +16,14 @@ import trio
 from bridge.api import Mount, Outlet, SourceContext, SpoolUnavailable
 from bridge.api.spool import Spool
 from bridge.config import SourceConfig
+from bridge.config.schema import RecoverySettings
 from bridge.daemon.instance import Bridge
 from bridge.flow.ingest import Ingest
 from bridge.flow.instances.silence import watch_devices
 from bridge.flow.instances.supervision import supervise
 from bridge.flow.recovery.backfill import command_handlers
 from bridge.flow.recovery.gaps import Found, last_receipt, tell_of_gap, watch_gaps
-from bridge.flow.recovery.recoverer import Recoverer
+from bridge.flow.recovery.recoverer import Recoverer, RecoveryPolicy
 from bridge.http.routes import Routes
 
 
@@ -64,13 +65,14 @@ async def run_source(
     found: Found = partial(tell_of_gap, told_of_gaps, bridge.now)
     async with trio.open_nursery() as tasks:
         with ExitStack() as answered:
-            if source.kind.recovery is not None and source.recovery is not None:
+            policy = recovery_policy(source)
+            if source.kind.recovery is not None and policy is not None:
                 recoverer = Recoverer(
                     source=source.name,
                     recovery=source.kind.recovery,
                     settings=source.settings,
                     context=context,
-                    policy=source.recovery,
+                    policy=policy,
                     ingest=ingest,
                     state=watched,
                     report=told_of_gaps,
@@ -91,6 +93,18 @@ async def run_source(
                 context.report,
                 bridge.random,
             )
+
+
+def recovery_policy(source: SourceConfig) -> RecoveryPolicy | None:
+    """Return when a source reads back what it missed; None for a kind that cannot."""
+    kind, core = source.kind.recovery, source.core
+    if kind is None or not isinstance(core, RecoverySettings):
+        return None
+    return RecoveryPolicy(
+        automatic=kind.automatic if core.backfill is None else core.backfill,
+        after=kind.after if core.backfill_after is None else core.backfill_after,
+        overlap=kind.overlap if core.backfill_overlap is None else core.backfill_overlap,
+    )
 
 
 async def pressure(bridge: Bridge, spool: Spool) -> int:

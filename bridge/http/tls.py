@@ -56,10 +56,12 @@ class TlsContext:
         :raises TlsError: if they cannot be used; the old ones stay in use.
         """
         stamp = self.look()  # before reading: what is written meanwhile is seen by the next look
-        context = _build(self.certificate, self.key)
-        self.validity = _validity(self.certificate)
-        self.context: ssl.SSLContext = context
+        _look_for(b"-----BEGIN CERTIFICATE-----", self.certificate, "certificate")
+        _look_for(b"PRIVATE KEY-----", self.key, "key")
+        validity = _validity(self.certificate)
+        self.context: ssl.SSLContext = _build(self.certificate, self.key)
         """For the next connection."""
+        self.validity = validity
         self.stamp = stamp
         """Of the files in use."""
 
@@ -83,7 +85,8 @@ def _validity(certificate: Path) -> Validity:
         chain = x509.load_pem_x509_certificates(certificate.read_bytes())
     except (OSError, ValueError) as exc:
         raise TlsError(
-            f"{certificate}: its certificates cannot be read: {exc}", setting="certificate"
+            f"{certificate}: a certificate in it is damaged; expected certificates in PEM form",
+            setting="certificate",
         ) from exc
     return Validity(
         max(each.not_valid_before_utc for each in chain),
@@ -92,15 +95,10 @@ def _validity(certificate: Path) -> Validity:
 
 
 def _build(certificate: Path, key: Path) -> ssl.SSLContext:
-    _look_for(b"-----BEGIN CERTIFICATE-----", certificate, "certificate")
-    _look_for(b"PRIVATE KEY-----", key, "key")
-
     def passphrase() -> NoReturn:  # without it OpenSSL would ask on the terminal, and wait
         raise TlsError(
-            (
-                f"{key}: the private key has a passphrase; expected one without, readable by this "
-                "user only"
-            ),
+            f"{key}: the private key has a passphrase; expected one without, "
+            "readable by this user only",
             setting="key",
         )
 
@@ -115,12 +113,9 @@ def _build(certificate: Path, key: Path) -> ssl.SSLContext:
                 f"{key}: the private key does not belong to the first certificate in {certificate}",
                 setting="key",
             ) from None
-        if (
-            exc.reason is None
-        ):  # OpenSSL has no word for a file that is damaged between its first and last line
+        if exc.reason is None:  # OpenSSL has no word for a key that is damaged in its middle
             raise TlsError(
-                f"{certificate} with key {key}: one of them is damaged; expected both in PEM form",
-                setting="key",
+                f"{key}: the private key is damaged; expected one in PEM form", setting="key"
             ) from exc
         what = exc.reason.replace("_", " ").lower()
         raise TlsError(

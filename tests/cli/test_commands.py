@@ -270,6 +270,11 @@ def with_passphrase(folder: Path) -> None:
     )
 
 
+def damaged_key(folder: Path) -> None:
+    path = folder / "privkey.pem"
+    path.write_text(path.read_text("ascii").replace("\n", "\nAAAA", 1), "ascii")
+
+
 def garbage(folder: Path) -> None:
     (folder / "fullchain.pem").write_text(
         "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
@@ -299,6 +304,10 @@ def garbage(folder: Path) -> None:
                 "12: [listener:public] key: FOLDER/privkey.pem: the private key has a "
                 "passphrase; expected"
             ),
+        ),
+        (
+            damaged_key,
+            "12: [listener:public] key: FOLDER/privkey.pem: the private key is damaged",
         ),
         (
             garbage,

@@ -89,6 +89,7 @@ async def delivering(spool: Spool, sinks: dict[str, Destination]) -> AsyncIterat
                     remark=board.report(f"remark:{name}"),
                     answer=CommandHandlers().answering(f"sink:{name}"),
                     grace_period=GracePeriod(),
+                    redact=str,
                     now=utc_now,
                     random=lambda: 1.0,
                 )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.plugins.discovery import Record, load_plugins
+from bridge.plugins.discovery import Record, load_emulators, load_plugins
 from bridge.plugins.dropins import Outcome, find_dropins
 
 GOOD = """
@@ -207,4 +207,4 @@ def test_the_bundled_plugins_come_through_the_same_door():
     assert {"disruptive", "idigi", "wattsense"} <= set(registry.sources)
     assert {"databoom", "jsonlines"} <= set(registry.sinks)
     assert "sqlite" in registry.spools
-    assert {"databoom", "disruptive", "idigi", "wattsense"} <= set(registry.emulators)
+    assert {"databoom", "disruptive", "idigi", "wattsense"} <= set(load_emulators().emulators)

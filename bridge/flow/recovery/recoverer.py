@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import trio
-from attrs import define, evolve, field
+from attrs import define, evolve, field, frozen
 
 from bridge.api import (
     RECOVERED,
@@ -32,7 +32,6 @@ from bridge.api import (
     SpoolUnavailable,
     backoff,
 )
-from bridge.config import RecoveryPolicy
 from bridge.flow.ingest import Ingest
 from bridge.flow.recovery.gaps import NOT_WORTH_A_WORD, span
 from bridge.flow.recovery.jobs import Job
@@ -49,6 +48,17 @@ JOBS = "jobs"
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
+
+
+@frozen
+class RecoveryPolicy:
+    """When a source reads back what it missed: as configured, else its kind's defaults."""
+
+    automatic: bool
+    after: float
+    """Seconds; a shorter gap is left to the vendor."""
+    overlap: float
+    """Seconds before the gap at which reading begins."""
 
 
 @define(eq=False)
@@ -74,7 +84,7 @@ class Recoverer:
         self.jobs = [Job.from_json(kept) for kept in self.state.get(JOBS) or ()]
 
     def found(self, since: datetime, up: bool) -> None:
-        """Judge a gap that ends now. See :mod:`bridge.flow.gaps`."""
+        """Judge a gap that ends now. See :mod:`bridge.flow.recovery.gaps`."""
         now = self.context.now()
         length = (now - since).total_seconds()
         name = f"gap {span(length)}"

@@ -120,7 +120,7 @@ class AccessToken:
 
 @define(eq=False, repr=False)
 class Cloud:
-    """DT's cloud. Made by :func:`~bridge_plugins.disruptive.emulator.open_cloud`."""
+    """DT's cloud. Made by ``server.open_cloud``."""
 
     rest_url: str
     """Base of the REST API."""

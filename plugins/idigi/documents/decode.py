@@ -154,7 +154,7 @@ def event_of(
     Never fails: a message that is not an object becomes an event of kind
     ``undecodable``.
 
-    :param message: read by :func:`bridge_plugins.idigi.json_documents.parse_exactly`,
+    :param message: read by ``parse_exactly``,
         so that its integers are exact.
     :param received: stands in for a time that the server did not send.
     :param file_limit: most bytes of a file's content that stay in its event.

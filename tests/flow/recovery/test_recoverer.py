@@ -22,11 +22,17 @@ from bridge.api import (
     SourceContext,
     SpoolUnavailable,
 )
-from bridge.config import RecoveryPolicy
 from bridge.flow.ingest import open_ingest
 from bridge.flow.recovery.backfill import BACKFILL, PROGRESS, command_handlers
 from bridge.flow.recovery.jobs import Job
-from bridge.flow.recovery.recoverer import JOBS, MAX_EVENTS, MAX_JOBS, MAX_PENDING, Recoverer
+from bridge.flow.recovery.recoverer import (
+    JOBS,
+    MAX_EVENTS,
+    MAX_JOBS,
+    MAX_PENDING,
+    Recoverer,
+    RecoveryPolicy,
+)
 from bridge.testing.fakes import FakeReport, FakeState, FixedClock, fake_source_context
 from bridge.testing.memory import MemorySpool, MemoryStore
 from tests.flow.conftest import START, make_event

@@ -173,7 +173,7 @@ async def test_devices_seen_before_a_restart_are_shown(bench, capsys):
 
 async def test_what_was_seen_is_bounded(bench, monkeypatch, capsys):
     monkeypatch.setattr(opening, "SEEN_PAGES", 1)
-    monkeypatch.setattr("bridge_plugins.databoom.memory.PAGE", 2)
+    monkeypatch.setattr("bridge_plugins.databoom.ledger.PAGE", 2)
     async with bench() as b:
         await deliver(b, *(b.make.event(("t", 1), device=f"d{number}") for number in range(5)))
         await mapped(b)

@@ -104,9 +104,9 @@ def test_a_file_that_is_not_there_or_too_large_is_told(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"devices\.csv: No such file"):
         read_devices_file(path, {})
     path.write_text("device,token\n")
-    monkeypatch.setattr(maps, "LARGEST", 13)
+    monkeypatch.setattr(maps, "MAX_SIZE", 13)
     assert read_devices_file(path, {}) == {}
-    monkeypatch.setattr(maps, "LARGEST", 12)
+    monkeypatch.setattr(maps, "MAX_SIZE", 12)
     with pytest.raises(ValueError, match="at most"):
         read_devices_file(path, {})
 

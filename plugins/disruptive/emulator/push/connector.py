@@ -50,7 +50,7 @@ class _Push:
 class Connector:
     """A Data Connector.
 
-    Made by :func:`~bridge_plugins.disruptive.emulator.open_emulator`, or in a Cloud.
+    Made by ``server.open_emulator``, or in a Cloud.
     """
 
     id: str

@@ -777,7 +777,7 @@ async def peer(monkeypatch: pytest.MonkeyPatch) -> trio.StapledStream:
         async with ours:
             yield ours
 
-    monkeypatch.setattr("bridge_plugins.idigi.session.open_stream", open_in_memory)
+    monkeypatch.setattr("bridge_plugins.idigi.push.session.open_stream", open_in_memory)
     theirs.of_client = ours  # type: ignore[attr-defined]
     return theirs
 

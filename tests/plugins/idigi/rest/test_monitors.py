@@ -175,7 +175,7 @@ def test_gzip_and_zlib_are_the_same_and_absent_elements_have_the_server_defaults
 async def test_all_pages_of_a_long_list_are_read(
     core: Any, emulator: Emulator, settings_for: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bridge_plugins.idigi.rest.PAGE", 2)
+    monkeypatch.setattr("bridge_plugins.idigi.rest.monitor_api.PAGE", 2)
     settings = settings_for(emulator)
     for number in range(4):
         emulator.account.create(wanted_monitor(settings, f"another-{number}"))

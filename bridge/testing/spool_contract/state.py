@@ -1,0 +1,39 @@
+"""The small memory of sources and sinks."""
+
+# ruff: noqa: D102, SIM117  # the name of a test is its sentence; what is nested is opened one after the other
+
+from __future__ import annotations
+
+from bridge.testing.spool_contract.append import OpenEngine
+
+
+class StateContract:
+    """The small memory of sources and sinks."""
+
+    async def test_state_is_kept_by_instance(self, open_engine: OpenEngine) -> None:
+        async with open_engine() as spool:
+            state = spool.state("source:sensors")
+            assert state.get("last") is None
+            await state.put("last", {"id": 7, "seen": ["a"]})
+            await spool.state("source:towers").put("last", "other")
+            assert spool.state("source:sensors").get("last") == {"id": 7, "seen": ["a"]}
+        async with open_engine() as spool:
+            assert spool.state("source:sensors").get("last") == {"id": 7, "seen": ["a"]}
+            assert spool.state("source:towers").get("last") == "other"
+
+    async def test_a_value_of_none_removes_a_key(self, open_engine: OpenEngine) -> None:
+        async with open_engine() as spool:
+            await spool.state("sink:out").put("key", 1)
+            await spool.state("sink:out").put("key", None)
+            assert spool.state("sink:out").get("key") is None
+        async with open_engine() as spool:
+            assert spool.state("sink:out").get("key") is None
+
+    async def test_a_value_changed_by_its_reader_stays_as_it_was_put(
+        self, open_engine: OpenEngine
+    ) -> None:
+        async with open_engine() as spool:
+            state = spool.state("sink:out")
+            await state.put("key", ["a"])
+            state.get("key").append("b")
+            assert state.get("key") == ["a"]
