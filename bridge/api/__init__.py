@@ -9,6 +9,7 @@ re-exported here.
 
 from typing import TYPE_CHECKING, Any
 
+from bridge.api.bounded import BoundedDict
 from bridge.api.commands import (
     AddCommandHandler,
     Ask,
@@ -56,8 +57,7 @@ from bridge.api.former import find_former
 from bridge.api.history import RECOVERED, History, OpenHistory, Page, Recovery
 from bridge.api.hookspecs import API_VERSION, hookimpl
 from bridge.api.kinds import AnyKind, Batch, Sink, SinkKind, SourceKind, SpoolKind
-from bridge.api.text import printable, shortened
-from bridge.api.tls import certificate_failure, client_tls
+from bridge.api.text import HIDDEN, printable, redacted, shortened
 from bridge.api.waiting import RepeatedEvent, backoff
 from bridge.api.webhook import Accepted, Mount, Receive, Request, Response
 
@@ -69,6 +69,7 @@ if not TYPE_CHECKING:  # so that mypy still finds a misspelt name
 
 __all__ = [
     "API_VERSION",
+    "HIDDEN",
     "JSON",
     "LOOPBACK",
     "RECOVERED",
@@ -78,6 +79,7 @@ __all__ = [
     "Arrival",
     "Ask",
     "Batch",
+    "BoundedDict",
     "Command",
     "CommandContext",
     "CommandError",
@@ -121,14 +123,13 @@ __all__ = [
     "at_least",
     "backoff",
     "between",
-    "certificate_failure",
-    "client_tls",
     "decode",
     "encode",
     "hookimpl",
     "parse_json",
     "printable",
     "raw_data",
+    "redacted",
     "setting",
     "shortened",
     "table",

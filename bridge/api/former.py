@@ -28,6 +28,8 @@ FORMER_NAMES = {
     "SpoolError": "bridge.api.spool.SpoolError",
     "Stale": "bridge.api.spool.Stale",
     "Subscription": "bridge.api.spool.Subscription",
+    "certificate_failure": "bridge.api.rest.certificate_failure",
+    "client_tls": "bridge.api.rest.client_tls",
     "lane_of": "bridge.api.spool.lane_of",
     "serve_http": "bridge.testing.http_server.serve_http",
 }

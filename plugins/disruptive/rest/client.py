@@ -25,7 +25,8 @@ import orjson
 import trio
 from attrs import frozen
 
-from bridge.api import JSON, Pause, Retry, client_tls, parse_json
+from bridge.api import JSON, Pause, Retry, parse_json
+from bridge.api.rest import client_tls
 
 from ..settings import Settings
 from .answers import Reply, refusal

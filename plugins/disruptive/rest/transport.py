@@ -17,7 +17,8 @@ import httpx
 import trio
 from attrs import define, field
 
-from bridge.api import Pause, Retry, certificate_failure
+from bridge.api import Pause, Retry
+from bridge.api.rest import certificate_failure
 
 from .answers import Reply, redact, retry_after
 

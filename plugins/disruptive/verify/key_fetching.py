@@ -17,7 +17,8 @@ from typing import NoReturn
 import httpx
 import trio
 
-from bridge.api import JSON, KeyValue, Pause, Report, SpoolUnavailable, client_tls, parse_json
+from bridge.api import JSON, KeyValue, Pause, Report, SpoolUnavailable, parse_json
+from bridge.api.rest import client_tls
 
 from ..settings import Settings, is_safe
 from .keys import INTERVAL, KeyRing, PublicKey, read_keys

@@ -20,7 +20,8 @@ from functools import partial
 
 import trio
 
-from bridge.api import Pause, Retry, SourceContext, SpoolUnavailable, client_tls
+from bridge.api import Pause, Retry, SourceContext, SpoolUnavailable
+from bridge.api.rest import client_tls
 
 from ..documents.decode import Decoded, decode, keep_block
 from ..rest.monitor_api import refused_certificate

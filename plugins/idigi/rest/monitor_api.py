@@ -19,7 +19,8 @@ import httpx
 import trio
 from attrs import frozen
 
-from bridge.api import JSON, Pause, Retry, certificate_failure, client_tls
+from bridge.api import JSON, Pause, Retry
+from bridge.api.rest import certificate_failure, client_tls
 
 from ..documents.json import parse_exactly
 from ..settings import Settings

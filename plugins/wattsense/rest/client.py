@@ -20,7 +20,8 @@ import httpx
 import trio
 from attrs import define, frozen
 
-from bridge.api import Pause, Retry, certificate_failure, client_tls
+from bridge.api import Pause, Retry
+from bridge.api.rest import certificate_failure, client_tls
 
 from ..settings import Settings
 from ..texts import shortened

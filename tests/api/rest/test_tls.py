@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from bridge.api import Pause, certificate_failure, client_tls
+from bridge.api import Pause
+from bridge.api.rest import certificate_failure, client_tls
 
 
 def test_the_host_name_is_checked_and_a_private_ca_is_trusted_besides_those_of_the_system(

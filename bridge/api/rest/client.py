@@ -1,0 +1,317 @@
+"""One client for one section: kept open, and replaced when its connections are lost.
+
+    request ─ a slot ─ httpx ─▶ answer, bounded in time and size
+                         │
+                         └─ no connection to be had although a slot was free ─▶ a new httpx client
+
+httpx on trio loses a place in its pool for good when a request is cancelled in the moment
+its new connection is ready. Here never more requests are under way than the pool has
+places, so one that waits for a place has found the loss: its client is replaced and the
+request, of which nothing was sent, goes out by the new one.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import trio
+from attrs import define, field, frozen
+
+from bridge.api.errors import Pause, Retry
+from bridge.api.events import JSON, parse_json
+from bridge.api.fields import Url
+from bridge.api.rest.tls import certificate_failure, client_tls
+from bridge.api.text import redacted
+
+if TYPE_CHECKING:  # slow to import, and needed only once a client is open
+    import httpx
+
+MAX_CONNECTIONS = 8  # above this httpx spends its time on choosing a connection (measured)
+IDLE_SECONDS = 30.0  # then a connection is closed: the limits of vendors are not known
+POOL_TIMEOUT = 5.0  # seconds; a place in the pool is free, so any wait for one is a loss
+
+Failure: TypeAlias = Literal["connect", "broken", "deadline", "lost"]
+"""No connection; one that broke before the answer; no answer in time; no place in the
+pool."""
+
+
+class NoResponse(Retry):
+    """There is no answer. The request may have been carried out, unless there was no
+    connection.
+    """
+
+    def __init__(self, why: str, *, failure: Failure, detail: str) -> None:
+        super().__init__(why)
+        self.failure = failure
+        self.detail = detail
+        """What was the matter, in a few words without a secret."""
+
+
+class ResponseTooLarge(Retry):
+    """The answer is larger than it may be."""
+
+
+class CertificateRefused(Pause):
+    """The server's certificate cannot be trusted."""
+
+    def __init__(self, why: str, *, reason: str) -> None:
+        super().__init__(why)
+        self.reason = reason
+        """OpenSSL's words."""
+
+
+@frozen
+class RestResponse:
+    """An answer, complete."""
+
+    status: int
+    headers: Mapping[str, str]
+    """Names are found in any case; values of one name are joined by commas."""
+    body: bytes = field(repr=False)
+    """May hold secrets: tokens come in it."""
+    url: str
+    """What was asked for."""
+    links: Mapping[str, str] = field(factory=dict)
+    """Of the header ``Link``: relation to URL as written, perhaps a relative one."""
+
+    def json(self) -> JSON:
+        """Return the document. :raises ValueError: if it is not JSON."""
+        return parse_json(self.body)
+
+
+@define(eq=False)
+class _Pool:
+    """An httpx client, and how many requests it has under way."""
+
+    client: httpx.AsyncClient
+    users: int = 0
+    retired: bool = False
+
+
+@define(eq=False)
+class RestClient:
+    """Makes requests to one vendor. Any number of tasks may use it."""
+
+    service: str
+    """What is at the other end, for sentences: ``DT's REST API``."""
+    timeout: float
+    """Seconds for a request and its whole answer."""
+    max_body: int
+    """Bytes of the largest answer."""
+    certificate_hint: str
+    """What to do about a certificate that is refused."""
+    secrets: Sequence[str] = field(repr=False)
+    """Texts that no error may hold."""
+    _make: Callable[[], httpx.AsyncClient] = field(repr=False)
+    _slots: trio.CapacityLimiter = field(repr=False)
+    _pool: _Pool = field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._pool = _Pool(self._make())
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        query: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+        max_body: int | None = None,
+        keep_beginning: bool = False,
+    ) -> RestResponse:
+        """Make one attempt and return the answer, whatever its status.
+
+        :param max_body: bytes of this answer, if they are not the client's.
+        :param keep_beginning: of a larger answer the beginning is returned; else it is
+            an error.
+        :raises NoResponse: there is no answer (a Retry).
+        :raises ResponseTooLarge: the answer is larger than ``max_body`` (a Retry).
+        :raises CertificateRefused: the server cannot be trusted (a Pause).
+        """
+        import httpx
+
+        limit = self.max_body if max_body is None else max_body
+        try:
+            with trio.fail_after(self.timeout):
+                async with self._slots:
+                    try:
+                        return await self._exchange(
+                            method, url, headers, query, content, limit, keep_beginning
+                        )
+                    except httpx.PoolTimeout:
+                        return await self._exchange(
+                            method, url, headers, query, content, limit, keep_beginning
+                        )
+        except trio.TooSlowError as exc:
+            raise NoResponse(
+                f"no answer of {self.service} within {self.timeout:g} s (timeout)",
+                failure="deadline",
+                detail=f"no answer within {self.timeout:g} s",
+            ) from exc
+        except (httpx.HTTPError, httpx.InvalidURL) as exc:
+            raise self._explain(exc) from exc
+
+    def quoted(self, text: str, *secrets: str) -> str:
+        """Return what may be quoted of a vendor's text: without secrets, one short line.
+
+        :param secrets: texts to hide besides the client's.
+        """
+        return redacted(text, [*self.secrets, *secrets])
+
+    async def _exchange(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | None,
+        query: Mapping[str, str] | None,
+        content: bytes | None,
+        limit: int,
+        keep_beginning: bool,
+    ) -> RestResponse:
+        import httpx
+
+        pool = self._pool
+        pool.users += 1
+        body = bytearray()
+        try:
+            # Cancelling, unlike leaving the loop, closes the generators inside httpx too.
+            with trio.CancelScope() as reading:
+                async with pool.client.stream(
+                    method, url, params=query or None, content=content, headers=headers
+                ) as response:
+                    async for chunk in response.aiter_bytes():
+                        body += chunk
+                        if len(body) > limit:
+                            if not keep_beginning:
+                                reading.cancel()
+                            del body[limit + 1 :]  # one more shows that it was larger
+        except httpx.PoolTimeout:
+            self._replace(pool)
+            raise
+        finally:
+            pool.users -= 1
+            if pool.retired and not pool.users:
+                with trio.CancelScope(shield=True, deadline=trio.current_time() + POOL_TIMEOUT):
+                    await pool.client.aclose()
+        if len(body) > limit and not keep_beginning:
+            raise ResponseTooLarge(f"an answer of {self.service} is larger than {limit} bytes")
+        links = response.links.items()
+        return RestResponse(
+            response.status_code,
+            response.headers,
+            bytes(body[:limit]),
+            str(response.url),
+            {name: link["url"] for name, link in links if name and "url" in link},
+        )
+
+    def _replace(self, pool: _Pool) -> None:
+        """Put a new client in place of one that lost its connections."""
+        if pool is self._pool:
+            self._pool = _Pool(self._make())
+        pool.retired = True
+
+    def _explain(self, exc: httpx.HTTPError | httpx.InvalidURL) -> NoResponse | CertificateRefused:
+        import httpx
+
+        if (reason := certificate_failure(exc)) is not None:
+            return CertificateRefused(
+                f"the certificate of {self.service} is refused: {reason}; {self.certificate_hint}",
+                reason=reason,
+            )
+        detail = self.quoted(str(exc) or type(exc).__name__)
+        failure: Failure = "broken"
+        if isinstance(exc, httpx.PoolTimeout):
+            failure = "lost"
+        elif isinstance(exc, httpx.ConnectError | httpx.ConnectTimeout | httpx.InvalidURL):
+            failure = "connect"
+        return NoResponse(
+            f"{self.service} cannot be reached: {detail}", failure=failure, detail=detail
+        )
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._pool.client.aclose()
+
+
+@asynccontextmanager
+async def open_rest(
+    service: str,
+    *,
+    timeout: float,
+    max_body: int,
+    ca_file: Path | None = None,
+    proxy: Url | None = None,
+    base_url: str = "",
+    headers: Mapping[str, str] | None = None,
+    login: tuple[str, str] | None = None,
+    secrets: Sequence[str] = (),
+    connect_timeout: float | None = None,
+    certificate_hint: str = "check url, or name the CA of a private server in ca_file",
+    max_connections: int = MAX_CONNECTIONS,
+    network: Callable[[], httpx.AsyncBaseTransport] | None = None,
+) -> AsyncIterator[RestClient]:
+    """Open a client. Connections are made when there is something to send.
+
+    :param service: what is at the other end, for sentences: ``DT's REST API``.
+    :param timeout: seconds for a request and its whole answer.
+    :param max_body: bytes of the largest answer, as they arrive: no encoding is asked for.
+    :param ca_file: authorities, PEM, trusted besides those of the system.
+    :param proxy: an HTTP proxy through which all requests go; that of the environment is
+        never used.
+    :param headers: sent with every request.
+    :param login: user and password of HTTP Basic.
+    :param secrets: texts that no error may hold.
+    :param connect_timeout: seconds for making a connection; None: as ``timeout``.
+    :param network: makes what carries the requests, instead of the real one.
+    :raises Pause: ``ca_file`` cannot be used.
+    """
+    import httpx
+
+    tls = client_tls(ca_file)
+
+    def make() -> httpx.AsyncClient:
+        limits = httpx.Limits(max_connections=max_connections, keepalive_expiry=IDLE_SECONDS)
+        transport = (
+            httpx.AsyncHTTPTransport(verify=tls, limits=limits, proxy=proxy, trust_env=False)
+            if network is None
+            else network()
+        )
+        return httpx.AsyncClient(
+            transport=transport,
+            base_url=base_url,
+            auth=None if login is None else httpx.BasicAuth(*login),
+            headers={
+                "Accept": "application/json",
+                "Accept-Encoding": "identity",  # the limit then counts what arrives
+                "User-Agent": "bridged",
+                **(headers or {}),
+            },
+            timeout=httpx.Timeout(
+                None, connect=connect_timeout, pool=min(POOL_TIMEOUT, timeout / 2)
+            ),
+            follow_redirects=False,  # credentials must not go elsewhere
+            trust_env=False,
+        )
+
+    hidden = [*secrets]
+    if login is not None:
+        hidden += [login[1], base64.b64encode(":".join(login).encode()).decode()]
+    client = RestClient(
+        service,
+        timeout,
+        max_body,
+        certificate_hint,
+        hidden,
+        make,
+        trio.CapacityLimiter(max_connections),
+    )
+    try:
+        yield client
+    finally:
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + POOL_TIMEOUT):
+            await client.aclose()
