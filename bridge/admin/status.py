@@ -89,10 +89,6 @@ class Status:
         }
 
 
-def _present(states: Mapping[str, State], *keys: str) -> tuple[State, ...]:
-    return tuple(states[key] for key in keys if key in states)
-
-
 def _balance(account: Account | None) -> dict[str, JSON]:
     if account is None:
         counts = (
@@ -155,7 +151,7 @@ class Observer:
                     kind,
                     states.get(f"source:{name}"),
                     self.intakes.get(name) or Intake(),
-                    _present(states, f"gap:{name}", f"devices:{name}"),
+                    tuple(self.board.topics(f"source:{name}").values()),
                 )
                 for name, kind in self.sources.items()
             ),
@@ -165,7 +161,7 @@ class Observer:
                     self.sinks.get(name, "-"),
                     states.get(f"sink:{name}"),
                     accounts.get(name),
-                    _present(states, f"remark:{name}"),
+                    tuple(self.board.topics(f"sink:{name}").values()),
                 )
                 for name in sorted({*accounts, *self.sinks})
             ),

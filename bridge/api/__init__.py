@@ -18,7 +18,7 @@ from bridge.api.commands import (
     CommandError,
     CommandHandler,
 )
-from bridge.api.context import KeyValue, Outlet, Recover, Report, SinkContext, SourceContext
+from bridge.api.context import Insist, KeyValue, Outlet, Recover, Report, SinkContext, SourceContext
 from bridge.api.errors import (
     HttpRejection,
     Outcome,
@@ -88,6 +88,7 @@ __all__ = [
     "Event",
     "History",
     "HttpRejection",
+    "Insist",
     "KeyValue",
     "Mount",
     "NetworkAddress",

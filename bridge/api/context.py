@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from attrs import frozen
 
 from bridge.api.commands import AddCommandHandler
 from bridge.api.events import JSON, Event
 from bridge.api.webhook import Mount
+
+T = TypeVar("T")
 
 
 class KeyValue(Protocol):
@@ -34,10 +36,28 @@ class Report(Protocol):
     Logged once for each change of text, shown by the status page until the next report.
     """
 
-    def __call__(self, text: str, *, problem: bool = False) -> None:
+    def __call__(self, text: str, *, problem: bool = False, topic: str = "") -> None:
         """Report.
 
-        ``problem`` says that a person should look at it; the text says what to do.
+        :param text: an empty one takes back what was said of a topic.
+        :param problem: a person should look at it; the text says what to do.
+        :param topic: what of the instance it is about, such as ``keys``, where several
+            things are said of one instance side by side; empty: the instance as a whole.
+        """
+        ...
+
+
+class Insist(Protocol):
+    """Make attempts until one succeeds: for what an instance does beside its main work."""
+
+    async def __call__(self, attempt: Callable[[], Awaitable[T]], *, topic: str, doing: str) -> T:
+        """Return the result of the first attempt that succeeds.
+
+        After a ``Retry`` it waits longer each time, after a ``Pause`` as long as a person
+        may take. Both are told under the topic, and taken back by the success.
+
+        :param doing: begins the sentences, such as ``fetching the keys``.
+        :raises Reject: what an attempt raises besides.
         """
         ...
 
@@ -89,6 +109,7 @@ class SourceContext:
     random: Callable[[], float]
     """Numbers in [0, 1), for jitter."""
     answer: AddCommandHandler
+    insist: Insist
     recover: Recover
     """Does nothing for a kind without ``recovery``."""
 
@@ -106,3 +127,4 @@ class SinkContext:
     now: Callable[[], datetime]
     """The wall clock, UTC."""
     answer: AddCommandHandler
+    insist: Insist

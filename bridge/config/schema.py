@@ -73,6 +73,17 @@ class SourceSettings:
         help="a device that is silent for more than three times its usual interval is shown "
         "as a problem",
     )
+    retry_base: Duration = setting(
+        Duration(1), help="longest first pause after a failure", validator=at_least(0.001)
+    )
+    retry_cap: Duration = setting(
+        Duration(60), help="longest pause after many failures", validator=at_least(0.001)
+    )
+    pause_probe: Duration = setting(
+        Duration(300),
+        help="time between attempts while a person must act, such as on refused credentials",
+        validator=at_least(0.001),
+    )
 
 
 def _listener() -> Any:

@@ -148,7 +148,6 @@ async def _open_sinks(bridge: Bridge, spool: Spool) -> AsyncIterator[None]:
                     sink,
                     spool,
                     report=report,
-                    remark=bridge.board.report(f"remark:{sink.name}"),
                     answer=bridge.command_handlers.answering(instance),
                     grace_period=bridge.grace_period,
                     redact=bridge.config.redact,

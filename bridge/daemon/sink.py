@@ -11,6 +11,11 @@ from bridge.api import AddCommandHandler, Report, SinkContext
 from bridge.api.spool import Spool
 from bridge.config import SinkConfig
 from bridge.flow.delivery.feeder import Delivery, GracePeriod, Policy
+from bridge.flow.instances.insist import Persistence, insisting
+
+PLUGIN = "plugin"
+"""Topic of what a sink's plugin says of the sink as a whole: a delivery that succeeds must
+not hide it."""
 
 
 async def run_sink(
@@ -18,7 +23,6 @@ async def run_sink(
     spool: Spool,
     *,
     report: Report,
-    remark: Report,
     answer: AddCommandHandler,
     grace_period: GracePeriod,
     redact: Callable[[str], str],
@@ -28,11 +32,14 @@ async def run_sink(
 ) -> None:
     """Open one sink and deliver to it until cancelled. Started when it is subscribed.
 
-    :param report: what the core says of its deliveries.
-    :param remark: what the plugin says by itself: a concern of its own must not be
-        hidden by a delivery that succeeds.
+    :param report: what the core says of its deliveries; the plugin's own words stand
+        below it.
     """
     core = sink.core
+
+    def remark(text: str, *, problem: bool = False, topic: str = "") -> None:
+        report(text, problem=problem, topic=topic or PLUGIN)
+
     policy = Policy(
         batch=sink.batch,
         in_flight=sink.in_flight,
@@ -54,6 +61,9 @@ async def run_sink(
             report=remark,
             now=now,
             answer=answer,
+            insist=insisting(
+                remark, random, Persistence(core.retry_base, core.retry_cap, core.pause_probe)
+            ),
         )
         async with sink.kind.open(sink.settings, context) as opened:
             await Delivery(

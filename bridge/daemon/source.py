@@ -19,6 +19,7 @@ from bridge.config import SourceConfig
 from bridge.config.schema import RecoverySettings
 from bridge.daemon.instance import Bridge
 from bridge.flow.ingest import Ingest
+from bridge.flow.instances.insist import Persistence, insisting
 from bridge.flow.instances.silence import watch_devices
 from bridge.flow.instances.supervision import supervise
 from bridge.flow.recovery.backfill import command_handlers
@@ -50,18 +51,23 @@ async def run_source(
         if recoverer is not None and start is not None:
             recoverer.ask_for(why, start)
 
+    report = bridge.board.report(instance)
+    persistence = Persistence(
+        source.core.retry_base, source.core.retry_cap, source.core.pause_probe
+    )
     context = SourceContext(
         name=source.name,
         outlet=outlet,
         mount=_mount(source, outlet, routes),
         state=spool.state(instance),
-        report=bridge.board.report(instance),
+        report=report,
         now=bridge.now,
         random=bridge.random,
         answer=bridge.command_handlers.answering(instance),
+        insist=insisting(report, bridge.random, persistence),
         recover=recover,
     )
-    told_of_gaps = bridge.board.report(f"gap:{source.name}")
+    told_of_gaps = partial(report, topic="gap")
     found: Found = partial(tell_of_gap, told_of_gaps, bridge.now)
     async with trio.open_nursery() as tasks:
         with ExitStack() as answered:
@@ -84,14 +90,15 @@ async def run_source(
                 tasks.start_soon(recoverer.run)
             tasks.start_soon(watch_gaps, intake, watched, found, bridge.now)
             if source.core.watch_devices:
-                report = bridge.board.report(f"devices:{source.name}")
-                tasks.start_soon(watch_devices, intake, watched, report, bridge.now)
+                told_of_devices = partial(report, topic="devices")
+                tasks.start_soon(watch_devices, intake, watched, told_of_devices, bridge.now)
             task_status.started()
             await supervise(
                 instance,
                 partial(source.kind.run, source.settings, context),
-                context.report,
+                report,
                 bridge.random,
+                persistence=persistence,
             )
 
 

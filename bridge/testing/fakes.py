@@ -10,9 +10,10 @@ outlet.refuse = "the disk is full"      # from now on emit raises Refused
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 import orjson
 import trio
@@ -22,12 +23,17 @@ from bridge.api import (
     JSON,
     CommandHandler,
     Event,
+    Insist,
+    Pause,
     Receive,
+    Retry,
     SinkContext,
     SourceContext,
     SpoolUnavailable,
     encode,
 )
+
+T = TypeVar("T")
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -107,8 +113,15 @@ class FakeReport:
     """Those of the texts that a person should look at."""
     _said: trio.Event = field(factory=trio.Event)
 
-    def __call__(self, text: str, *, problem: bool = False) -> None:
+    topics: dict[str, str] = field(factory=dict)
+    """What was last said by topic, as far as it was not taken back."""
+
+    def __call__(self, text: str, *, problem: bool = False, topic: str = "") -> None:
         """Take a report."""
+        if topic:
+            self.topics[topic] = text
+            if not text:
+                del self.topics[topic]
         self.texts.append(text)
         if problem:
             self.problems.append(text)
@@ -175,6 +188,27 @@ class FakeRecover:
         self.asked.append((why, since))
 
 
+def fake_insist(report: FakeReport | None = None) -> Insist:
+    """Make an ``insist`` that waits and tells as the core's does, without its jitter."""
+
+    async def insist(attempt: Callable[[], Awaitable[T]], *, topic: str, doing: str) -> T:
+        pause = 1.0
+        while True:
+            try:
+                result = await attempt()
+            except (Retry, Pause, SpoolUnavailable) as verdict:
+                if report is not None:
+                    report(f"{doing} failed: {verdict}", problem=True, topic=topic)
+            else:
+                if report is not None:
+                    report("", topic=topic)
+                return result
+            await trio.sleep(pause)
+            pause = min(2 * pause, 300.0)
+
+    return insist
+
+
 def fake_source_context(
     name: str = "source",
     *,
@@ -197,6 +231,7 @@ def fake_source_context(
         now=clock or FixedClock(),
         random=lambda: random,
         answer=answer or FakeCommands(),
+        insist=fake_insist(report),
         recover=recover or FakeRecover(),
     )
 
@@ -216,4 +251,5 @@ def fake_sink_context(
         report=report or FakeReport(),
         now=clock or FixedClock(),
         answer=answer or FakeCommands(),
+        insist=fake_insist(report),
     )

@@ -31,7 +31,7 @@ class Reports:
         An empty text: there is nothing to say of it any more.
         """
 
-        def report(text: str, *, problem: bool = False) -> None:
+        def report(text: str, *, problem: bool = False, topic: str = topic) -> None:
             if text:
                 self._states[topic] = _State(text, problem)
             elif self._states.pop(topic, None) is None:

@@ -60,7 +60,7 @@ async def test_status_json_holds_what_the_page_shows(bridge):
     await bridge.store(30)
     bridge.board.report("sink:databoom")("paused: 401", problem=True)
     bridge.board.report("source:sensors")("receives on /disruptive")
-    bridge.board.report("gap:sensors")("gap 2 h 13 min, backfilling 41 devices")
+    bridge.board.report("source:sensors/gap")("gap 2 h 13 min, backfilling 41 devices")
     bridge.clock.move(timedelta(seconds=1))
     async with bridge.browser() as client:
         answer = await client.get("/status.json")

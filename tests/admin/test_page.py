@@ -88,14 +88,14 @@ async def test_every_source_is_a_row_with_what_it_brought(bridge):
 async def test_a_gap_and_silent_devices_stand_below_the_state_of_their_source(bridge):
     bridge.sources = {"sensors": "disruptive"}
     bridge.board.report("source:sensors")("receives; ")
-    bridge.board.report("gap:sensors")("gap 2 h 13 min, backfilling 41 devices; ")
-    bridge.board.report("devices:sensors")("1 of 41 device is silent", problem=True)
+    bridge.board.report("source:sensors/gap")("gap 2 h 13 min, backfilling 41 devices; ")
+    bridge.board.report("source:sensors/devices")("1 of 41 device is silent", problem=True)
     async with bridge.browser() as client:
         page = await look(client)
     told = "receives; gap 2 h 13 min, backfilling 41 devices; 1 of 41 device is silent"
     assert page.row("sensors")[1] == told
     assert [item.split(" (")[0] for item in page.items] == [
-        "devices:sensors: 1 of 41 device is silent"
+        "source:sensors/devices: 1 of 41 device is silent"
     ]
 
 
@@ -103,7 +103,7 @@ async def test_a_concern_of_a_plugin_stands_below_the_state_of_its_sink_whatever
     bridge,
 ):
     bridge.sinks = {"databoom": "databoom"}
-    bridge.board.report("remark:databoom")("; this machine's clock is wrong", problem=True)
+    bridge.board.report("sink:databoom/plugin")("; this machine's clock is wrong", problem=True)
     bridge.board.report("sink:databoom")("delivers again")
     async with bridge.browser() as client:
         page = await look(client)

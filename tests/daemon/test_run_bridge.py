@@ -567,7 +567,8 @@ async def open_record(settings: NoSettings, context: SourceContext) -> AsyncIter
 
 async def gap_told(bridge: Bridge, text: str) -> None:
     while (
-        text not in (told := bridge.board.states.get("gap:sensors", State("", False, START))).text
+        text
+        not in (told := bridge.board.states.get("source:sensors/gap", State("", False, START))).text
     ):
         assert not told.problem, told
         await trio.sleep(1)
@@ -583,7 +584,7 @@ async def test_after_a_start_the_gap_of_a_source_is_read_back_and_what_was_recei
         await site.delivered("databoom")
     async with site.running() as (bridge, _):
         await gap_told(bridge, "read back")
-        told = bridge.board.states["gap:sensors"].text
+        told = bridge.board.states["source:sensors/gap"].text
     assert told == "gap 0 s: read back 1 devices, 10 events, 8 of them new"
 
 
@@ -630,7 +631,7 @@ async def test_a_plugin_may_ask_for_what_happened_to_be_read_back(site: Site):
     site.add_sink("databoom", Destination().open)
     async with site.running() as (bridge, _):
         await gap_told(bridge, "read back")
-        assert bridge.board.states["gap:sensors"].text.startswith(
+        assert bridge.board.states["source:sensors/gap"].text.startswith(
             "the connector was disabled: read back 1 devices"
         )
 

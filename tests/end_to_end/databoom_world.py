@@ -36,7 +36,7 @@ TOKEN = "canary-of-the-push"
 KEY = "canary-of-the-key"
 READ = "canary-of-the-list"
 SINK = "sink:databoom"
-REMARK = "remark:databoom"
+REMARK = "sink:databoom/plugin"
 TEMPLATE = "tpl"
 HEARTBEAT = "alive"
 

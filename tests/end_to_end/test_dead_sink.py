@@ -86,7 +86,6 @@ async def delivering(spool: Spool, sinks: dict[str, Destination]) -> AsyncIterat
                     config,
                     spool,
                     report=board.report(f"sink:{name}"),
-                    remark=board.report(f"remark:{name}"),
                     answer=CommandHandlers().answering(f"sink:{name}"),
                     grace_period=GracePeriod(),
                     redact=str,

@@ -307,7 +307,7 @@ async def go_on_living(world: World, live: dict[Point, float]) -> None:
 async def caught_up(bridge: Bridge) -> None:
     """Wait until what was missed is read back."""
     while (
-        told := bridge.board.states.get("gap:sensors")
+        told := bridge.board.states.get("source:sensors/gap")
     ) is None or ": read back " not in told.text:
         assert told is None or not told.problem, told
         await trio.sleep(0.25)

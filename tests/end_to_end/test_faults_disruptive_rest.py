@@ -514,7 +514,7 @@ async def test_whatever_dt_answers_the_history_is_read_back_in_the_end(
             daemon.pass_time({"pause": PAUSE_PROBE, "retry": RETRY_CAP}.get(read.verdict, 0.0))
             await daemon.delivered(len(world.measured))
             await daemon.says(
-                "gap:sensors",
+                "source:sensors/gap",
                 f"read back {SENSORS} devices, {len(world.measured)} events",
                 problem=False,
             )
@@ -528,16 +528,16 @@ async def suffer(world: World, read: Read) -> None:
     """
     daemon = world.daemon
     if read.verdict in ("pause", "part"):
-        await daemon.says("gap:sensors", read.says, problem=True)
+        await daemon.says("source:sensors/gap", read.says, problem=True)
     if read.verdict == "retry":
         for attempt in (1, 2, 3, 4):
             await daemon.until(
                 lambda attempt=attempt: (
-                    world.told("gap:sensors", "backfill is interrupted") >= attempt
+                    world.told("source:sensors/gap", "backfill is interrupted") >= attempt
                 )
             )
             await daemon.says(
-                "gap:sensors", read.says if attempt == 1 else "", problem=attempt == 4
+                "source:sensors/gap", read.says if attempt == 1 else "", problem=attempt == 4
             )
             if attempt < 4:
                 daemon.pass_time(RETRY_CAP)
@@ -567,7 +567,7 @@ async def test_what_a_person_must_see_to_is_a_problem_and_then_everything_is_rea
 ):
     async with open_world(tmp_path, mock_clock) as world, world.daemon.running():
         await lose_and_ask(world, rules)
-        await world.daemon.says("gap:sensors", says, problem=True)
+        await world.daemon.says("source:sensors/gap", says, problem=True)
         world.cloud.rules = Rules()
         world.daemon.pass_time(PAUSE_PROBE)
         await recovered(world)
@@ -586,7 +586,7 @@ async def test_a_history_without_end_is_told_and_what_was_read_is_kept(
         world.cloud.rest_faults.append(listed)
         await lose_and_ask(world, Rules(repeat_page_token=True))
         await world.daemon.says(
-            "gap:sensors", "sensor0: the vendor's pages go round in circles", problem=True
+            "source:sensors/gap", "sensor0: the vendor's pages go round in circles", problem=True
         )
         world.cloud.rules = Rules()
         await world.ask_for_all()
@@ -619,7 +619,7 @@ async def test_however_dt_keeps_its_record_it_is_read_back(
     async with open_world(tmp_path, mock_clock) as world, world.daemon.running():
         await lose_and_ask(world, rules)
         await recovered(world)
-        assert world.told("gap:sensors", "interrupted") == 0
+        assert world.told("source:sensors/gap", "interrupted") == 0
     world.proved()
 
 
@@ -634,8 +634,8 @@ async def test_a_rate_that_is_never_lifted_makes_reading_back_slow_and_nothing_e
         for wait in range(1, 1 + len(world.measured)):
             await world.daemon.until(
                 lambda wait=wait: (
-                    world.told("gap:sensors", "429") >= wait
-                    or world.told("gap:sensors", "read back") > 0
+                    world.told("source:sensors/gap", "429") >= wait
+                    or world.told("source:sensors/gap", "read back") > 0
                 )
             )
             world.daemon.pass_time(rate.seconds + 1)
@@ -663,7 +663,7 @@ async def test_credentials_that_were_revoked_are_a_problem_until_they_are_restor
     async with open_world(tmp_path, mock_clock) as world, world.daemon.running():
         granted, world.cloud.accounts[:] = list(world.cloud.accounts), revoked
         await lose_and_ask(world, Rules())
-        await world.daemon.says("gap:sensors", says, problem=True)
+        await world.daemon.says("source:sensors/gap", says, problem=True)
         world.cloud.accounts[:] = granted
         world.cloud.revoke_tokens()
         world.daemon.pass_time(PAUSE_PROBE)
@@ -681,7 +681,7 @@ async def lose_and_ask(world: World, rules: Rules) -> None:
 
 async def recovered(world: World) -> None:
     await world.daemon.delivered(len(world.measured))
-    await world.daemon.says("gap:sensors", f"read back {SENSORS} devices", problem=False)
+    await world.daemon.says("source:sensors/gap", f"read back {SENSORS} devices", problem=False)
     await world.daemon.clean()
 
 
@@ -764,7 +764,9 @@ async def test_days_of_refusals_are_a_problem_end_in_a_disabled_connector_and_lo
         connector.faults = NO_FAULTS
         daemon.pass_time(WATCH_INTERVAL)
         await daemon.until(
-            lambda: connector.status == "ACTIVE" and world.told("gap:sensors", "read back") > 0
+            lambda: (
+                connector.status == "ACTIVE" and world.told("source:sensors/gap", "read back") > 0
+            )
         )
         await daemon.delivered(2 * SENSORS)
         world.publish(30)

@@ -1020,11 +1020,13 @@ async def test_what_a_replay_has_lost_is_read_back_from_the_history(
             await ask(world.daemon.folder / "state" / "control.sock", SOURCE, "backfill", span)
         if row.pause:
             await world.daemon.until(
-                lambda: "backfill " in world.daemon.board.states["gap:gateways"].text
+                lambda: "backfill " in world.daemon.board.states["source:gateways/gap"].text
             )
             await world.pass_time(row.pause)
         await world.daemon.says(
-            "gap:gateways", "5 of them new" if not streams else "11 of them new", problem=False
+            "source:gateways/gap",
+            "5 of them new" if not streams else "11 of them new",
+            problem=False,
         )
         await world.daemon.delivered(count)
         await world.daemon.clean()

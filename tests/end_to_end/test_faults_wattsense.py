@@ -576,7 +576,7 @@ async def test_a_refused_value_that_nobody_sends_again_is_read_back(
             await shaky.says("spool", "", problem=False)
             await site.publish(4)
             shaky.pass_time(31)  # gaps are looked at every half minute
-            await shaky.says("gap:towers", "events, 2 of them new", problem=False)
+            await shaky.says("source:towers/gap", "events, 2 of them new", problem=False)
             await site.settled()
             await shaky.clean()
         site.proved()
@@ -618,7 +618,9 @@ async def test_a_cloud_that_retries_closes_the_gap_itself(
             await site.settled()
             assert site.cloud.answers["values", 503] > 0
             shaky.pass_time(31)
-            await shaky.says("gap:towers", "rest_key and rest_secret are not set", problem=False)
+            await shaky.says(
+                "source:towers/gap", "rest_key and rest_secret are not set", problem=False
+            )
         site.proved()
 
 

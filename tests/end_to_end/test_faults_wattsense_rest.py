@@ -91,7 +91,7 @@ async def gap(
 async def read_back(daemon: Daemon, site: Site) -> None:
     """Wait until the gap is closed."""
     await site.settled()
-    await daemon.says("gap:towers", f"{LOST} of them new", problem=False)
+    await daemon.says("source:towers/gap", f"{LOST} of them new", problem=False)
     await daemon.clean()
 
 
@@ -205,15 +205,17 @@ async def test_an_answer_that_is_none_delays_what_is_read_back_and_loses_nothing
             (row.listed, row.says_of_list or row.says) if hit == "list" else (row.paged, row.says)
         )
         async with daemon.running():
-            await daemon.says("gap:towers", says, problem=row.problem)
+            await daemon.says("source:towers/gap", says, problem=row.problem)
             await site.publish(4)  # live values do not wait for the history
             if wait == LEFT_OUT:
                 assert (
                     f"{LOST // 2} of them new; not read: tower-1"
-                    in daemon.board.states["gap:towers"].text
+                    in daemon.board.states["source:towers/gap"].text
                 )
                 await ask_for(daemon)
-                await daemon.says("gap:towers", "asked for: read back 2 devices", problem=False)
+                await daemon.says(
+                    "source:towers/gap", "asked for: read back 2 devices", problem=False
+                )
                 await site.settled()
                 await daemon.clean()
             else:
@@ -330,7 +332,7 @@ async def test_an_api_that_is_otherwise_is_read_or_said_to_need_a_person(
                 await trio.testing.wait_all_tasks_blocked(0.05)
                 daemon.pass_time(SOON)  # between two pages of the list of devices
             if api.says:
-                await daemon.says("gap:towers", api.says, problem=api.problem)
+                await daemon.says("source:towers/gap", api.says, problem=api.problem)
                 rest.options = USUAL
                 await site.publish(4)
                 if api.left_out:
@@ -338,7 +340,7 @@ async def test_an_api_that_is_otherwise_is_read_or_said_to_need_a_person(
                 else:
                     daemon.pass_time(api.wait)
             await site.settled()
-            await daemon.says("gap:towers", " of them new", problem=False)
+            await daemon.says("source:towers/gap", " of them new", problem=False)
             await daemon.clean()
         site.proved()
         check_marks(daemon)
@@ -351,7 +353,9 @@ async def test_a_gap_of_a_bridge_without_a_key_is_said_to_be_lost(
     async with gap(daemon, caplog) as (_site, _rest):
         daemon.write(section("github"))
         async with daemon.running():
-            await daemon.says("gap:towers", "rest_key and rest_secret are not set", problem=True)
+            await daemon.says(
+                "source:towers/gap", "rest_key and rest_secret are not set", problem=True
+            )
 
 
 async def test_an_answer_that_is_too_large_needs_a_person_and_is_read_when_more_is_allowed(
@@ -362,7 +366,7 @@ async def test_an_answer_that_is_too_large_needs_a_person_and_is_read_when_more_
             item["name"] = "x" * 1024
         async with daemon.running():
             await daemon.says(
-                "gap:towers",
+                "source:towers/gap",
                 "ask for less by page_size, or allow more by answer_limit",
                 problem=True,
             )
@@ -380,12 +384,12 @@ async def test_a_backfill_that_is_cut_by_a_restart_goes_on_where_it_was(
     async with gap(daemon, caplog, SMALL, "rest_devices = tower-1, tower-2") as (site, rest):
         rest.troubles = [None] * 5 + [500] * 100
         async with daemon.running():
-            await daemon.says("gap:towers", NOT_AVAILABLE, problem=False)
+            await daemon.says("source:towers/gap", NOT_AVAILABLE, problem=False)
         rest.troubles = []
         rest.served.clear()
         async with daemon.running():
             await site.settled()
-            await daemon.says("gap:towers", "of them new", problem=False)
+            await daemon.says("source:towers/gap", "of them new", problem=False)
         site.proved()
         check_marks(daemon)
 

@@ -1,8 +1,9 @@
-"""Restarting what crashed.
+"""Restarting what ended.
 
 A plugin that fails is a line in the status, not an outage: each instance runs in a
-supervisor of its own, which waits longer after every crash and forgets about them after
-a time of health. Cancellation passes by.
+supervisor of its own. A ``Retry`` or ``Pause`` that a source raises is its daily life: it
+is run again when the verdict says. Anything else is a crash: the supervisor waits longer
+after every one and forgets about them after a time of health. Cancellation passes by.
 """
 
 from __future__ import annotations
@@ -12,14 +13,17 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import trio
+from attrs import define
 
-from bridge.api import Report, backoff
+from bridge.api import Pause, Report, Retry, SpoolUnavailable, backoff
+from bridge.flow.instances.insist import Persistence
 
 log = logging.getLogger(__name__)
 
 MIN_PAUSE = 1.0
 MAX_PAUSE = 60.0
 HEALTHY_AFTER = 120.0  # seconds without a crash that make the next one the first
+STABLE_AFTER = 60.0  # seconds after which a verdict ends a good run, not an attempt
 
 
 class Run(Protocol):
@@ -30,17 +34,21 @@ class Run(Protocol):
         ...
 
 
+@define(eq=False)
 class _StartedOnce:
     """Passes on the first ``started()`` of many runs: trio allows one."""
 
-    def __init__(self, status: trio.TaskStatus[None]) -> None:
-        self._status = status
-        self._done = False
+    status: trio.TaskStatus[None]
+    passed: bool = False
+    at: float | None = None
+    """When the present run said so, by trio's clock; None: it has not."""
 
     def started(self, value: None = None) -> None:
-        if not self._done:
-            self._done = True
-            self._status.started(value)
+        if self.at is None:
+            self.at = trio.current_time()
+        if not self.passed:
+            self.passed = True
+            self.status.started(value)
 
 
 async def supervise(
@@ -49,40 +57,56 @@ async def supervise(
     report: Report,
     random: Callable[[], float],
     *,
+    persistence: Persistence = Persistence(),
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run an instance until cancelled, again and again.
 
-    :param run: called with the status object on which it says that it is ready; only
-        the first time counts.
+    :param run: called with the status object on which it says that it is ready; only the
+        first time counts.
+    :param persistence: how long is waited after a verdict.
     """
     status = _StartedOnce(task_status)
-    crashes = 0
+    crashes = failures = 0
     told = ""
     while True:
         began = trio.current_time()
-        why, exc = await _run_once(run, status)
-        if why != told:
-            told = why
-            log.error("%s: %s", name, why, exc_info=exc)
-        if trio.current_time() - began >= HEALTHY_AFTER:
-            crashes = 0
-        crashes += 1
-        pause = max(MIN_PAUSE, backoff(crashes, 2 * MIN_PAUSE, MAX_PAUSE, random))
-        report(f"{why}; started again after a pause that grows to {MAX_PAUSE:.0f} s", problem=True)
+        status.at = None
+        exc = await _run_once(run, status)
+        if isinstance(exc, Retry | Pause | SpoolUnavailable):
+            stable = status.at is not None and trio.current_time() - status.at >= STABLE_AFTER
+            failures = 1 if stable else failures + 1
+            pause = persistence.pause(exc, failures, random)
+            if isinstance(exc, Pause):
+                again = f"trying again every {persistence.probe:g} s"
+            else:
+                again = "trying again until it succeeds"
+            # What ends after a good run is daily life, unless a person must act.
+            report(f"{exc}; {again}", problem=not stable or isinstance(exc, Pause))
+        else:
+            why = "ended by itself, which it should not"
+            if exc is not None:
+                why = f"failed: {type(exc).__name__}: {exc}"
+            if why != told:
+                told = why
+                log.error("%s: %s", name, why, exc_info=exc)
+            if trio.current_time() - began >= HEALTHY_AFTER:
+                crashes = 0
+            crashes += 1
+            pause = max(MIN_PAUSE, backoff(crashes, 2 * MIN_PAUSE, MAX_PAUSE, random))
+            again = f"started again after a pause that grows to {MAX_PAUSE:.0f} s"
+            report(f"{why}; {again}", problem=True)
         await trio.sleep(pause)
 
 
-async def _run_once(run: Run, status: trio.TaskStatus[None]) -> tuple[str, BaseException | None]:
-    """Run once and say why it ended. Only cancellation leaves as an exception."""
+async def _run_once(run: Run, status: _StartedOnce) -> BaseException | None:
+    """Run once and return what ended it. Only cancellation leaves as an exception."""
     first: BaseException | None = None
     try:
         await run(task_status=status)
     except* Exception as group:
         first = _first(group)
-    if first is None:
-        return "ended by itself, which it should not", None
-    return f"failed: {type(first).__name__}: {first}", first
+    return first
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
