@@ -66,6 +66,10 @@ class Event:
     """The vendor's own object, whole; see :func:`raw_data` for bytes that would not
     parse.
     """
+    former_keys: tuple[str, ...] = field(default=(), kw_only=True)
+    """How earlier versions made the key: the event is a duplicate if one of these is known.
+    Not stored. A plugin gives them for as long as keys are remembered after the change.
+    """
 
 
 @frozen
@@ -80,6 +84,8 @@ class Arrival:
     """The event as written by :func:`encode`."""
     received: datetime
     """When the bridge received it, UTC."""
+    former_keys: tuple[str, ...] = ()
+    """See :class:`Event`."""
 
 
 @frozen

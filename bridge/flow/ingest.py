@@ -136,7 +136,10 @@ class _SourceOutlet:
 
 
 def _arrivals(source: str, events: Sequence[Event], received: datetime) -> list[Arrival]:
-    return [Arrival(source, event.key, event.device, encode(event), received) for event in events]
+    return [
+        Arrival(source, event.key, event.device, encode(event), received, event.former_keys)
+        for event in events
+    ]
 
 
 @asynccontextmanager

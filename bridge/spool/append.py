@@ -40,6 +40,8 @@ class Row(NamedTuple):
     received: int
     """Microseconds since 1970."""
     body: bytes
+    former: tuple[bytes, ...]
+    """Digests of what earlier versions took for its key."""
 
 
 @frozen
@@ -68,6 +70,7 @@ def prepared(arrivals: Sequence[Arrival], lanes: int) -> Append:
                 lane_of(arrival.device, lanes),
                 microseconds(arrival.received),
                 arrival.body,
+                tuple([digest_of(arrival.source, key) for key in arrival.former_keys]),
             )
             for arrival in arrivals
         ]
@@ -85,15 +88,16 @@ def digest_of(source: str, key: str) -> bytes:
 
 def append_all(transaction: Transaction, appends: Sequence[Append]) -> list[int]:
     """Store the new events of several appends; gives for each how many were new."""
-    known = _known(
-        transaction, dict.fromkeys(row.digest for append in appends for row in append.rows)
-    )
+    rows = [row for append in appends for row in append.rows]
+    asked = dict.fromkeys(row.digest for row in rows)
+    asked.update(dict.fromkeys(digest for row in rows for digest in row.former))
+    known = _known(transaction, asked)
     counts = []
     fresh: list[Row] = []
     for append in appends:
         before = len(fresh)
         for row in append.rows:
-            if row.digest not in known:
+            if row.digest not in known and known.isdisjoint(row.former):
                 known.add(row.digest)
                 fresh.append(row)
         counts.append(len(fresh) - before)

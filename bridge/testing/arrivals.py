@@ -12,11 +12,16 @@ TIME = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 def arrival(
-    key: str, device: str = "meter", *, source: str = "sensors", received: datetime = TIME
+    key: str,
+    device: str = "meter",
+    *,
+    source: str = "sensors",
+    received: datetime = TIME,
+    former_keys: tuple[str, ...] = (),
 ) -> Arrival:
     """Make an event on its way into the spool, with the key as its reading."""
     event = Event(key, device, "temperature", TIME, (Reading("name", key, TIME),))
-    return Arrival(source, key, device, encode(event), received)
+    return Arrival(source, key, device, encode(event), received, former_keys)
 
 
 def arrivals(*keys: str, device: str = "meter", source: str = "sensors") -> list[Arrival]:

@@ -110,8 +110,9 @@ class MemorySpool:
             raise SpoolUnavailable(self.refuse)
         fresh: dict[tuple[str, str], Arrival] = {}
         for arrival in arrivals:
-            if (arrival.source, arrival.key) not in self.store.keys:
-                fresh.setdefault((arrival.source, arrival.key), arrival)
+            keys = [(arrival.source, key) for key in (arrival.key, *arrival.former_keys)]
+            if self.store.keys.isdisjoint(keys) and fresh.keys().isdisjoint(keys):
+                fresh[keys[0]] = arrival
         self.store.keys.update(fresh)
         for arrival in fresh.values():
             lane = lane_of(arrival.device, self.store.lanes)

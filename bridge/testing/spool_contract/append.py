@@ -59,6 +59,18 @@ class AppendContract:
                     senders.start_soon(append, spool)
         assert sum(counts) == 1
 
+    async def test_an_event_known_by_a_former_key_is_not_stored_again(
+        self, open_engine: OpenEngine
+    ) -> None:
+        async with open_engine() as spool:
+            await spool.append([arrival("old"), arrival("other")])
+            again = [
+                arrival("new", former_keys=("older", "old")),
+                arrival("newer", former_keys=("none",)),
+                arrival("none"),
+            ]
+            assert await spool.append(again) == 1
+
     async def test_two_sources_may_use_the_same_key(self, open_engine: OpenEngine) -> None:
         async with open_engine() as spool:
             assert await spool.append([arrival("a", source="one"), arrival("a", source="two")]) == 2
