@@ -67,7 +67,6 @@ class AppendContract:
             again = [
                 arrival("new", former_keys=("older", "old")),
                 arrival("newer", former_keys=("none",)),
-                arrival("none"),
             ]
             assert await spool.append(again) == 1
 
