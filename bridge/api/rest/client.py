@@ -200,13 +200,12 @@ class RestClient:
                     await pool.client.aclose()
         if len(body) > limit and not keep_beginning:
             raise ResponseTooLarge(f"an answer of {self.service} is larger than {limit} bytes")
-        links = response.links.items()
         return RestResponse(
             response.status_code,
             response.headers,
             bytes(body[:limit]),
             str(response.url),
-            {name: link["url"] for name, link in links if name and "url" in link},
+            _links(response),
         )
 
     def _replace(self, pool: _Pool) -> None:
@@ -236,6 +235,15 @@ class RestClient:
     async def aclose(self) -> None:
         """Close the connections."""
         await self._pool.client.aclose()
+
+
+def _links(response: httpx.Response) -> dict[str, str]:
+    """Return the links by relation. httpx gives one with several under all of them at once."""
+    return {
+        relation: link["url"]
+        for link in reversed(response.links.values())  # the first of a relation wins
+        for relation in link.get("rel", "").lower().split()
+    }
 
 
 @asynccontextmanager

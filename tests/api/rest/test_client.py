@@ -65,6 +65,26 @@ async def test_an_answer_is_given_whole():
     assert request.headers["user-agent"] == ("bridged",)
 
 
+@pytest.mark.parametrize(
+    ("link", "links"),
+    [
+        ('<a>; rel="next"', {"next": "a"}),
+        ("<a>; rel=next", {"next": "a"}),
+        ('<a>; rel="Next last", <b>; rel=prev', {"next": "a", "last": "a", "prev": "b"}),
+        ('<a>; rel=next, <b>; rel="next"', {"next": "b"}),
+        ("<a>", {}),
+        ("nonsense; rel=next", {"next": "nonsense"}),
+        ("", {}),
+    ],
+)
+async def test_links_are_found_by_each_of_their_relations(link, links):
+    async def handler(request: Request) -> Response:
+        return Response(headers=(("Link", link),) if link else ())
+
+    async with asking(handler) as (client, url):
+        assert (await client.request("GET", url)).links == links
+
+
 async def test_a_redirect_is_an_answer_and_not_followed():
     async def handler(request: Request) -> Response:
         assert request.path == "/"
