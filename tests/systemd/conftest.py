@@ -55,7 +55,7 @@ def machine(release: Release, root: Path) -> Iterator[Machine]:
 
 @pytest.fixture
 def office(machine: Machine) -> Office:
-    """Give ``bridge@office`` of the machine: configured, without secrets, not started."""
+    """``bridge@office`` of the machine: configured, without secrets, not started."""
     office = Office(machine)
     office.configure()
     return office

@@ -1,6 +1,6 @@
 """Root file systems of Debian with the bridge in them, installed as its README says.
 
-    with opened() as roots:                       # one session at a time: they are reinstalled by each
+    with opened() as roots:      # one session at a time: they are reinstalled by each
         root = roots.prepare(Release("bookworm", 252))
 
 What takes long, debootstrap and the bridge's dependencies, is done once and kept in
@@ -59,7 +59,8 @@ $pip install --quiet "$WHEEL"
 ln -sf /opt/bridge/bin/bridged /usr/bin/bridged
 rm -rf /etc/systemd/system/bridge@*
 install -m 0644 "$UNITS/bridge@.service" /etc/systemd/system/
-[ $SYSTEMD -lt 254 ] || install -D -m 0644 -t /etc/systemd/system/bridge@.service.d "$UNITS/systemd-254.conf"
+drop_ins=/etc/systemd/system/bridge@.service.d
+[ $SYSTEMD -lt 254 ] || install -D -m 0644 -t $drop_ins "$UNITS/systemd-254.conf"
 install -D -m 0644 "$UNITS/bridge.sysusers" /etc/sysusers.d/bridge.conf
 install -D -m 0644 "$UNITS/bridge.tmpfiles" /etc/tmpfiles.d/bridge.conf
 systemd-sysusers
@@ -202,7 +203,7 @@ def _pip_environment() -> dict[str, str]:
 
 
 def _within(value: str) -> str:
-    """Return a value in which paths of this machine are as they are seen within a root."""
+    """Return a value with paths of this machine as they are seen within a root."""
     words = []
     for word in value.split():
         scheme, path = ("file://", word[7:]) if word.startswith("file://") else ("", word)

@@ -15,7 +15,8 @@ pytestmark = pytest.mark.systemd
 
 STORES = {
     "plain": "install -D -m 0600 /dev/stdin /etc/credstore/bridge.office.towers.secret",
-    "encrypted": "mkdir -p /etc/credstore.encrypted; systemd-creds encrypt --name=bridge.office.towers.secret "
+    "encrypted": "mkdir -p /etc/credstore.encrypted; "
+    "systemd-creds encrypt --name=bridge.office.towers.secret "
     "- /etc/credstore.encrypted/bridge.office.towers.secret",
 }
 
