@@ -9,7 +9,7 @@ import trio
 
 from bridge.api import AddCommandHandler, Report, SinkContext
 from bridge.api.spool import Spool
-from bridge.config import SinkConfig
+from bridge.daemon.config import SinkConfig
 from bridge.flow.delivery.feeder import Delivery, GracePeriod, Policy
 from bridge.flow.instances.insist import Persistence, insisting
 
