@@ -141,7 +141,8 @@ class Structurer:
             if kind is not None:
                 own = _ClassStructurer(self, section, kind.settings, setting_fields(kind.settings))
                 settings = own.structure()
-                # What both declare is listed once, as the core's; a table has free keys.
+                # What both declare is listed once, as the core's. The keys of a table
+                # are free.
                 shared = {setting.key for setting in fields}
                 fields = (*fields, *(each for each in own.fields if each.key not in shared))
                 entries += [

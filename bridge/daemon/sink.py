@@ -14,8 +14,9 @@ from bridge.flow.delivery.feeder import Delivery, GracePeriod, Policy
 from bridge.flow.instances.insist import Persistence, insisting
 
 PLUGIN = "plugin"
-"""Topic of what a sink's plugin says of the sink as a whole: a delivery that succeeds must
-not hide it."""
+"""Topic of what a sink's plugin says of the sink as a whole: a delivery that succeeds
+must not hide it.
+"""
 
 
 async def run_sink(

@@ -75,6 +75,20 @@ def test_the_sample_explains_each_setting_and_shows_its_default(kinds):
             "a problem (yes or no)"
         ),
         "#watch_devices = yes",
+        (
+            "## longest first pause after a failure (a duration with a unit, such as 500ms, 30s, "
+            "5m, 1h30m)"
+        ),
+        "#retry_base = 1s",
+        (
+            "## longest pause after many failures (a duration with a unit, such as 500ms, 30s, "
+            "5m, 1h30m)"
+        ),
+        "#retry_cap = 1m",
+        "## time between attempts while a person must act, such as on refused credentials "
+        "(a duration with a unit, such as",
+        "## 500ms, 30s, 5m, 1h30m)",
+        "#pause_probe = 5m",
         "## base URL of the API (a URL that begins with https:// or http://)",
         "url = https://example.com",
         "## password (a secret)",
