@@ -1,6 +1,7 @@
 """The control socket: how a command asks the running bridge.
 
-    bridged KIND NAME ─ one line of JSON ─▶ unix socket ─▶ the instance that answers ─ one line of JSON ─▶ command
+    bridged KIND NAME ─ one line of JSON ─▶ unix socket ─▶ the instance that answers
+                      ◀─ one line of JSON ──────────────────────────────┘
 
 The socket belongs to the user of the bridge and nobody else may open it. A request
 names an instance, such as ``source:sensors``, and what it is asked; an answer holds
@@ -14,7 +15,7 @@ import logging
 import os
 import socket
 import stat
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -37,11 +38,11 @@ class CommandHandlers:
     """Who answers what."""
 
     redact: Callable[[str], str] = str
-    """Takes out of an error what must not be shown."""
+    """Takes out of an answer or an error what must not be shown."""
     known: dict[tuple[str, str], CommandHandler] = field(factory=dict)
 
     def answering(self, instance: str) -> AddCommandHandler:
-        """Give an instance its way to answer requests."""
+        """Return how an instance registers a handler for the time of a block."""
 
         @contextmanager
         def answer(request: str, respond: CommandHandler) -> Iterator[None]:
@@ -75,7 +76,7 @@ class CommandHandlers:
                 }
             )
         try:
-            return _line({"answer": await respond(arguments)})
+            return _line({"answer": self._redacted(await respond(arguments))})
         except CommandError as exc:
             return _line({"error": self.redact(str(exc))})
         except Exception as exc:
@@ -83,6 +84,16 @@ class CommandHandlers:
             return _line(
                 {"error": f"it failed: {type(exc).__name__}; the log of the bridge has the details"}
             )
+
+    def _redacted(self, value: JSON) -> JSON:
+        """Redact the texts of an answer, which a command will print."""
+        if isinstance(value, str):
+            return self.redact(value)
+        if isinstance(value, Mapping):
+            return {self.redact(name): self._redacted(each) for name, each in value.items()}
+        if isinstance(value, Sequence):
+            return [self._redacted(each) for each in value]
+        return value
 
 
 def _line(value: JSON) -> bytes:
@@ -125,7 +136,7 @@ def _remove_stale(path: Path) -> None:
 
 @contextmanager
 def _short(path: Path) -> Iterator[str]:
-    """Give a name of the file that is short: the kernel takes no more than 107 bytes."""
+    """Yield a short name of the file: the kernel takes no more than 107 bytes."""
     folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
     try:
         yield f"/proc/self/fd/{folder}/{path.name}"

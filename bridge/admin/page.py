@@ -13,7 +13,8 @@ from bridge.flow.instances.board import State
 RELOAD = 2  # seconds
 
 STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; color: #1d2733; }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem;
+       padding: 0 1rem; color: #1d2733; }
 h1 { font-size: 1.4rem; } h2 { font-size: 1.05rem; margin: 2rem 0 .4rem; }
 table { border-collapse: collapse; width: 100%; } th, td { padding: .3rem .6rem; text-align: left; }
 th { font-weight: 600; border-bottom: 2px solid #ccd4dd; } td { border-bottom: 1px solid #e6eaee; }
@@ -33,7 +34,6 @@ HEADERS = (
 
 
 def render(status: Status) -> bytes:
-    """Give the page."""
     problems = [
         f"{name}: {state.text} (since {state.since:%Y-%m-%d} {_clock(state.since)})"
         for name, state in status.problems.items()
@@ -47,14 +47,18 @@ def render(status: Status) -> bytes:
 <meta name="viewport" content="width=device-width"><title>bridge {escape(status.instance)}</title>
 <style>{STYLE}</style></head><body>
 <h1>bridge {escape(status.instance)}</h1>
-<p class="quiet">{_clock(status.now)} UTC, running since {status.started:%Y-%m-%d} {_clock(status.started)}</p>
+<p class="quiet">{_clock(status.now)} UTC,
+running since {status.started:%Y-%m-%d} {_clock(status.started)}</p>
 <h2>Problems</h2>{verdict}
 <h2>Sources</h2>
-<table><tr><th>source</th><th>plugin</th><th>state</th><th class="number">events</th><th class="number">refused</th>
+<table><tr><th>source</th><th>plugin</th><th>state</th>
+<th class="number">events</th><th class="number">refused</th>
 <th>last event</th></tr>{"".join(_source(source, status.now) for source in status.sources)}</table>
 <h2>Sinks</h2>
-<table><tr><th>sink</th><th>plugin</th><th>state</th><th class="number">received</th><th class="number">delivered</th>
-<th class="number">filtered</th><th class="number">dead</th><th class="number">pending</th><th>oldest waiting</th></tr>
+<table><tr><th>sink</th><th>plugin</th><th>state</th>
+<th class="number">received</th><th class="number">delivered</th>
+<th class="number">filtered</th><th class="number">dead</th>
+<th class="number">pending</th><th>oldest waiting</th></tr>
 {"".join(_sink(sink, status.now) for sink in status.sinks)}</table>
 </body></html>
 """.encode()

@@ -1,6 +1,4 @@
-"""One picture of all instances, taken when somebody looks: nothing is computed for
-nobody.
-"""
+"""The status of all instances, made when it is asked for."""
 
 from __future__ import annotations
 
@@ -54,7 +52,7 @@ class Status:
     problems: Mapping[str, State]
 
     def as_json(self) -> JSON:
-        """Give it as plain values; times are ISO 8601, UTC."""
+        """Times are ISO 8601, UTC."""
         return {
             "instance": self.instance,
             "time": self.now.isoformat(),
@@ -115,7 +113,7 @@ def _balance(account: Account | None) -> dict[str, JSON]:
 
 @frozen
 class Observer:
-    """Takes the picture."""
+    """Looks at all instances."""
 
     instance: str
     started: datetime
@@ -130,7 +128,7 @@ class Observer:
     """Names of all sinks in the configuration, the disabled ones too."""
 
     async def look(self) -> Status:
-        """Give the status as of now. A spool that cannot be read is part of it."""
+        """Return the status as of now. A spool that cannot be read is part of it."""
         states = self.board.states
         refusal = self.spool.refusal
         accounts: dict[str, Account] = {}

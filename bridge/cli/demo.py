@@ -1,8 +1,8 @@
-"""``bridged demo``: the real daemon between stand-ins for the vendor clouds, on this
+"""``bridged demo``: the real daemon between emulators of the vendor clouds, on this
 machine, live.
 
-    emulators ──▶ bridged run (a process of its own, real spool, HTTPS) ──▶ emulator of a destination
-                                                                               └─▶ the live view
+    emulators ──▶ bridged run: a process of its own, real spool, HTTPS
+                      └──▶ emulator of a destination ──▶ the live view
 
 Certificates come from a CA that is thrown away at the end. The demo is the daemon's
 service manager: it hears ``READY=1``, and stops it with SIGTERM. Then the balance of
@@ -37,7 +37,7 @@ SETTLING = 10.0  # seconds given to what is under way, after the clouds have gon
 
 
 @frozen
-class Place:
+class DemoFolder:
     """The folder of one demo, and what lies in it."""
 
     folder: Path
@@ -62,7 +62,6 @@ class Place:
         return self.folder / "key.pem"
 
     def issue(self) -> None:
-        """Make the throw-away CA and a certificate for this machine."""
         import trustme
 
         authority = trustme.CA()
@@ -74,7 +73,6 @@ class Place:
         self.key.chmod(0o600)
 
     def sections(self, emulations: Iterable[Emulation]) -> dict[str, Mapping[str, str]]:
-        """Give the sections of the demo's configuration."""
         return {
             "bridge": {"state": str(self.folder / "state")},
             "listener:" + LISTENER: {
@@ -99,31 +97,31 @@ async def run_demo(registry: Registry, *, seconds: float, rate: float) -> int:
     audit = registry.spools[SPOOL].audit
     assert audit is not None
     with TemporaryDirectory(prefix="bridge-demo-") as folder:
-        place = Place(Path(folder), free_port(), free_port())
+        demo = DemoFolder(Path(folder), free_port(), free_port())
         try:
-            place.issue()
+            demo.issue()
         except ImportError:
             say("the demo needs the package trustme: pip install 'bridged[demo]'")
             return 1
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            status = await _with_emulators(registry.emulators, place, signals, seconds, rate)
-        return status or _balance(audit(place.folder / "state", place.sinks))
+            status = await _with_emulators(registry.emulators, demo, signals, seconds, rate)
+        return status or _balance(audit(demo.folder / "state", demo.sinks))
 
 
 async def _with_emulators(
     emulators: Mapping[str, EmulatorKind],
-    place: Place,
+    demo: DemoFolder,
     signals: AsyncIterator[int],
     seconds: float,
     rate: float,
 ) -> int:
     view = View()
     context = EmulatorContext(
-        bridge_url=f"https://127.0.0.1:{place.port}",
+        bridge_url=f"https://127.0.0.1:{demo.port}",
         listener=LISTENER,
-        ca_file=place.ca,
-        certificate=place.certificate,
-        key=place.key,
+        ca_file=demo.ca,
+        certificate=demo.certificate,
+        key=demo.key,
         random=random.Random(),  # noqa: S311  # demo values
         arrived=view.arrived,
     )
@@ -132,17 +130,17 @@ async def _with_emulators(
             await stack.enter_async_context(kind.open(context))
             for _, kind in sorted(emulators.items())
         ]
-        config = place.folder / "demo.ini"
+        config = demo.folder / "demo.ini"
         config.touch(0o600)
-        sections = place.sections(clouds)
-        place.sinks.extend(
+        sections = demo.sections(clouds)
+        demo.sinks.extend(
             name.removeprefix("sink:") for name in sections if name.startswith("sink:")
         )
         config.write_text(_ini(sections), "utf-8")
         async with open_daemon(config) as daemon:
             say(
                 f"bridged runs as process {daemon.pid}; status page: "
-                f"http://127.0.0.1:{place.admin_port}/"
+                f"http://127.0.0.1:{demo.admin_port}/"
             )
             say(f"{', '.join(sorted(emulators))} are emulated; Ctrl-C ends the demo")
             say(View.heading)
@@ -246,7 +244,7 @@ def _balance(result: Audit) -> int:
 
 
 def free_port() -> int:
-    """Give a port on loopback that nobody listens on."""
+    """Return a port on loopback that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

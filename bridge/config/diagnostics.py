@@ -1,9 +1,10 @@
 """What is wrong with a configuration, in one line for each mistake.
 
-    office.ini:31: [sink:databoom] tokn: unknown setting, did you mean 'token'? warning:
-    office.ini:14: [sink:databoom] token: a secret in a file that others may read; ...
+    office.ini:31: [sink:databoom] tokn: unknown setting, did you mean 'token'?
+    warning: office.ini:14: [sink:databoom] token: a secret in a file that others may
+    read; ...
 
-A problem is a value, not an exception: all of them are found before any is shown.
+A diagnostic is a value, not an exception: all of them are found before any is shown.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ MAX_EXCERPT = 80  # of a foreign text; a name or a value is recognised by less
 
 
 @frozen
-class Place:
+class Location:
     """Where something stands."""
 
     file: str
@@ -35,49 +36,38 @@ class Place:
 
 
 @frozen
-class Problem:
+class Diagnostic:
     """One mistake, or one warning."""
 
-    file: str
-    line: int | None
+    location: Location
     section: str | None
-    """Name without brackets; None where the problem is not in a section."""
+    """Name without brackets; None where it does not concern a section."""
     key: str | None
     """As written in the file; None where it concerns the section."""
     text: str
     severity: Literal["error", "warning"] = "error"
 
-    @classmethod
-    def at(cls, place: Place, section: str | None, key: str | None, text: str) -> Problem:
-        """Describe a mistake."""
-        return cls(place.file, place.line, section, key, text)
-
-    @classmethod
-    def warning(cls, place: Place, section: str | None, key: str | None, text: str) -> Problem:
-        """Describe what works, but is probably not meant."""
-        return cls(place.file, place.line, section, key, text, "warning")
-
     def __str__(self) -> str:
         within = "" if self.section is None else f"[{excerpt(self.section)}] "
         within += "" if self.key is None else f"{excerpt(self.key)}: "
-        line = f"{Place(self.file, self.line)}: {within}{printable(self.text)}"
+        line = f"{self.location}: {within}{printable(self.text)}"
         return line if self.severity == "error" else f"warning: {line}"
 
 
 def excerpt(text: str) -> str:
-    """Give the beginning of a foreign text, printable."""
+    """Return the beginning of a foreign text, printable."""
     text = printable(text)
     return text if len(text) <= MAX_EXCERPT else f"{text[:MAX_EXCERPT]}..."
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Give the known name that was probably meant, or None."""
+    """Return the known name that was probably meant."""
     by_lower = {candidate.lower(): candidate for candidate in known}
     matches = get_close_matches(name.lower(), by_lower, 1, 0.6)
     return by_lower[matches[0]] if matches else None
 
 
 def listed(names: Iterable[str], last: str = "and") -> str:
-    """Write names as a person does: ``a, b and c``."""
+    """Join names as a person does: ``a, b and c``."""
     *first, final = list(names) or ["nothing"]
     return f"{', '.join(first)} {last} {final}" if first else final

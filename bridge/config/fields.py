@@ -7,16 +7,18 @@ is in effect are made from the same list.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, get_args, get_type_hints
 
 import attrs
 from attrs import frozen
 
 from bridge.api.fields import EXAMPLE, HELP, TABLE
+from bridge.config.diagnostics import Diagnostic, listed, nearest
+from bridge.config.ini import Section
 
 
-class Mistake(Exception):
+class SettingsClassError(Exception):
     """A settings class that cannot be used.
 
     The fault is the plugin's; the text names the exception, not a value.
@@ -24,13 +26,13 @@ class Mistake(Exception):
 
     def __init__(self, settings: type, cause: Exception) -> None:
         super().__init__(
-            f"the settings class {settings.__qualname__} has a mistake ({type(cause).__name__}); "
-            "report it to the author of the plugin"
+            f"the settings class {settings.__qualname__} has a mistake "
+            f"({type(cause).__name__}); report it to the author of the plugin"
         )
 
 
 @frozen
-class Declared:
+class SettingField:
     """One setting."""
 
     name: str
@@ -55,41 +57,72 @@ class Declared:
         return self.default is attrs.NOTHING and not self.is_table
 
 
-def declared(settings: type) -> tuple[Declared, ...]:
+def setting_fields(settings: type) -> tuple[SettingField, ...]:
     """List the settings of a class, in order.
 
-    :raises Mistake: if it is no attrs class, or its annotations cannot be resolved.
+    :raises SettingsClassError: if it is no attrs class, or its annotations cannot be
+        resolved.
     """
     try:
         hints = get_type_hints(settings)
         return tuple(
-            _declared(field, hints.get(field.name, str))
+            _setting_field(field, hints.get(field.name, str))
             for field in attrs.fields(settings)
             if field.init
         )
     except Exception as exc:
-        raise Mistake(settings, exc) from exc
+        raise SettingsClassError(settings, exc) from exc
 
 
-def keys(*settings: type) -> dict[str, Declared]:
-    """Give the settings of several classes by key.
-
-    What two classes declare is the first one's.
-    """
-    by_key: dict[str, Declared] = {}
+def fields_by_key(*settings: type) -> dict[str, SettingField]:
+    """The settings of several classes; what two of them declare is the first one's."""
+    by_key: dict[str, SettingField] = {}
     for each in settings:
-        for setting in declared(each):
+        for setting in setting_fields(each):
             by_key.setdefault(setting.key, setting)
     return by_key
 
 
-def _declared(field: attrs.Attribute[Any], hint: Any) -> Declared:
+def unknown_keys(section: Section, fields: Collection[SettingField]) -> Iterator[Diagnostic]:
+    """Report the keys that nobody knows."""
+    names = [setting.key for setting in fields if not setting.is_table]
+    tables = {setting.key for setting in fields if setting.is_table}
+    for value in section.values.values():
+        if value.key in tables:
+            text = f"expected a section of its own, [{section.name}:{value.key}]"
+        elif value.key in names:
+            continue
+        elif meant := nearest(value.key, names):
+            text = f"unknown setting, did you mean '{meant}'?"
+        else:
+            text = f"unknown setting; known: {listed(names)}"
+        yield Diagnostic(value.location, section.name, value.written, text)
+
+
+def unknown_tables(
+    section: Section, fields: Collection[SettingField], plugin: str
+) -> Iterator[Diagnostic]:
+    """Report the tables that a plugin does not know."""
+    names = [setting.key for setting in fields if setting.is_table]
+    for name, table in section.tables.items():
+        if name in names:
+            continue
+        if meant := nearest(name, names):
+            text = f"unknown table, did you mean [{section.name}:{meant}]?"
+        elif names:
+            text = f"unknown table; known: {listed(f'[{section.name}:{each}]' for each in names)}"
+        else:
+            text = f"unknown table; the plugin '{plugin}' has none"
+        yield Diagnostic(table.location, table.name, None, text)
+
+
+def _setting_field(field: attrs.Attribute[Any], hint: Any) -> SettingField:
     is_table = bool(field.metadata.get(TABLE))
     default: Any = field.default
     factory: Any = attrs.Factory  # a class, but typed as a function
     if isinstance(default, factory):
         default = None if default.takes_self else default.factory()
-    return Declared(
+    return SettingField(
         name=field.name,
         alias=field.alias or field.name,
         key=field.name.removesuffix("_"),

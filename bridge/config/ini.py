@@ -2,7 +2,8 @@
 line.
 
     [section]                 at the beginning of a line
-    key = value               '=' is the only separator; the value ends with the line, '#' and quotes are part of it
+    key = value               '=' is the only separator; the value ends with the line;
+                              '#' and quotes are part of it
         more of the value     an indented line goes on with the value above, for lists
     # comment                 a line of its own, also with ';'
 
@@ -14,8 +15,8 @@ disappear into the value above. Lines end with a line feed only: what else
 line numbers below it.
 
 ``-`` in a key means ``_``, except in a table, ``[sink:NAME:FIELD]``, whose keys are
-other people's names. A problem never quotes more of a line than the key: the rest may
-be part of a secret.
+other people's names. A diagnostic never quotes more of a line than the key: the rest
+may be part of a secret.
 """
 
 from __future__ import annotations
@@ -24,11 +25,9 @@ import re
 
 from attrs import define, field, frozen
 
-from bridge.config.diagnostics import Place, Problem
+from bridge.config.diagnostics import Diagnostic, Location
 
-BLANKS = (
-    " \t\r"  # a carriage return, because files edited on Windows end their lines with one as well
-)
+BLANKS = " \t\r"  # files edited on Windows end their lines with a carriage return as well
 
 
 @frozen
@@ -41,8 +40,8 @@ class Value:
     """The key as written."""
     text: str = field(repr=False)
     """Lines are joined with a line feed. Not shown, because it may be a secret."""
-    place: Place
-    shadowed: tuple[Place, ...] = ()
+    location: Location
+    shadowed: tuple[Location, ...] = ()
     """Where earlier files set the same key."""
 
 
@@ -51,20 +50,27 @@ class Section:
     """A section with its values by key."""
 
     name: str
-    place: Place
+    location: Location
     """Of its first header."""
     values: dict[str, Value] = field(factory=dict)
+    tables: dict[str, Section] = field(factory=dict)
+    """The sections ``[KIND:NAME:FIELD]`` by FIELD, of a source or sink."""
 
-    def place_of(self, key: str) -> Place:
-        """Give the place of a value, or of the section where the key is not written."""
+    @property
+    def label(self) -> str:
+        """NAME of ``[KIND:NAME]``; empty for ``[spool]``."""
+        return self.name.partition(":")[2]
+
+    def location_of(self, key: str) -> Location:
+        """Return where a value stands; the section, if the key is not written."""
         value = self.values.get(key)
-        return self.place if value is None else value.place
+        return self.location if value is None else value.location
 
 
-def parse(text: str, file: str) -> tuple[list[Section], list[Problem]]:
+def parse(text: str, file: str) -> tuple[list[Section], list[Diagnostic]]:
     """Read the text of one file.
 
-    Never raises: what is not understood becomes a problem.
+    Never raises: what is not understood becomes a diagnostic.
     """
     reading = _Reading(file)
     for number, line in enumerate(text.split("\n"), 1):
@@ -76,11 +82,11 @@ def parse(text: str, file: str) -> tuple[list[Section], list[Problem]]:
         else:
             reading.line(content, number)
     reading.end_value()
-    return list(reading.sections.values()), reading.problems
+    return list(reading.sections.values()), reading.diagnostics
 
 
 def is_table(section: str) -> bool:
-    """Tell whether a section holds free keys."""
+    """Whether a section holds free keys."""
     return section.count(":") > 1
 
 
@@ -96,7 +102,7 @@ class _Reading:
 
     file: str
     sections: dict[str, Section] = field(factory=dict)
-    problems: list[Problem] = field(factory=list)
+    diagnostics: list[Diagnostic] = field(factory=list)
     section: Section | None = None
     value: Value | None = None
     """The value that an indented line would go on with."""
@@ -104,15 +110,16 @@ class _Reading:
     outside: bool = False
     """Whether it was reported that settings stand before the first section."""
 
-    def problem(self, number: int, key: str | None, text: str) -> None:
+    def report(self, number: int, key: str | None, text: str) -> None:
         section = self.section.name if self.section is not None else None
-        self.problems.append(Problem(self.file, number, section or None, key, text))
+        location = Location(self.file, number)
+        self.diagnostics.append(Diagnostic(location, section or None, key, text))
 
     def end_value(self) -> None:
         if self.value is not None and self.section is not None:
             text = "\n".join(self.lines).strip(BLANKS + "\n")
             value = self.value
-            self.section.values[value.key] = Value(value.key, value.written, text, value.place)
+            self.section.values[value.key] = Value(value.key, value.written, text, value.location)
         self.value = None
 
     def line(self, content: str, number: int) -> None:
@@ -126,44 +133,39 @@ class _Reading:
         above = "" if self.value is None else f", so it was read as part of '{self.value.written}'"
         key = _KEY_IN_CONTINUATION.match(content)
         if re.fullmatch(r"\[[^\[\]]*\]", content):
-            self.problem(number, None, f"{content} is indented{above}; remove the spaces before it")
+            self.report(number, None, f"{content} is indented{above}; remove the spaces before it")
             self.line(content, number)
         elif key is not None:
-            self.problem(
+            self.report(
                 number, key[1] or key[2], f"is indented{above}; remove the spaces before it"
             )
             self.line(content, number)
         elif self.value is None:
-            self.problem(
-                number,
-                None,
-                (
-                    "an indented line goes on with the value above, but a blank line or a "
-                    "comment ended it"
-                ),
-            )
+            text = "an indented line goes on with the value above, but a blank line or a comment"
+            self.report(number, None, f"{text} ended it")
         else:
             self.lines.append(content)
 
     def header(self, content: str, number: int) -> None:
         match = re.match(r"\[([^\[\]]+)\]", content)
         if match is None:
-            self.section = Section(
-                "", Place(self.file, number)
-            )  # its settings belong nowhere, and are not reported
-            self.problem(number, None, "expected [SECTION], the name of a section in brackets")
+            # What stands below it belongs nowhere, and is not reported.
+            self.section = Section("", Location(self.file, number))
+            self.report(number, None, "expected [SECTION], the name of a section in brackets")
             return
         name = match[1]
         first = self.sections.get(name)
-        self.section = first if first is not None else Section(name, Place(self.file, number))
+        self.section = first if first is not None else Section(name, Location(self.file, number))
         self.sections[name] = self.section
         if match.end() != len(content):
-            self.problem(
+            self.report(
                 number, None, "expected nothing after [SECTION]; a comment is a line of its own"
             )
         if first is not None:
-            self.problem(
-                number, None, f"section given twice, first in line {first.place.line}; join the two"
+            self.report(
+                number,
+                None,
+                f"section given twice, first in line {first.location.line}; join the two",
             )
 
     def setting(self, content: str, number: int) -> None:
@@ -171,30 +173,26 @@ class _Reading:
         written = written.rstrip(BLANKS)
         if self.section is None:
             if not self.outside:
-                self.problem(number, None, "stands before the first [SECTION]")
+                self.report(number, None, "stands before the first [SECTION]")
             self.outside = True
             return
         if not separator or not written:
-            self.problem(
+            self.report(
                 number, None, "expected KEY = VALUE, [SECTION], or a comment that begins with #"
             )
             return
         key = written
         if not is_table(self.section.name):
-            if stranger := _NO_KEY.search(
-                written
-            ):  # show no more: a forgotten '=' makes a secret part of the key
+            if stranger := _NO_KEY.search(written):
+                # Show no more: a forgotten '=' makes a secret part of the key.
                 known = written[: stranger.start()] or None
-                self.problem(
-                    number,
-                    known,
-                    "expected KEY = VALUE, where KEY has letters, digits, '-' and '_' only",
-                )
+                expected = "expected KEY = VALUE, where KEY has letters, digits, '-' and '_' only"
+                self.report(number, known, expected)
                 return
             key = written.replace("-", "_")
         if first := self.section.values.get(key):
-            self.problem(
-                number, written, f"given twice, first in line {first.place.line}; remove one"
+            self.report(
+                number, written, f"given twice, first in line {first.location.line}; remove one"
             )
-        self.value = Value(key, written, "", Place(self.file, number))
+        self.value = Value(key, written, "", Location(self.file, number))
         self.lines = [text.strip(BLANKS)]

@@ -1,7 +1,9 @@
 """References: values that stand elsewhere.
 
-    ${credential:NAME}        a systemd credential: a file in $CREDENTIALS_DIRECTORY, called NAME, or NAME behind
-                              the prefix with which the unit of an instance imports it
+    ${credential:NAME}        a systemd credential: a file in $CREDENTIALS_DIRECTORY,
+    called
+                              NAME, or NAME behind the prefix with which the unit of an
+                              instance imports it
     ${env:NAME}               an environment variable
     ${env:NAME:-DEFAULT}      the same, or DEFAULT if it is not set or empty
     ${file:/PATH}             the text of a file
@@ -27,7 +29,7 @@ from typing import Self
 
 from attrs import field, frozen
 
-from bridge.config.files import Unreadable, read_file
+from bridge.config.source_files import UnreadableFileError, read_file
 
 MAX_FILE = 1 << 20  # bytes; also systemd's limit for a credential
 
@@ -41,12 +43,12 @@ with Ctrl-D.
 """
 
 FORMS = (
-    "expected ${credential:NAME}, ${env:NAME}, ${env:NAME:-DEFAULT} or ${file:/PATH} after the dollar sign; "
-    "write $$ for a dollar sign"
+    "expected ${credential:NAME}, ${env:NAME}, ${env:NAME:-DEFAULT} or ${file:/PATH} "
+    "after the dollar sign; write $$ for a dollar sign"
 )
 
 
-class BadReference(Exception):
+class BadReferenceError(Exception):
     """A reference that cannot be replaced. The text says why and what to do."""
 
 
@@ -56,35 +58,21 @@ class Reference:
 
     scheme: str
     name: str
-    content: str | None = field(default=None, repr=False)
-    """What must not be shown of it; None if that is nothing: the path of a credential,
-    or the DEFAULT of the file.
-    """
+    text: str | None = field(repr=False)
+    """What it stands for; None: a credential that nobody can know here."""
+    confidential: bool = True
+    """False for the path of a credential, and the DEFAULT of the file."""
+
+    @property
+    def content(self) -> str | None:
+        """What must not be shown of it; None if that is nothing."""
+        return self.text if self.confidential else None
 
     def __str__(self) -> str:
         return f"{_SCHEME_WORDS[self.scheme]} {self.name}"
 
 
 _SCHEME_WORDS = {"credential": "credential", "env": "environment variable", "file": "file"}
-
-
-@frozen
-class Found:
-    """What a reference stands for."""
-
-    text: str | None = field(repr=False)
-    """None: nobody can know it here."""
-    confidential: bool = True
-
-
-@frozen
-class Expanded:
-    """A text whose references are replaced."""
-
-    text: str = field(repr=False)
-    references: tuple[Reference, ...] = ()
-    unchecked: tuple[str, ...] = ()
-    """Names of credentials that nobody can know here; the text stands in for them."""
 
 
 @frozen
@@ -109,80 +97,78 @@ class References:
         folder = environ.get("CREDENTIALS_DIRECTORY")
         return cls(environ, Path(folder) if folder else None, instance, checking)
 
-    def expand(self, text: str) -> Expanded:
-        """Replace the references of a text.
+    def expand(self, text: str) -> tuple[str, tuple[Reference, ...]]:
+        """Replace the references of a text; ``unchecked`` stands for what nobody can
+        know.
 
-        :raises BadReference: when one is not understood, or there is nothing that it
-            refers to.
+        :raises BadReferenceError: when one is not understood, or there is nothing that
+            it refers to.
         """
         return self._expand(
             text, {"credential": self._credential, "env": self._variable, "file": self._file}
         )
 
-    def expand_path(self, text: str) -> Expanded:
+    def expand_path(self, text: str) -> tuple[str, tuple[Reference, ...]]:
         """Replace the references of a path: a credential stands for the path of its
         file.
 
-        :raises BadReference: as ``expand``; also for ``${file:...}``, and for text
+        :raises BadReferenceError: as ``expand``; also for ``${file:...}``, and for text
             beside a credential.
         """
         if "${credential:" in text and not _DOLLARS.fullmatch(text):
-            raise BadReference(
+            raise BadReferenceError(
                 "expected nothing beside ${credential:NAME}, which is a whole path here"
             )
         return self._expand(
             text, {"credential": self._credential_path, "env": self._variable, "file": _no_file}
         )
 
-    def _expand(self, text: str, look_up: Mapping[str, Callable[[str], Found]]) -> Expanded:
+    def _expand(
+        self, text: str, look_up: Mapping[str, Callable[[str], Reference]]
+    ) -> tuple[str, tuple[Reference, ...]]:
         references: list[Reference] = []
-        unchecked: list[str] = []
 
         def replace(match: re.Match[str]) -> str:
             if match[0] == "$$":
                 return "$"
             scheme, colon, name = match[1].partition(":")
             if match[2] is None or not colon or scheme not in look_up:
-                raise BadReference(FORMS)
-            found = look_up[scheme](name)
-            shown = name.partition(":-")[0] if scheme == "env" else name
-            references.append(Reference(scheme, shown, found.text if found.confidential else None))
-            if found.text is None:
-                unchecked.append(name)
-                return "unchecked"
-            return found.text
+                raise BadReferenceError(FORMS)
+            reference = look_up[scheme](name)
+            references.append(reference)
+            return "unchecked" if reference.text is None else reference.text
 
-        return Expanded(_DOLLARS.sub(replace, text), tuple(references), tuple(unchecked))
+        return _DOLLARS.sub(replace, text), tuple(references)
 
-    def _credential(self, name: str) -> Found:
+    def _credential(self, name: str) -> Reference:
         path = self._find_credential(name)
-        if path is None:
-            return Found(None)
         try:
-            return Found(_text_of(path))
-        except Unreadable as exc:
-            raise BadReference(f"the credential '{name}' cannot be read: {exc}") from exc
+            return Reference("credential", name, None if path is None else _text_of(path))
+        except UnreadableFileError as exc:
+            raise BadReferenceError(f"the credential '{name}' cannot be read: {exc}") from exc
 
-    def _credential_path(self, name: str) -> Found:
+    def _credential_path(self, name: str) -> Reference:
         path = self._find_credential(name)
-        return Found(None if path is None else str(path), confidential=False)
+        text = None if path is None else str(path)
+        return Reference("credential", name, text, confidential=False)
 
     def _find_credential(self, name: str) -> Path | None:
         """Find the file of a credential; None if nobody can know it here.
 
-        :raises BadReference: if there is none.
+        :raises BadReferenceError: if there is none.
         """
         if not _CREDENTIAL.fullmatch(name) or not name.strip("."):
-            raise BadReference(
+            raise BadReferenceError(
                 "expected ${credential:NAME}, where NAME has letters, digits, '.', '_' and '-' only"
             )
         put = f"put it there with: {STORE_CREDENTIAL.format(instance=self.instance, name=name)}"
         if self.credentials is None:
             if self.checking:
                 return None
-            raise BadReference(
+            raise BadReferenceError(
                 f"there is no credential '{name}', because $CREDENTIALS_DIRECTORY is not set: "
-                f"bridge@{self.instance}.service sets it; {put}; a bridge started by hand can use ${{file:/PATH}}"
+                f"bridge@{self.instance}.service sets it; {put}; "
+                "a bridge started by hand can use ${file:/PATH}"
             )
         # An imported credential carries the name of the instance
         # (ImportCredential=bridge.%i.*), and so does one that came from a folder, of
@@ -191,35 +177,42 @@ class References:
             path = self.credentials / candidate
             if os.path.lexists(path):
                 return path
-        raise BadReference(f"there is no credential '{name}'; {put}; then restart the bridge")
+        raise BadReferenceError(f"there is no credential '{name}'; {put}; then restart the bridge")
 
-    def _variable(self, name: str) -> Found:
-        match = _VARIABLE.fullmatch(name)
+    def _variable(self, expression: str) -> Reference:
+        match = _VARIABLE.fullmatch(expression)
         if match is None:
-            raise BadReference(
+            raise BadReferenceError(
                 "expected ${env:NAME} or ${env:NAME:-DEFAULT}, without a dollar sign in DEFAULT"
             )
-        found = self.environ.get(match[1])
-        if match[2] is not None and not found:
-            return Found(match[2], confidential=False)
+        name, default = match.groups()
+        found = self.environ.get(name)
+        if default is not None and not found:
+            return Reference("env", name, default, confidential=False)
         if found is None:
-            raise BadReference(
-                f"there is no environment variable '{match[1]}'; set it, or write "
-                f"${{env:{match[1]}:-DEFAULT}}"
+            raise BadReferenceError(
+                f"there is no environment variable '{name}'; set it, or write "
+                f"${{env:{name}:-DEFAULT}}"
             )
-        return Found(found)
-
-    def _file(self, name: str) -> Found:
-        if not name.startswith("/"):
-            raise BadReference("expected ${file:/PATH}, where /PATH begins at the root folder")
         try:
-            return Found(_text_of(Path(name)))
-        except Unreadable as exc:
-            raise BadReference(f"the file '{name}' cannot be read: {exc}") from exc
+            found.encode()
+        except UnicodeEncodeError:  # not chained: the error holds the value
+            raise BadReferenceError(
+                f"the environment variable '{name}' cannot be read: it is not UTF-8 text"
+            ) from None
+        return Reference("env", name, found)
+
+    def _file(self, name: str) -> Reference:
+        if not name.startswith("/"):
+            raise BadReferenceError("expected ${file:/PATH}, where /PATH begins at the root folder")
+        try:
+            return Reference("file", name, _text_of(Path(name)))
+        except UnreadableFileError as exc:
+            raise BadReferenceError(f"the file '{name}' cannot be read: {exc}") from exc
 
 
-def _no_file(name: str) -> Found:
-    raise BadReference(
+def _no_file(name: str) -> Reference:
+    raise BadReferenceError(
         f"expected the path itself, not what is in the file; write {name} instead of "
         f"${{file:{name}}}"
     )
@@ -229,7 +222,5 @@ def _text_of(path: Path) -> str:
     content, _ = read_file(path, MAX_FILE)
     try:
         return content.decode("utf-8").rstrip("\r\n")
-    except UnicodeDecodeError:
-        raise Unreadable(
-            "it is not UTF-8 text"
-        ) from None  # the original error holds bytes of the file
+    except UnicodeDecodeError:  # not chained: the error holds bytes of the file
+        raise UnreadableFileError("it is not UTF-8 text") from None

@@ -2,8 +2,8 @@
 sample-config``.
 
 ## longest wait for an answer (a duration with a unit, such as 500ms, 30s, 5m, 1h30m)
-#timeout = 20s                    a setting at its default, or an example where that is empty
-url = https://api.example.com     a setting that must be written
+#timeout = 20s                   a setting at its default, or an example if it has none
+url = https://api.example.com    a setting that must be written
 """
 
 from __future__ import annotations
@@ -18,21 +18,13 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from bridge.api import Duration, NetworkAddress, Secret, SinkKind, Size, SpoolKind, Url
 from bridge.api.kinds import AnyKind
-from bridge.config.diagnostics import Place
-from bridge.config.fields import Declared, declared, keys
+from bridge.config.diagnostics import Location
+from bridge.config.fields import SettingField, fields_by_key, setting_fields
 from bridge.config.ini import Section, Value
 from bridge.config.references import References
-from bridge.config.schema import (
-    AdminSettings,
-    BridgeSettings,
-    SinkSettings,
-    SpoolSettings,
-    recovery_defaults,
-    source_settings,
-)
-from bridge.config.structure import fill
+from bridge.config.sections import Core
+from bridge.config.structure import Structurer
 from bridge.config.values import Reader, text_of, without_none, words
-from bridge.http.settings import ListenerSettings
 
 WIDTH = 110  # of a line of explanation
 
@@ -41,46 +33,37 @@ INTRODUCTION = """\
 ## A comment is a line of its own: '#' and quotes inside a value are part of it. Lists have commas, or indented lines.
 ## Values that stand elsewhere: ${credential:NAME} ${env:NAME} ${env:NAME:-DEFAULT} ${file:/PATH}; $$ for a dollar sign.
 ## Files NAME.d/*.ini beside NAME.ini are read after it, and win.
-"""
+"""  # noqa: E501  # a page that is printed, as wide as a terminal of today
 
 
-def sample_config(*kinds: AnyKind) -> str:
+def sample_config(core: Core[Any], *kinds: AnyKind) -> str:
     """Write a whole file: the core's sections and one section for each kind.
 
-    :raises Mistake: if the settings class of a kind cannot be used.
+    :raises SettingsClassError: if the settings class of a kind cannot be used.
     """
-    spool = next((kind for kind in kinds if isinstance(kind, SpoolKind)), None)
-    core = [
-        _section("bridge", {}, BridgeSettings),
-        sample_section(spool) if spool is not None else _section("spool", {}, SpoolSettings),
-        _section("admin", {}, AdminSettings),
-        _section("listener:public", {}, ListenerSettings),
+    spools = [kind for kind in kinds if isinstance(kind, SpoolKind)]
+    others = [kind for kind in kinds if not isinstance(kind, SpoolKind)]
+    sections = [
+        _section("bridge", {}, core.bridge),
+        sample_section(core, spools[0]) if spools else _section("spool", {}, core.spool),
+        _section("admin", {}, core.admin),
+        _section("listener:public", {}, core.listener),
+        *(sample_section(core, kind) for kind in others),
     ]
-    return "\n".join(
-        [
-            INTRODUCTION,
-            *core,
-            *(sample_section(kind) for kind in kinds if not isinstance(kind, SpoolKind)),
-        ]
-    )
+    return "\n".join([INTRODUCTION, *sections])
 
 
-def sample_section(kind: AnyKind) -> str:
+def sample_section(core: Core[Any], kind: AnyKind) -> str:
     """Write the section of one kind, with its tables.
 
-    :raises Mistake: if its settings class cannot be used.
+    :raises SettingsClassError: if its settings class cannot be used.
     """
+    known = {"plugin": kind.name, **core.defaults(kind)}
     if isinstance(kind, SpoolKind):
-        return _section("spool", {"plugin": kind.name}, SpoolSettings, kind.settings)
+        return _section("spool", known, core.spool, kind.settings)
     if isinstance(kind, SinkKind):
-        known = {"plugin": kind.name, "batch": str(kind.batch), "in_flight": str(kind.in_flight)}
-        return _section(f"sink:{kind.name}", known, SinkSettings, kind.settings)
-    core = source_settings(called=kind.paths is not None, recovers=kind.recovery is not None)
-    known = {
-        "plugin": kind.name,
-        **({} if kind.recovery is None else recovery_defaults(kind.recovery)),
-    }
-    return _section(f"source:{kind.name}", known, core, kind.settings)
+        return _section(f"sink:{kind.name}", known, core.sink, kind.settings)
+    return _section(f"source:{kind.name}", known, core.source(kind), kind.settings)
 
 
 def _section(name: str, known: dict[str, str], *classes: type[Any]) -> str:
@@ -88,7 +71,7 @@ def _section(name: str, known: dict[str, str], *classes: type[Any]) -> str:
 
     ``known`` texts replace what the class says.
     """
-    settings = keys(*classes).values()
+    settings = fields_by_key(*classes).values()
     written = {key: text for each in classes for key, text in _written(each).items()}
     written |= {key: text for key, text in known.items() if key == "plugin"}
     lines = [f"[{name}]"]
@@ -113,36 +96,39 @@ def _section(name: str, known: dict[str, str], *classes: type[Any]) -> str:
 
 
 def _written(settings: type[Any]) -> dict[str, str]:
-    """Give the settings that must be written, with a text for each."""
-    fields = {setting.key: setting for setting in declared(settings)}
-    texts = {
-        key: setting.example or _any_text(setting)
-        for key, setting in fields.items()
-        if setting.required
-    }
-    reader = Reader(References({}, None, checking=True))
+    """Return the settings that must be written, with a text for each.
+
+    A class may need a setting because of the default of another, and says so only when
+    it is made.
+    """
+    fields = {setting.key: setting for setting in setting_fields(settings)}
+    needed: set[str | None] = {key for key, setting in fields.items() if setting.required}
+    texts: dict[str, str] = {}
     while True:
-        values = {key: Value(key, key, text, _NOWHERE) for key, text in texts.items()}
-        problems = fill(settings, Section("", _NOWHERE, values), reader).problems
-        needed = {
-            problem.key for problem in problems if problem.severity == "error"
-        } & fields.keys() - texts.keys()
+        more = {key: setting for key, setting in fields.items() if key in needed}
+        texts |= {key: setting.example or _any_text(setting) for key, setting in more.items()}
+        needed = (_refused(settings, texts) & fields.keys()) - texts.keys()
         if not needed:
             return texts
-        texts |= {
-            key: fields[key].example or _any_text(fields[key]) for key in fields if key in needed
-        }
 
 
-_NOWHERE = Place("")
+def _refused(settings: type[Any], texts: Mapping[str, str]) -> set[str | None]:
+    """Return the keys that a class complains of."""
+    structurer = Structurer(Reader(References({}, None, checking=True)))
+    values = {key: Value(key, key, text, _NOWHERE) for key, text in texts.items()}
+    structurer.structure(Section("", _NOWHERE, values), settings)
+    return {each.key for each in structurer.diagnostics if each.severity == "error"}
 
 
-def _help(setting: Declared, expected: str) -> list[str]:
+_NOWHERE = Location("")
+
+
+def _help(setting: SettingField, expected: str) -> list[str]:
     return [f"## {line}" for line in wrap(f"{setting.help} ({expected})", WIDTH)]
 
 
-def _any_text(setting: Declared) -> str:
-    """Give a text that fits the type of a required setting without an example."""
+def _any_text(setting: SettingField) -> str:
+    """Return a text that fits the type of a required setting without an example."""
     wanted, _ = without_none(setting.type)
     while get_origin(wanted) in (tuple, Union, UnionType):
         wanted = get_args(wanted)[0]
@@ -168,7 +154,7 @@ _ANY_TEXT: Mapping[Any, str] = {
 }
 
 
-def _table_example(setting: Declared) -> str:
+def _table_example(setting: SettingField) -> str:
     if setting.example is None:
         return f"key = {_any_text(setting)}"
     return (

@@ -12,28 +12,29 @@ people, the INI file has none there.
 
 from __future__ import annotations
 
+from typing import Any
+
 from bridge.api import printable
 from bridge.config.diagnostics import listed
-from bridge.config.model import Loaded
+from bridge.config.load import Loaded
 from bridge.config.structure import Entry
 
 
-def show_config(loaded: Loaded) -> str:
+def show_config(loaded: Loaded[Any]) -> str:
     """Describe what is in effect, as far as it could be read."""
     sections: dict[str, list[Entry]] = {}
     for entry in loaded.entries:
         sections.setdefault(entry.section, []).append(entry)
     blocks = []
     for section, entries in sections.items():
-        place = loaded.headers.get(section)
-        header = f"[{section}]  # {'default' if place is None else place}"
+        header = f"[{section}]  # {loaded.headers.get(section, 'default')}"
         blocks.append("\n".join([header, *map(_line, entries)]))
     return "\n\n".join(blocks) + "\n"
 
 
 def _line(entry: Entry) -> str:
     value = f"{entry.key} = {printable(entry.text)}".rstrip()
-    origin = "default" if entry.place is None else str(entry.place)
+    origin = "default" if entry.location is None else str(entry.location)
     if entry.shadowed:
         origin += f", instead of {listed(map(str, reversed(entry.shadowed)))}"
     if entry.references:

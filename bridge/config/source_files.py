@@ -4,7 +4,7 @@
     /etc/bridge/office.d/*.ini       then these, sorted by name
 
 A later file wins key by key; where the earlier values stood is kept. A file that cannot
-be read is a problem, and the others are read all the same.
+be read is a diagnostic, and the others are read all the same.
 """
 
 from __future__ import annotations
@@ -18,21 +18,24 @@ import attrs
 from attrs import frozen
 
 from bridge.api import printable
-from bridge.config.diagnostics import Place, Problem
-from bridge.config.files import Unreadable, read_file
+from bridge.config.diagnostics import Diagnostic, Location
 from bridge.config.ini import Section, Value, parse
 
 MAX_FILE = 4 << 20  # bytes; far above any real one, far below what hurts
 
 
+class UnreadableFileError(Exception):
+    """A file that cannot be read. The text completes "cannot be read: ..."."""
+
+
 @frozen
-class Document:
+class SourceFiles:
     """What the files of a configuration say, not yet understood."""
 
     files: tuple[str, ...]
     """Names in the order read: the main file first."""
     sections: Mapping[str, Section]
-    problems: tuple[Problem, ...]
+    diagnostics: tuple[Diagnostic, ...]
     """Of reading and of the syntax."""
     complete: bool
     """False if a file could not be read."""
@@ -40,9 +43,9 @@ class Document:
     """Names of the files that may be read by others than the daemon and root."""
 
     @property
-    def main(self) -> Place:
+    def main(self) -> Location:
         """The main file as a whole."""
-        return Place(self.files[0])
+        return Location(self.files[0])
 
     @property
     def instance(self) -> str:
@@ -50,27 +53,26 @@ class Document:
         return Path(self.files[0]).stem
 
     def section(self, name: str) -> Section:
-        """Give a section, empty if no file has it."""
+        """Return a section, empty if no file has it."""
         return self.sections.get(name) or Section(name, self.main)
 
 
-def read(path: Path) -> Document:
+def read(path: Path) -> SourceFiles:
     """Read a configuration. Never raises for what is in the files or in the file
     system.
 
     :param path: the main file.
     """
     names = {path: _label(path.name or str(path))}
-    problems: list[Problem] = []
+    diagnostics: list[Diagnostic] = []
     try:
         names |= {
             extra: _label(f"{extra.parent.name}/{extra.name}") for extra in _extra_files(path)
         }
     except OSError as exc:
-        problems.append(
-            Problem(_label(f"{path.stem}.d"), None, None, None, f"cannot be read: {exc.strerror}")
-        )
-    complete = not problems
+        folder = Location(_label(f"{path.stem}.d"))
+        diagnostics.append(Diagnostic(folder, None, None, f"cannot be read: {exc.strerror}"))
+    complete = not diagnostics
     sections: dict[str, Section] = {}
     exposed = set()
     groups = _own_groups()
@@ -80,24 +82,48 @@ def read(path: Path) -> Document:
             text = content.decode("utf-8-sig")
         except UnicodeDecodeError as exc:
             line = exc.object.count(b"\n", 0, exc.start) + 1
-            problems.append(
-                Problem(name, line, None, None, "is not UTF-8 text; save the file as UTF-8")
-            )
+            text = "is not UTF-8 text; save the file as UTF-8"
+            diagnostics.append(Diagnostic(Location(name, line), None, None, text))
             complete = False
-        except Unreadable as exc:
-            problems.append(Problem(name, None, None, None, f"cannot be read: {exc}"))
+        except UnreadableFileError as exc:
+            diagnostics.append(Diagnostic(Location(name), None, None, f"cannot be read: {exc}"))
             complete = False
         else:
             if readable_by_strangers(status.st_mode, status.st_gid, groups):
                 exposed.add(name)
             found, mistakes = parse(text, name)
-            problems += mistakes
+            diagnostics += mistakes
             _merge(sections, found)
-    return Document(tuple(names.values()), sections, tuple(problems), complete, frozenset(exposed))
+    return SourceFiles(
+        tuple(names.values()), sections, tuple(diagnostics), complete, frozenset(exposed)
+    )
+
+
+def read_file(path: Path, largest: int) -> tuple[bytes, os.stat_result]:
+    """Read a file that a person named.
+
+    :param largest: bytes it may have.
+    :raises UnreadableFileError: if it cannot be opened, is no ordinary file, or is
+        larger.
+    """
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            # Opening a pipe would wait for its other end.
+            raise UnreadableFileError("it is not an ordinary file")
+        with path.open("rb") as file:
+            content = file.read(largest + 1)
+    except OSError as exc:
+        raise UnreadableFileError(exc.strerror or type(exc).__name__) from exc
+    except ValueError as exc:
+        raise UnreadableFileError("its name has a NUL character") from exc
+    if len(content) > largest:
+        raise UnreadableFileError(f"it is larger than {largest >> 20} MiB")
+    return content, status
 
 
 def readable_by_strangers(mode: int, group: int, own_groups: Collection[int] | None) -> bool:
-    """Tell whether a file may be read by others than its owner and the daemon.
+    """Whether a file may be read by others than its owner and the daemon.
 
     :param own_groups: ids of the daemon's groups; None if they are not known, then its
         group is taken for one of them.
@@ -124,11 +150,9 @@ def _extra_files(path: Path) -> list[Path]:
     folder = path.parent / f"{path.stem}.d"
     try:
         names = os.listdir(folder)
-    except (
-        FileNotFoundError,
-        NotADirectoryError,
-        ValueError,
-    ):  # ValueError: a NUL character, said of the main file
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except ValueError:  # a NUL character, which will be said of the main file
         return []
     return [
         folder / name
@@ -139,7 +163,7 @@ def _extra_files(path: Path) -> list[Path]:
 
 def _merge(sections: dict[str, Section], later: list[Section]) -> None:
     for section in later:
-        values = sections.setdefault(section.name, Section(section.name, section.place)).values
+        values = sections.setdefault(section.name, Section(section.name, section.location)).values
         for key, value in section.values.items():
             values[key] = _shadow(values.get(key), value)
 
@@ -147,4 +171,4 @@ def _merge(sections: dict[str, Section], later: list[Section]) -> None:
 def _shadow(earlier: Value | None, later: Value) -> Value:
     if earlier is None:
         return later
-    return attrs.evolve(later, shadowed=(*earlier.shadowed, earlier.place))
+    return attrs.evolve(later, shadowed=(*earlier.shadowed, earlier.location))

@@ -1,10 +1,11 @@
 """Texts to typed values and back: what each type of setting looks like in the INI file.
 
-    text ── split, if a list ──▶ texts ── references replaced ──▶ texts ── cattrs, one hook for each type ──▶ value
+    text ─ split, if a list ─▶ texts ─ references replaced ─▶ texts ─ cattrs ─▶ value
 
-A list is split before its references are replaced: a comma inside a credential does not
-make two of it. A value that does not fit is an :class:`Unfit`, which says what was
-expected and what was there, but never a secret.
+cattrs has a hook for each type of setting. A list is split before its references are
+replaced: a comma inside a credential does not make two of it. A text that does not fit
+is an :class:`UnfitTextError`, which says what was expected and what was there, but
+never a secret.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from enum import Enum
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -26,31 +28,19 @@ from bridge.config.diagnostics import excerpt, listed
 from bridge.config.references import Reference, References
 
 
-class Unfit(Exception):
+class UnfitTextError(Exception):
     """A text that is no value of the wanted type.
 
     The text of the error is complete and holds no secret.
     """
 
 
-@frozen
-class Understood:
-    """A value, and where parts of it came from."""
+class UncheckedError(Exception):
+    """There is no value: it needs a credential that cannot be looked up here."""
 
-    value: Any
-    references: tuple[Reference, ...]
-    unchecked: tuple[str, ...]
-    """Names of credentials that could not be looked up; the value stands in for the
-    real one.
-    """
-
-
-class Unchecked(Exception):
-    """There is no value, because it needs a credential that cannot be looked up here."""
-
-    def __init__(self, credentials: tuple[str, ...]) -> None:
-        super().__init__(f"not checked: {listed(credentials)}")
-        self.credentials = credentials
+    def __init__(self, references: tuple[Reference, ...]) -> None:
+        super().__init__(f"not checked: {listed(unchecked(references))}")
+        self.references = references
 
 
 @frozen
@@ -60,61 +50,57 @@ class Reader:
     references: References
     converter: Converter = field(factory=lambda: _converter(), repr=False)
 
-    def read(self, text: str, wanted: Any) -> Understood:
-        """Read a text as a value of the type ``wanted``.
+    def read(self, text: str, wanted: Any) -> tuple[Any, tuple[Reference, ...]]:
+        """Read a text as a value of the type ``wanted``; with it, what it refers to.
 
-        :raises Unfit: if it is none.
-        :raises BadReference: if a reference in it cannot be replaced.
-        :raises Unchecked: if a credential that cannot be looked up stands where only
-            some texts fit.
+        :raises UnfitTextError: if it is none.
+        :raises BadReferenceError: if a reference in it cannot be replaced.
+        :raises UncheckedError: if a credential that cannot be looked up stands where
+            only some texts fit.
         """
         plain, optional = without_none(wanted)
         if optional and not text:
-            return Understood(None, (), ())
+            return None, ()
         if get_origin(plain) is tuple:
             items = [self._read_one(item, get_args(plain)[0]) for item in split_list(text)]
-            return Understood(
-                tuple(item.value for item in items),
-                tuple(reference for item in items for reference in item.references),
-                tuple(name for item in items for name in item.unchecked),
-            )
+            references = tuple(reference for _, used in items for reference in used)
+            return tuple(value for value, _ in items), references
         if "\n" in text:
-            raise Unfit(f"expected {words(plain)} in one line, got {text.count(chr(10)) + 1} lines")
+            lines = text.count("\n") + 1
+            raise UnfitTextError(f"expected {words(plain)} in one line, got {lines} lines")
         return self._read_one(text, plain)
 
-    def _read_one(self, text: str, wanted: Any) -> Understood:
-        expanded = (
-            self.references.expand_path(text) if wanted is Path else self.references.expand(text)
-        )
+    def _read_one(self, text: str, wanted: Any) -> tuple[Any, tuple[Reference, ...]]:
+        expand = self.references.expand_path if wanted is Path else self.references.expand
+        expanded, references = expand(text)
         try:
-            value = self._structure(expanded.text, wanted)
+            return self._structure(expanded, wanted), references
         except ValueError as exc:
-            if expanded.unchecked:
-                raise Unchecked(expanded.unchecked) from None
-            raise Unfit(f"expected {exc}, got {shown(text, wanted, expanded.references)}") from None
-        return Understood(value, expanded.references, expanded.unchecked)
+            if unchecked(references):
+                raise UncheckedError(references) from None
+            raise UnfitTextError(f"expected {exc}, got {shown(text, wanted, references)}") from None
 
     def _structure(self, text: str, wanted: Any) -> Any:
-        # cattrs looks at the base classes first, and would take an enum of texts for a
-        # text
-        if get_origin(wanted) is Literal or (isinstance(wanted, type) and issubclass(wanted, Enum)):
+        if _has_choices(wanted):
+            # cattrs looks at base classes first, and would take an enum of texts for a
+            # text.
             return _choose(text, wanted)
-        if get_origin(wanted) in (Union, UnionType):
-            return self._structure_union(text, get_args(wanted), words(wanted))
+        if _is_union(wanted):
+            for member in get_args(wanted):
+                with suppress(ValueError):
+                    return self._structure(text, member)
+            raise ValueError(words(wanted))
         return self.converter.structure(text, wanted)
 
-    def _structure_union(self, text: str, members: tuple[Any, ...], expected: str) -> Any:
-        for member in members:
-            try:
-                return self._structure(text, member)
-            except ValueError:
-                continue
-        raise ValueError(expected)
+
+def unchecked(references: tuple[Reference, ...]) -> list[str]:
+    """List the credentials that cannot be looked up here; a word stands in for them."""
+    return [reference.name for reference in references if reference.text is None]
 
 
 def shown(text: str, wanted: Any, references: tuple[Reference, ...]) -> str:
-    """Write a raw text for an error: quoted and shortened, or a remark in place of what
-    may be a secret.
+    """Return a raw text for an error: quoted and shortened, or a remark in place of
+    what may be a secret.
     """
     if is_secret(wanted):
         return "a secret (not shown)"
@@ -126,12 +112,12 @@ def shown(text: str, wanted: Any, references: tuple[Reference, ...]) -> str:
 
 
 def has_password(text: str) -> bool:
-    """Tell whether a text looks like ``https://user:password@example.com``."""
+    """Whether a text looks like ``https://user:password@example.com``."""
     return re.search(r":\S*@", text) is not None
 
 
 def text_of(value: Any) -> str:
-    """Write a value as it stands in the INI file. A secret is written as asterisks."""
+    """Return a value as it stands in the INI file, a secret as asterisks."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -141,9 +127,8 @@ def text_of(value: Any) -> str:
     if isinstance(value, Enum):
         return _name_of(value)
     if isinstance(value, Duration) and Duration.parse(str(value)) != value:
-        return (
-            f"{value:.6f}".rstrip("0").rstrip(".") + "s"
-        )  # finer than milliseconds, in which str() writes it
+        # Finer than milliseconds, in which str() writes it.
+        return f"{value:.6f}".rstrip("0").rstrip(".") + "s"
     return str(value).replace("$", "$$")
 
 
@@ -151,7 +136,7 @@ def split_list(text: str) -> list[str]:
     """Split at line ends and at commas, but not inside ``[...]`` or ``${...}``. Empty
     items are left out.
 
-    :raises Unfit: if a bracket has no partner.
+    :raises UnfitTextError: if a bracket has no partner.
     """
     items = []
     for line in text.split("\n"):
@@ -164,20 +149,20 @@ def split_list(text: str) -> list[str]:
                 items.append(line[start : match.start()])
                 start = match.end()
         if level:
-            raise Unfit("expected a list in which each '[' has its ']'")
+            raise UnfitTextError("expected a list in which each '[' has its ']'")
         items.append(line[start:])
     return [item.strip() for item in items if item.strip()]
 
 
 def words(wanted: Any) -> str:
-    """Say in words what a type expects, to complete "expected ..."."""
+    """Return in words what a type expects, to complete "expected ..."."""
     plain, _ = without_none(wanted)
     origin, arguments = get_origin(plain), get_args(plain)
     if origin is tuple:
         return f"a list, with commas or in lines, each {words(arguments[0])}"
     if origin is Literal:
         return listed(map(str, arguments), "or")
-    if origin in (Union, UnionType):
+    if _is_union(plain):
         return " or ".join(dict.fromkeys(words(member) for member in arguments))
     if isinstance(plain, type) and issubclass(plain, Enum):
         return listed(map(_name_of, plain), "or")
@@ -185,15 +170,16 @@ def words(wanted: Any) -> str:
 
 
 def without_none(wanted: Any) -> tuple[Any, bool]:
-    """Give the type without None, and whether None was in it."""
-    if get_origin(wanted) not in (Union, UnionType):
+    """Return the type without None, and whether None was in it."""
+    if not _is_union(wanted):
         return wanted, False
     members = [member for member in get_args(wanted) if member is not NoneType]
-    return Union[tuple(members)], len(members) < len(get_args(wanted))  # noqa: UP007  # made from values
+    without: Any = Union[tuple(members)]  # noqa: UP007  # made from values
+    return without, len(members) < len(get_args(wanted))
 
 
 def is_secret(wanted: Any) -> bool:
-    """Tell whether a type holds secrets."""
+    """Whether a type holds secrets."""
     return wanted is Secret or any(is_secret(argument) for argument in get_args(wanted))
 
 
@@ -236,6 +222,15 @@ def _converter() -> Converter:
 
 def _hook(parse: Callable[[str], Any]) -> Callable[[str, Any], Any]:
     return lambda text, _wanted: parse(text)
+
+
+def _is_union(wanted: Any) -> bool:
+    return get_origin(wanted) in (Union, UnionType)
+
+
+def _has_choices(wanted: Any) -> bool:
+    is_enum = isinstance(wanted, type) and issubclass(wanted, Enum)
+    return is_enum or get_origin(wanted) is Literal
 
 
 def _int(text: str) -> int:
@@ -286,7 +281,7 @@ def _choose(text: str, wanted: Any) -> Any:
 
 
 def _name_of(member: Enum) -> str:
-    """Give the text of an enum's member: its value if that is a text, else its name in
-    lower case.
+    """Return the value of an enum's member if that is a text, else its name in lower
+    case.
     """
     return str(member.value) if isinstance(member.value, str) else member.name.lower()

@@ -10,15 +10,15 @@ from pathlib import Path
 from attrs import field, frozen
 
 from bridge.admin.control import CommandHandlers
+from bridge.admin.settings import AdminSettings
 from bridge.api import RepeatedEvent
-from bridge.config import Config
-from bridge.config.schema import AdminSettings, BridgeSettings
+from bridge.daemon.config import Config
+from bridge.daemon.settings import BridgeSettings
 from bridge.flow.delivery.feeder import GracePeriod
 from bridge.flow.instances.board import Board
 
 
 def utc_now() -> datetime:
-    """Give the wall clock."""
     return datetime.now(UTC)
 
 
@@ -52,12 +52,11 @@ class Bridge:
 
 
 def state_folder(settings: BridgeSettings, environ: Mapping[str, str]) -> Path:
-    """Give the folder of the spool."""
     return settings.state or Path(environ.get("STATE_DIRECTORY", "state"))
 
 
 def control_socket(
     bridge: BridgeSettings, admin: AdminSettings, environ: Mapping[str, str]
 ) -> Path:
-    """Give the socket on which commands ask the running bridge."""
+    """Return the socket on which commands ask the running bridge."""
     return admin.socket or state_folder(bridge, environ) / "control.sock"

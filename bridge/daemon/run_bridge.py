@@ -158,7 +158,8 @@ async def _open_sinks(bridge: Bridge, spool: Spool) -> AsyncIterator[None]:
                 # before the first event.
                 await sinks.start(partial(supervise, instance, run, report, bridge.random))
             yield
-        finally:  # also when something else could not be opened: what is under way must end in either case
+        finally:
+            # Also when something else could not be opened: what is under way must end.
             bridge.grace_period.close(bridge.config.bridge.drain)
         sinks.cancel_scope.cancel()
 

@@ -9,13 +9,14 @@ import trio
 
 from bridge.api import AddCommandHandler, Report, SinkContext
 from bridge.api.spool import Spool
-from bridge.config import SinkConfig
+from bridge.daemon.config import SinkConfig
 from bridge.flow.delivery.feeder import Delivery, GracePeriod, Policy
 from bridge.flow.instances.insist import Persistence, insisting
 
 PLUGIN = "plugin"
-"""Topic of what a sink's plugin says of the sink as a whole: a delivery that succeeds must
-not hide it."""
+"""Topic of what a sink's plugin says of the sink as a whole: a delivery that succeeds
+must not hide it.
+"""
 
 
 async def run_sink(

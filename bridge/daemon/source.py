@@ -15,9 +15,9 @@ import trio
 
 from bridge.api import Mount, Outlet, SourceContext, SpoolUnavailable
 from bridge.api.spool import Spool
-from bridge.config import SourceConfig
-from bridge.config.schema import RecoverySettings
+from bridge.daemon.config import SourceConfig
 from bridge.daemon.instance import Bridge
+from bridge.daemon.settings import RecoverySettings
 from bridge.flow.ingest import Ingest
 from bridge.flow.instances.insist import Persistence, insisting
 from bridge.flow.instances.silence import watch_devices
@@ -115,7 +115,7 @@ def recovery_policy(source: SourceConfig) -> RecoveryPolicy | None:
 
 
 async def pressure(bridge: Bridge, spool: Spool) -> int:
-    """Give how many events wait for the sink that is furthest behind, of those that
+    """Return how many events wait for the sink that is furthest behind, of those that
     take any.
     """
     problems = bridge.board.problems
@@ -134,9 +134,7 @@ async def pressure(bridge: Bridge, spool: Spool) -> int:
 
 
 def _mount(source: SourceConfig, outlet: Outlet, routes: Mapping[str, Routes]) -> Mount:
-    """Give a source its way to mount webhooks; one that is not called by its vendor has
-    no path to mount.
-    """
+    """A source that is not called by its vendor has no path to mount."""
     own = routes[source.listener] if source.listener is not None else Routes()
     for path in source.kind.paths(source.settings) if source.kind.paths is not None else ():
         own.declare(path, source.name)

@@ -18,9 +18,7 @@ class Notifier:
 
     @classmethod
     def from_environment(cls, environ: MutableMapping[str, str]) -> Notifier:
-        """Take the address out of the environment, so that no child process inherits
-        it.
-        """
+        """The address leaves the environment: no child process shall inherit it."""
         return cls(environ.pop("NOTIFY_SOCKET", None))
 
     def ready(self, status: str) -> None:

@@ -22,7 +22,7 @@ from attrs import frozen
 
 from bridge.api import Outlet
 from bridge.api.spool import Spool, Subscription
-from bridge.cli.commands import SWITCH_INTERVAL
+from bridge.cli.run import SWITCH_INTERVAL
 from bridge.flow.ingest import open_ingest
 from tests.bench.backlog import event_of, fill, open_spool, utc_now
 from tests.bench.report import Cell, middle, percentile, print_table

@@ -312,8 +312,8 @@ def garbage(folder: Path) -> None:
         (
             garbage,
             (
-                "11: [listener:public] certificate: FOLDER/fullchain.pem with key "
-                "FOLDER/privkey.pem: OpenSSL cannot"
+                "11: [listener:public] certificate: FOLDER/fullchain.pem: a certificate in it is "
+                "damaged"
             ),
         ),
     ],
@@ -370,8 +370,8 @@ def test_check_says_which_file_it_may_not_read(bridged: Bridged, monkeypatch: py
     monkeypatch.setattr(os, "access", lambda path, _mode: not str(path).endswith("privkey.pem"))
     assert bridged("check") == 0
     assert bridged.err == (
-        f"warning: office.ini:12: [listener:public] key: {bridged.folder}/privkey.pem not checked, because this user "
-        "may not read it; check as root or as the bridge's user\n"
+        f"warning: office.ini:12: [listener:public] key: {bridged.folder}/privkey.pem not "
+        "checked, because this user may not read it; check as root or as the bridge's user\n"
     )
 
 
@@ -585,7 +585,8 @@ def test_run_with_a_state_folder_that_cannot_be_made_ends_with_a_sentence(bridge
     bridged.write(GOOD.replace("state = STATE", f"state = {bridged.folder}/file/state"))
     assert bridged.daemon() == 1
     assert one_sentence(bridged) == (
-        f"E bridge: cannot go on: {bridged.folder}/file/state cannot be the state folder: Not a directory; "
+        f"E bridge: cannot go on: {bridged.folder}/file/state cannot be the state folder: Not a "
+        "directory; "
         "it must be a folder that this user may write"
     )
 

@@ -24,7 +24,8 @@ import trio
 from attrs import frozen
 
 from bridge.api import (
-    Command, CommandError, Event, Page, Pause, Reading, Recovery, Secret, SourceKind, hookimpl, setting
+    Command, CommandError, Event, Page, Pause, Reading, Recovery, Secret, SourceKind, hookimpl,
+    setting,
 )
 
 BRIDGE_API = (1, 0)
@@ -43,7 +44,8 @@ class History:
     async def page(self, part, start, end, cursor):
         number = int(cursor or 0)
         time = start + timedelta(seconds=number)
-        event = Event(f"{part}-{time.isoformat()}", part, "level", time, (Reading("level", number, time),))
+        readings = (Reading("level", number, time),)
+        event = Event(f"{part}-{time.isoformat()}", part, "level", time, readings)
         return Page((event,), str(number + 1) if number < 4 else None)
 
 

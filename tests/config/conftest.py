@@ -27,7 +27,8 @@ from bridge.api import (
     setting,
     table,
 )
-from bridge.config import Kinds, Loaded, load
+from bridge.config import Kinds, Loaded
+from bridge.daemon.config import load
 
 
 class Level(Enum):

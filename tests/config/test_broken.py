@@ -101,7 +101,8 @@ BROKEN: dict[str, tuple[str, list[str]]] = {
     "password in a URL": (
         "[source:second]\nplugin = poll\nurl = https://user:hunter2@poll.example",
         [
-            "office.ini:3: [source:second] url: expected a URL without user name and password in it, "
+            "office.ini:3: [source:second] url: expected a URL without user name and password in "
+            "it, "
             "got one with a password in it (not shown)"
         ],
     ),
@@ -157,8 +158,10 @@ BROKEN: dict[str, tuple[str, list[str]]] = {
     "plain HTTP for the world": (
         "[listener:second]\naddress = 0.0.0.0:8444",
         [
-            "office.ini:1: [listener:second] certificate: missing; expected certificate and key, because "
-            "0.0.0.0:8444 is not loopback (plaintext = yes allows plain HTTP, for use behind a proxy)"
+            "office.ini:1: [listener:second] certificate: missing; expected certificate and key, "
+            "because "
+            "0.0.0.0:8444 is not loopback (plaintext = yes allows plain HTTP, for use behind a "
+            "proxy)"
         ],
     ),
     "unknown plugin with a near name": (
@@ -202,7 +205,8 @@ BROKEN: dict[str, tuple[str, list[str]]] = {
     "plugin whose annotations name nothing": (
         "[sink:second]\nplugin = unresolved",
         [
-            "office.ini:2: [sink:second] plugin: the settings class UnresolvedSettings has a mistake (NameError); "
+            "office.ini:2: [sink:second] plugin: the settings class UnresolvedSettings has a "
+            "mistake (NameError); "
             "report it to the author of the plugin"
         ],
     ),
@@ -216,7 +220,8 @@ BROKEN: dict[str, tuple[str, list[str]]] = {
     "plugin that crashes over its settings": (
         "[sink:numbered]\npin = 1234\nname = crash",
         [
-            "office.ini:1: [sink:numbered] plugin: the settings class NumberedSettings has a mistake "
+            "office.ini:1: [sink:numbered] plugin: the settings class NumberedSettings has a "
+            "mistake "
             "(RuntimeError); report it to the author of the plugin"
         ],
     ),
@@ -254,7 +259,8 @@ BROKEN: dict[str, tuple[str, list[str]]] = {
     "listener of a source that is not called": (
         "[source:second]\nplugin = poll\nurl = http://a\nlistener = public",
         [
-            "office.ini:4: [source:second] listener: unknown setting; known: plugin, enabled, watch_devices, url, "
+            "office.ini:4: [source:second] listener: unknown setting; known: plugin, enabled, "
+            "watch_devices, retry_base, retry_cap, pause_probe, url, "
             "password, interval, ratio, level, codec, topics, proxy and from"
         ],
     ),
@@ -272,7 +278,8 @@ BROKEN: dict[str, tuple[str, list[str]]] = {
         "[source:old-hook]\nplugin = hook\nsecret = x\nlistener = public\npath = /in\n"
         "[source:hook]\nsecret = x\nlistener = public\npath = /in",
         [
-            "office.ini:9: [source:hook] path: '/in' on listener 'public' belongs to [source:old-hook] (office.ini:5); "
+            "office.ini:9: [source:hook] path: '/in' on listener 'public' belongs to "
+            "[source:old-hook] (office.ini:5); "
             "choose another path"
         ],
     ),
@@ -282,14 +289,16 @@ BROKEN: dict[str, tuple[str, list[str]]] = {
             "public\n[source:hook]\nsecret = x\nlistener = public"
         ),
         [
-            "office.ini:5: [source:hook] path: '/hook' on listener 'public' belongs to [source:old-hook] "
+            "office.ini:5: [source:hook] path: '/hook' on listener 'public' belongs to "
+            "[source:old-hook] "
             "(office.ini:1); choose another path"
         ],
     ),
     "one address for two": (
         "[admin]\naddress = 127.0.0.1:8443",
         [
-            "office.ini:2: [admin] address: '127.0.0.1:8443' belongs to [listener:public] (office.ini:9); "
+            "office.ini:2: [admin] address: '127.0.0.1:8443' belongs to [listener:public] "
+            "(office.ini:9); "
             "choose another address"
         ],
     ),
@@ -299,7 +308,8 @@ BROKEN: dict[str, tuple[str, list[str]]] = {
             "systemd:web\nplaintext = yes"
         ),
         [
-            "office.ini:5: [listener:b] address: 'systemd:web' belongs to [listener:a] (office.ini:2); "
+            "office.ini:5: [listener:b] address: 'systemd:web' belongs to [listener:a] "
+            "(office.ini:2); "
             "choose another address"
         ],
     ),
@@ -412,7 +422,8 @@ BROKEN: dict[str, tuple[str, list[str]]] = {
             "store\ntoken = x"
         ),
         [
-            "office.ini:4: [source:second] [sink:second] is indented, so it was read as part of 'url'; "
+            "office.ini:4: [source:second] [sink:second] is indented, so it was read as part of "
+            "'url'; "
             "remove the spaces before it"
         ],
     ),
@@ -467,7 +478,8 @@ BROKEN: dict[str, tuple[str, list[str]]] = {
     "reference of an unknown form": (
         "[sink:second]\nplugin = store\ntoken = ${TOKEN}",
         [
-            "office.ini:3: [sink:second] token: expected ${credential:NAME}, ${env:NAME}, ${env:NAME:-DEFAULT} or "
+            "office.ini:3: [sink:second] token: expected ${credential:NAME}, ${env:NAME}, "
+            "${env:NAME:-DEFAULT} or "
             "${file:/PATH} after the dollar sign; write $$ for a dollar sign"
         ],
     ),
@@ -488,7 +500,8 @@ BROKEN: dict[str, tuple[str, list[str]]] = {
     "value by reference that does not fit": (
         "[source:second]\nplugin = poll\nurl = ${env:TOKEN}",
         [
-            "office.ini:3: [source:second] url: expected a URL that begins with https:// or http://, "
+            "office.ini:3: [source:second] url: expected a URL that begins with https:// or "
+            "http://, "
             "got the content of environment variable TOKEN (not shown)"
         ],
     ),
@@ -522,14 +535,14 @@ BROKEN: dict[str, tuple[str, list[str]]] = {
 def test_a_broken_configuration_is_refused_with_every_mistake_in_a_line(case, load_text):
     text, expected = BROKEN[case]
     loaded = load_text(f"{text}\n{GOOD}", environ={"TOKEN": "hunter2"})
-    lines = [str(problem) for problem in loaded.problems]
+    lines = [str(each) for each in loaded.diagnostics]
     assert lines == expected
     assert loaded.config is None
 
 
 def test_what_surrounds_the_broken_configurations_is_good(load_text):
     loaded = load_text(GOOD, environ={"TOKEN": "hunter2"})
-    assert loaded.problems == ()
+    assert loaded.diagnostics == ()
     assert loaded.config is not None
 
 
@@ -544,7 +557,7 @@ def test_mistakes_of_several_files_are_told_together_in_the_order_in_which_files
         },
         environ={"TOKEN": "x"},
     )
-    assert [str(problem) for problem in loaded.problems] == [
+    assert [str(each) for each in loaded.diagnostics] == [
         (
             "office.ini:2: [bridge] drain: expected a duration with a unit, such as 500ms, 30s, "
             "5m, 1h30m, got '5'"
@@ -563,7 +576,7 @@ def test_mistakes_of_several_files_are_told_together_in_the_order_in_which_files
     ],
 )
 def test_a_bridge_that_leads_nowhere_is_refused(text, missing, load_text):
-    assert [str(problem) for problem in load_text(text).problems] == [
+    assert [str(each) for each in load_text(text).diagnostics] == [
         (
             f"office.ini: there is no section {missing}; a bridge needs at least one source and "
             "one sink"

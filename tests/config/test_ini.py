@@ -10,9 +10,9 @@ from bridge.config.ini import parse
 
 
 def values(text: str) -> dict[str, dict[str, str]]:
-    """Give keys and texts by section. Fails on any problem."""
-    sections, problems = parse(text, "a.ini")
-    assert problems == []
+    """Give keys and texts by section. Fails on any diagnostic."""
+    sections, diagnostics = parse(text, "a.ini")
+    assert diagnostics == []
     return {
         section.name: {key: value.text for key, value in section.values.items()}
         for section in sections
@@ -45,7 +45,7 @@ def test_a_value_is_what_stands_behind_the_equals_sign(line, key, text):
 
 def test_line_numbers_count_line_feeds_only():
     sections, _ = parse("[s]\na = page\x0cfeed\x85next\u2028line\r\nb = 1\n", "a.ini")
-    assert str(sections[0].values["b"].place) == "a.ini:3"
+    assert str(sections[0].values["b"].location) == "a.ini:3"
 
 
 def test_files_with_windows_line_ends_read_the_same():
@@ -77,15 +77,15 @@ def test_comments_are_lines_of_their_own():
 
 def test_indented_lines_go_on_with_a_list():
     text = "[s]\ntopics = a,\n  [group=x]b/*.*\n\tc=d&e\n  https://x/y?z=1\nnext = 1"
-    _, problems = parse(text, "a.ini")
-    assert [problem.line for problem in problems] == [4]  # 'c=' looks like a key
+    _, diagnostics = parse(text, "a.ini")
+    assert [each.location.line for each in diagnostics] == [4]  # 'c=' looks like a key
     text = text.replace("\tc=d&e\n", "")
     assert values(text) == {"s": {"topics": "a,\n[group=x]b/*.*\nhttps://x/y?z=1", "next": "1"}}
 
 
 def test_a_blank_line_ends_a_value():
-    _, problems = parse("[s]\ntopics = a\n\n  b\n", "a.ini")
-    assert [str(problem) for problem in problems] == [
+    _, diagnostics = parse("[s]\ntopics = a\n\n  b\n", "a.ini")
+    assert [str(each) for each in diagnostics] == [
         (
             "a.ini:4: [s] an indented line goes on with the value above, but a blank line or a "
             "comment ended it"
@@ -117,8 +117,8 @@ def test_a_key_whose_spaces_were_meant_is_still_read_for_the_sake_of_further_mis
     ],
 )
 def test_a_broken_line_is_not_quoted_because_it_may_be_part_of_a_secret(text):
-    _, problems = parse(text.replace("\nc2", "\n c2", 1) if "first" in text else text, "a.ini")
-    assert "c2Vj" not in " ".join(map(str, problems))
+    _, diagnostics = parse(text.replace("\nc2", "\n c2", 1) if "first" in text else text, "a.ini")
+    assert "c2Vj" not in " ".join(map(str, diagnostics))
 
 
 def test_a_value_is_not_in_the_repr_of_its_section():
@@ -127,15 +127,15 @@ def test_a_value_is_not_in_the_repr_of_its_section():
 
 
 @given(st.text())
-def test_any_text_is_read_or_has_problems(text):
-    sections, problems = parse(text, "a.ini")
+def test_any_text_is_read_or_has_diagnostics(text):
+    sections, diagnostics = parse(text, "a.ini")
     lines = text.count("\n") + 1
     for section in sections:
         for value in section.values.values():
-            assert 1 <= value.place.line <= lines
-    for problem in problems:
-        assert 1 <= problem.line <= lines
-        assert str(problem).isprintable()
+            assert 1 <= value.location.line <= lines
+    for each in diagnostics:
+        assert 1 <= each.location.line <= lines
+        assert str(each).isprintable()
 
 
 LINES = [
@@ -156,14 +156,14 @@ LINES = [
 @given(st.lists(st.sampled_from(LINES)))
 def test_no_setting_disappears_into_another(templates):
     lines = ["[first]", *(template.format(number) for number, template in enumerate(templates))]
-    sections, problems = parse("\n".join(lines), "a.ini")
-    kept = {value.place.line for section in sections for value in section.values.values()}
-    told = {problem.line for problem in problems}
+    sections, diagnostics = parse("\n".join(lines), "a.ini")
+    kept = {value.location.line for section in sections for value in section.values.values()}
+    told = {each.location.line for each in diagnostics}
     for number, line in enumerate(lines, 1):
         if "=" in line and not line.startswith("k = "):
             assert number in kept | told
         if "[" in line:
-            assert number in told | {section.place.line for section in sections}
+            assert number in told | {section.location.line for section in sections}
 
 
 names = st.text("abcdefghijklmnopqrstuvwxyz_0123456789", min_size=1)

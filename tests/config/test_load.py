@@ -13,7 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bridge.api import Duration, NetworkAddress, Secret, Size, Url, setting
-from bridge.config import Kinds, bridge_settings, load, read, understand
+from bridge.config import Kinds, read, section_alone, understand
+from bridge.daemon.config import CORE, load
+from bridge.daemon.settings import BridgeSettings
 
 
 @frozen
@@ -78,7 +80,7 @@ token = t0ken
 @pytest.fixture
 def config(load_text):
     loaded = load_text(OFFICE)
-    assert loaded.problems == ()
+    assert loaded.diagnostics == ()
     return loaded.config
 
 
@@ -126,7 +128,7 @@ def test_a_disabled_section_is_left_out_but_its_name_is_known(config):
 
 def test_a_disabled_section_is_checked(load_text):
     loaded = load_text(OFFICE.replace("url = https://attic.example", "url = attic"))
-    assert [problem.section for problem in loaded.errors] == ["source:attic"]
+    assert [each.section for each in loaded.errors] == ["source:attic"]
 
 
 def test_a_disabled_source_does_not_claim_its_path(load_text):
@@ -134,7 +136,7 @@ def test_a_disabled_source_does_not_claim_its_path(load_text):
         f"{OFFICE}[source:old-hook]\nplugin = hook\nenabled = no\nlistener = public\nsecret = "
         "s3cret\n"
     )
-    assert loaded.problems == ()
+    assert loaded.diagnostics == ()
 
 
 def test_a_later_file_wins_key_by_key(load_text):
@@ -150,19 +152,19 @@ def test_a_later_file_wins_key_by_key(load_text):
 def test_a_value_in_a_later_file_repairs_a_wrong_one(load_text):
     broken = OFFICE.replace("timeout = 20s", "timeout = 20")
     loaded = load_text(broken, {"office.d/20-local.ini": "[sink:store]\ntimeout = 5s\n"})
-    assert loaded.problems == ()
+    assert loaded.diagnostics == ()
 
 
 def test_a_configuration_needs_no_sections_of_the_core(load_text):
     loaded = load_text("[source:poll]\nurl = http://a\n[sink:store]\ntoken = t0ken")
-    assert loaded.problems == ()
+    assert loaded.diagnostics == ()
     assert loaded.config.spool.kind.name == "sqlite"
     assert loaded.config.bridge.state is None
 
 
 def test_two_listeners_may_both_leave_the_port_to_the_kernel(load_text):
     listeners = "[listener:a]\naddress = 127.0.0.1:0\n[listener:b]\naddress = 127.0.0.1:0\n"
-    assert load_text(f"{OFFICE}{listeners}").problems == ()
+    assert load_text(f"{OFFICE}{listeners}").diagnostics == ()
 
 
 def test_one_path_on_two_listeners_is_no_clash(load_text):
@@ -170,7 +172,7 @@ def test_one_path_on_two_listeners_is_no_clash(load_text):
         "[listener:b]\naddress = 127.0.0.1:1\n[source:second]\nplugin = hook\nlistener = "
         "b\nsecret = s3cret\n"
     )
-    assert load_text(f"{OFFICE}{second}").problems == ()
+    assert load_text(f"{OFFICE}{second}").diagnostics == ()
 
 
 def test_a_setting_that_core_and_plugin_share_is_given_to_both(load_text, kinds):
@@ -179,7 +181,7 @@ def test_a_setting_that_core_and_plugin_share_is_given_to_both(load_text, kinds)
         "[source:poll]\nurl = http://a\n[sink:store]\ntimeout = 7s",
         kinds=evolve(kinds, sinks={"store": sink}),
     )
-    assert loaded.problems == ()
+    assert loaded.diagnostics == ()
     assert (
         loaded.config.sinks[0].core.timeout
         == loaded.config.sinks[0].settings.timeout
@@ -192,22 +194,24 @@ def test_the_daemon_knows_the_plugin_folders_before_it_knows_the_plugins(tmp_pat
     path = tmp_path / "office.ini"
     path.write_text(OFFICE.replace("/opt/bridge", "${env:OPT}"))
     path.chmod(0o600)
-    document = read(path)
-    settings = bridge_settings(document, environ={"OPT": "/opt"})
+    files = read(path)
+    settings = section_alone(files, "bridge", BridgeSettings, environ={"OPT": "/opt"})
     assert settings.plugins == (Path("/etc/bridge/plugins"), Path("/opt/plugins"))
-    assert understand(document, kinds, environ={"OPT": "/opt"}).config.bridge == settings
+    assert understand(files, CORE, kinds, environ={"OPT": "/opt"}).config.bridge == settings
 
 
 def test_plugin_folders_are_known_even_if_the_rest_of_their_section_is_wrong(tmp_path):
     (tmp_path / "office.ini").write_text("[bridge]\nplugins = /p\ndrain = 5\nxyzzy = 1")
-    assert bridge_settings(read(tmp_path / "office.ini"), environ={}).plugins == (Path("/p"),)
+    files = read(tmp_path / "office.ini")
+    settings = section_alone(files, "bridge", BridgeSettings, environ={})
+    assert settings.plugins == (Path("/p"),)
 
 
 def test_quotes_around_a_value_are_a_warning(load_text):
     loaded = load_text(
         OFFICE.replace("state = /var/lib/bridge/office", 'state = "/var/lib/bridge"')
     )
-    assert [str(problem) for problem in loaded.problems] == [
+    assert [str(each) for each in loaded.diagnostics] == [
         (
             "warning: office.ini:3: [bridge] state: the quotes are part of the value; remove "
             "them unless they are meant"
@@ -223,7 +227,7 @@ CREDENTIALS = OFFICE.replace(
 
 def test_a_check_without_credentials_warns_and_goes_on(load_text):
     loaded = load_text(CREDENTIALS, checking=True)
-    assert [str(problem) for problem in loaded.problems] == [
+    assert [str(each) for each in loaded.diagnostics] == [
         "warning: office.ini:25: [source:gateways] url: credential 'poll.url' not checked, "
         "because $CREDENTIALS_DIRECTORY is not set",
         "warning: office.ini:35: [sink:store] token: credential 'store.token' not checked, "
@@ -235,7 +239,7 @@ def test_a_check_without_credentials_warns_and_goes_on(load_text):
 
 def test_a_run_without_credentials_is_refused(load_text):
     loaded = load_text(CREDENTIALS)
-    assert [(problem.section, problem.key) for problem in loaded.errors] == [
+    assert [(each.section, each.key) for each in loaded.errors] == [
         ("source:gateways", "url"),
         ("sink:store", "token"),
     ]
@@ -257,13 +261,13 @@ def test_a_check_without_credentials_still_finds_what_the_plugin_refuses(load_te
         ),
         checking=True,
     )
-    assert [problem.key for problem in loaded.errors] == ["compress"]
+    assert [each.key for each in loaded.errors] == ["compress"]
 
 
 def test_a_check_without_credentials_still_finds_a_path_that_two_want(load_text):
     second = "[source:second]\nplugin = hook\nlistener = public\nsecret = ${credential:second}\n"
     loaded = load_text(f"{OFFICE}{second}", checking=True)
-    assert [problem.section for problem in loaded.errors] == ["source:second"]
+    assert [each.section for each in loaded.errors] == ["source:second"]
 
 
 def test_a_check_without_credentials_has_no_configuration_if_a_listener_needs_one(load_text):
@@ -301,19 +305,19 @@ parts = st.sampled_from(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
 @given(text=st.one_of(st.text(), st.lists(parts).map("\n".join), st.lists(parts).map("".join)))
-def test_any_file_is_loaded_or_has_problems(text, tmp_path, kinds):
+def test_any_file_is_loaded_or_has_diagnostics(text, tmp_path, kinds):
     path = tmp_path / "office.ini"
     path.write_text(text, "utf-8", errors="surrogatepass", newline="")
     loaded = load(path, kinds, environ={})
     assert (loaded.config is None) == bool(loaded.errors)
-    places = [problem.line or 0 for problem in loaded.problems]
-    assert places == sorted(places)
-    assert all(str(problem).isprintable() for problem in loaded.problems)
+    lines = [each.location.line or 0 for each in loaded.diagnostics]
+    assert lines == sorted(lines)
+    assert all(str(each).isprintable() for each in loaded.diagnostics)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
 @given(removed=st.sets(st.integers(0, OFFICE.count("\n"))))
-def test_a_file_with_lines_missing_is_loaded_or_has_problems(removed, tmp_path, kinds):
+def test_a_file_with_lines_missing_is_loaded_or_has_diagnostics(removed, tmp_path, kinds):
     lines = [line for number, line in enumerate(OFFICE.split("\n")) if number not in removed]
     (tmp_path / "office.ini").write_text("\n".join(lines))
     loaded = load(tmp_path / "office.ini", kinds, environ={})
@@ -335,7 +339,7 @@ def test_nothing_of_the_network_is_imported_for_a_configuration():
 
 def test_kinds_may_be_empty(load_text):
     loaded = load_text("[source:a]\n[sink:b]", kinds=Kinds())
-    assert [str(problem) for problem in loaded.problems] == [
+    assert [str(each) for each in loaded.diagnostics] == [
         "office.ini: [spool] plugin: no spool plugin is called 'sqlite'; known: nothing",
         "office.ini:1: [source:a] plugin: no source plugin is called 'a'; known: nothing",
         "office.ini:2: [sink:b] plugin: no sink plugin is called 'b'; known: nothing",

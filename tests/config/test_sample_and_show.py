@@ -11,7 +11,8 @@ from attrs import frozen
 
 from bridge.api import Secret, SettingError, SinkKind, setting
 from bridge.config import sample_config, sample_section, show_config
-from bridge.config.fields import Mistake
+from bridge.config.fields import SettingsClassError
+from bridge.daemon.config import CORE
 
 
 @frozen
@@ -39,13 +40,13 @@ def everything(kinds):
 
 
 def test_the_sample_is_a_good_configuration(everything, load_text):
-    loaded = load_text(sample_config(*everything), checking=True)
+    loaded = load_text(sample_config(CORE, *everything), checking=True)
     assert loaded.errors == ()
     assert loaded.config is not None
 
 
 def test_every_line_of_the_sample_may_be_made_active(everything, load_text):
-    active = re.sub(r"(?m)^#(?=[^#])", "", sample_config(*everything))
+    active = re.sub(r"(?m)^#(?=[^#])", "", sample_config(CORE, *everything))
     active = active.replace("sources = sensors, towers", "sources = hook, poll")
     loaded = load_text(active, checking=True)
     assert loaded.errors == ()
@@ -53,8 +54,8 @@ def test_every_line_of_the_sample_may_be_made_active(everything, load_text):
 
 
 def test_a_sample_of_the_core_alone_lacks_nothing_but_source_and_sink(load_text):
-    loaded = load_text(sample_config())
-    assert [str(problem) for problem in loaded.problems] == [
+    loaded = load_text(sample_config(CORE))
+    assert [str(each) for each in loaded.diagnostics] == [
         (
             "office.ini: there is no section [source:NAME] and [sink:NAME]; a bridge needs at "
             "least one source and one sink"
@@ -63,7 +64,7 @@ def test_a_sample_of_the_core_alone_lacks_nothing_but_source_and_sink(load_text)
 
 
 def test_the_sample_explains_each_setting_and_shows_its_default(kinds):
-    assert sample_section(kinds.sources["poll"]).split("\n") == [
+    assert sample_section(CORE, kinds.sources["poll"]).split("\n") == [
         "[source:poll]",
         "## kind of source; default: NAME (a text)",
         "plugin = poll",
@@ -74,6 +75,20 @@ def test_the_sample_explains_each_setting_and_shows_its_default(kinds):
             "a problem (yes or no)"
         ),
         "#watch_devices = yes",
+        (
+            "## longest first pause after a failure (a duration with a unit, such as 500ms, 30s, "
+            "5m, 1h30m)"
+        ),
+        "#retry_base = 1s",
+        (
+            "## longest pause after many failures (a duration with a unit, such as 500ms, 30s, "
+            "5m, 1h30m)"
+        ),
+        "#retry_cap = 1m",
+        "## time between attempts while a person must act, such as on refused credentials "
+        "(a duration with a unit, such as",
+        "## 500ms, 30s, 5m, 1h30m)",
+        "#pause_probe = 5m",
         "## base URL of the API (a URL that begins with https:// or http://)",
         "url = https://example.com",
         "## password (a secret)",
@@ -97,32 +112,33 @@ def test_the_sample_explains_each_setting_and_shows_its_default(kinds):
 
 
 def test_the_sample_shows_a_table_as_a_section_of_its_own(kinds):
-    assert sample_section(kinds.sinks["store"]).endswith(
+    assert sample_section(CORE, kinds.sinks["store"]).endswith(
         "\n## vendor's device id = token (keys and values)\n#[sink:store:devices]\n#urn:x = 1\n"
         "\n## device = largest request (keys and values)\n#[sink:store:sizes]\n#key = 1MiB\n"
     )
 
 
 def test_the_sample_shows_the_defaults_of_the_plugin_for_settings_of_the_core(kinds):
-    assert "#batch = 500\n" in sample_section(kinds.sinks["store"])
+    assert "#batch = 500\n" in sample_section(CORE, kinds.sinks["store"])
 
 
 def test_the_sample_writes_what_is_needed_because_of_another_setting(kinds):
-    sample = sample_section(SinkKind("needy", NeedyStoreSettings, kinds.sinks["store"].open))
+    sample = sample_section(CORE, SinkKind("needy", NeedyStoreSettings, kinds.sinks["store"].open))
     assert "\nkey = ${credential:key}\n" in sample
     assert "\nheader = X-Signature\n" in sample
     assert "\n#signing = yes\n" in sample
 
 
 def test_no_sample_is_made_of_a_class_that_cannot_be_used(kinds):
-    with pytest.raises(Mistake, match="UnresolvedSettings has a mistake"):
-        sample_section(kinds.sinks["unresolved"])
+    with pytest.raises(SettingsClassError, match="UnresolvedSettings has a mistake"):
+        sample_section(CORE, kinds.sinks["unresolved"])
 
 
 def test_what_is_in_effect_is_shown_with_where_it_came_from(load_text, credentials):
     loaded = load_text(
         "[source:poll]\nurl = https://${env:HOST}\npassword = s3cret\n"
-        "[sink:store]\ntoken = ${credential:store.token}\ntimeout = 30s\nuser = $$\n[sink:store:devices]\nurn:x = 1\n",
+        "[sink:store]\ntoken = ${credential:store.token}\ntimeout = 30s\nuser = "
+        "$$\n[sink:store:devices]\nurn:x = 1\n",
         {"office.d/20-local.ini": "\n\n[sink:store]\ntimeout = 10s\nmode = history\n"},
         environ={"CREDENTIALS_DIRECTORY": str(credentials), "HOST": "poll.example"},
     )
@@ -160,6 +176,11 @@ def test_a_default_beside_a_variable_is_shown(load_text):
     assert "\nurl = http://a  # office.ini:2, from environment variable NONE\n" in show_config(
         load_text(text)
     )
+
+
+def test_a_key_of_a_table_may_be_called_as_a_setting_of_the_core(load_text):
+    text = "[source:poll]\nurl = http://a\n[sink:store]\ntoken = x\n[sink:store:devices]\nbatch = 1"
+    assert show_config(load_text(text)).endswith("\nbatch = 1  # office.ini:6\n")
 
 
 def test_disabled_sections_are_shown(load_text):

@@ -12,8 +12,9 @@ import pytest
 
 from bridge.api import SinkKind, SourceKind, SpoolKind
 from bridge.cli.commands import run
-from bridge.config import Kinds, Loaded, load
-from bridge.config.fields import declared
+from bridge.config import Kinds, Loaded
+from bridge.config.fields import setting_fields
+from bridge.daemon.config import load
 from bridge.plugins.discovery import load_plugins
 
 KINDS = ["databoom", "disruptive", "idigi", "jsonlines", "sqlite", "wattsense"]
@@ -70,7 +71,7 @@ def test_the_sample_of_a_kind_is_a_good_section(name, kinds, capsys, tmp_path):
 @pytest.mark.parametrize("name", KINDS)
 def test_the_sample_of_a_kind_has_every_setting_with_its_explanation(name, kinds, capsys):
     lines = sample(capsys, name).splitlines()
-    for setting in declared(kinds[name].settings):
+    for setting in setting_fields(kinds[name].settings):
         if setting.is_table:
             place = next(
                 place
@@ -108,10 +109,10 @@ def test_every_line_of_the_sample_of_a_kind_is_known_when_it_is_made_active(
             if re.match(r"#\[", lines[header]):
                 active[header] = lines[header][1:]
         key = line[1:].split(" =")[0]
-        for problem in understood(tmp_path, "\n".join(active), kinds).errors:
-            assert "unknown" not in problem.text, problem
-            missing_file = "No such file" in problem.text
-            assert problem.key != key or missing_file or "got" not in problem.text, problem
+        for each in understood(tmp_path, "\n".join(active), kinds).errors:
+            assert "unknown" not in each.text, each
+            missing_file = "No such file" in each.text
+            assert each.key != key or missing_file or "got" not in each.text, each
 
 
 def test_the_bundled_kinds_are_all_looked_at(kinds):

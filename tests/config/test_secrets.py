@@ -1,4 +1,4 @@
-"""No secret in a problem, in what is shown, or in a repr."""
+"""No secret in a diagnostic, in what is shown, or in a repr."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def output(load_text, tmp_path):
         options.setdefault("environ", {"TOKEN": SECRET})
         loaded = load_text(f"[source:poll]\nurl = http://a\n{text}", **options)
         return "\n".join(
-            [*map(str, loaded.problems), show_config(loaded), repr(loaded), repr(loaded.config)]
+            [*map(str, loaded.diagnostics), show_config(loaded), repr(loaded), repr(loaded.config)]
         )
 
     return output
@@ -77,7 +77,7 @@ def test_a_secret_in_the_words_of_a_plugin_is_not_shown(name, load_text):
         f"[source:poll]\nurl = http://a\n[sink:numbered]\npin = 271828\nname = {name}"
     )
     assert loaded.errors
-    assert "271828" not in " ".join(map(str, loaded.problems))
+    assert "271828" not in " ".join(map(str, loaded.diagnostics))
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100)
@@ -99,7 +99,7 @@ def test_a_secret_among_other_characters_is_never_shown(before, after, key, outp
 
 
 def warnings(loaded):
-    return [str(problem) for problem in loaded.problems]
+    return [str(each) for each in loaded.diagnostics]
 
 
 GOOD = "[source:poll]\nurl = http://a\n[sink:store]\ntoken = "
@@ -109,8 +109,10 @@ def test_a_secret_in_a_file_that_others_may_read_is_a_warning_with_the_credentia
     loaded = load_text(f"{GOOD}{SECRET}", mode=0o644)
     assert warnings(loaded) == [
         "warning: office.ini:4: [sink:store] token: a secret in a file that others may read; write "
-        "${credential:sink.store.token} instead and put it there with: sudo install -D -m 0600 /dev/stdin "
-        "/etc/bridge/credentials/office/sink.store.token; or make the file root:bridge with mode 0640"
+        "${credential:sink.store.token} instead and put it there with: sudo install -D -m 0600 "
+        "/dev/stdin "
+        "/etc/bridge/credentials/office/sink.store.token; or make the file root:bridge with mode "
+        "0640"
     ]
     assert loaded.config is not None
 

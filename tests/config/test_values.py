@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.api import Duration, NetworkAddress, Secret, Size, Url
-from bridge.config.references import BadReference, References
-from bridge.config.values import Reader, Unfit, split_list, text_of, words
+from bridge.config.references import BadReferenceError, References
+from bridge.config.values import Reader, UnfitTextError, split_list, text_of, words
 
 
 class Mode(StrEnum):
@@ -34,7 +34,7 @@ READER = Reader(References({"LIST": "a, b", "SECRET": "one, two"}, None))
 
 
 def read(text, wanted):
-    return READER.read(text, wanted).value
+    return READER.read(text, wanted)[0]
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_a_text_becomes_a_value_of_its_type(text, wanted, value):
     ],
 )
 def test_a_text_that_does_not_fit_is_refused_with_what_was_expected(text, wanted, why):
-    with pytest.raises(Unfit) as caught:
+    with pytest.raises(UnfitTextError) as caught:
         read(text, wanted)
     assert why in str(caught.value)
     assert "hunter2" not in str(caught.value)
@@ -172,9 +172,9 @@ def test_a_secret_is_written_as_asterisks():
 def test_any_text_is_read_or_refused(wanted, text):
     try:
         read(text, wanted)
-    except Unfit:
+    except UnfitTextError:
         assert wanted is not str or "\n" in text
-    except BadReference:
+    except BadReferenceError:
         assert "${" in text
 
 
@@ -182,7 +182,7 @@ def test_any_text_is_read_or_refused(wanted, text):
 def test_a_list_loses_nothing_but_blanks_and_separators(text):
     try:
         parts = split_list(text)
-    except Unfit:
+    except UnfitTextError:
         return
     kept = "".join(parts)
     assert (

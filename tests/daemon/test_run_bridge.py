@@ -22,6 +22,7 @@ from attrs import define, evolve, field, frozen
 
 import bridge_plugins.jsonlines
 from bridge.admin.control import ask
+from bridge.admin.settings import AdminSettings
 from bridge.api import (
     Accepted,
     Arrival,
@@ -41,9 +42,11 @@ from bridge.api import (
     SpoolUnavailable,
 )
 from bridge.cli.plugin_commands import all_commands
-from bridge.config import Config, Kinds, SinkConfig, SourceConfig, SpoolConfig, load
-from bridge.config.schema import (
-    AdminSettings,
+from bridge.config import Kinds
+from bridge.daemon.config import Config, SinkConfig, SourceConfig, SpoolConfig, load
+from bridge.daemon.instance import Bridge, state_folder
+from bridge.daemon.run_bridge import run_bridge
+from bridge.daemon.settings import (
     BridgeSettings,
     RecoverySettings,
     SinkSettings,
@@ -51,8 +54,6 @@ from bridge.config.schema import (
     SpoolSettings,
     WebhookSettings,
 )
-from bridge.daemon.instance import Bridge, state_folder
-from bridge.daemon.run_bridge import run_bridge
 from bridge.daemon.source import pressure
 from bridge.daemon.systemd import Notifier
 from bridge.flow.instances.board import State
@@ -264,9 +265,9 @@ async def test_it_stops_in_the_order_of_the_data_flow(site: Site, autojump_clock
     site.add_source("sensors", run)
     site.add_sink("databoom", Destination(seconds=9, diary=site.diary).open)
     async with site.running() as (_, terminate):
-        await trio.sleep(
-            6
-        )  # the first event is being delivered, the second is being stored, the third was not emitted
+        # Then the first event is being delivered, the second is being stored, the third
+        # was not emitted.
+        await trio.sleep(6)
         terminate()
     assert site.diary == [
         "READY",
@@ -543,7 +544,7 @@ async def test_a_copy_of_jsonlines_in_a_plugin_folder_is_a_sink_of_its_own(site:
     loaded = load(
         config, Kinds({"fake": fake}, registry.sinks, {"memory": site.spool_kind()}), environ={}
     )
-    assert loaded.config is not None, loaded.problems
+    assert loaded.config is not None, loaded.diagnostics
     async with site.running(site.bridge_of(loaded.config)):
         await site.delivered("lines")
     lines = (site.folder / "out.jsonl").read_text("utf-8").splitlines()

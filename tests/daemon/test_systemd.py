@@ -16,13 +16,19 @@ ANALYZE = "/usr/bin/systemd-analyze"
 
 KNOWN_TO_252 = """
     Description Wants After StartLimitIntervalSec
-    Type NotifyAccess ExecStart ExecReload Restart RestartSec TimeoutStartSec TimeoutStopSec OOMPolicy LimitNOFILE
-    SyslogIdentifier UMask User Group StateDirectory StateDirectoryMode RuntimeDirectory RuntimeDirectoryMode
+    Type NotifyAccess ExecStart ExecReload Restart RestartSec TimeoutStartSec TimeoutStopSec
+    OOMPolicy LimitNOFILE
+    SyslogIdentifier UMask User Group StateDirectory StateDirectoryMode RuntimeDirectory
+    RuntimeDirectoryMode
     LoadCredential SetCredential
-    NoNewPrivileges ProtectHome ProtectSystem PrivateTmp PrivateDevices PrivateMounts PrivateUsers PrivateIPC
-    ProtectClock ProtectHostname ProtectKernelLogs ProtectKernelModules ProtectKernelTunables ProtectControlGroups
-    ProtectProc ProcSubset KeyringMode RestrictNamespaces RestrictRealtime RestrictSUIDSGID RemoveIPC LockPersonality
-    MemoryDenyWriteExecute CapabilityBoundingSet AmbientCapabilities RestrictAddressFamilies IPAddressDeny
+    NoNewPrivileges ProtectHome ProtectSystem PrivateTmp PrivateDevices PrivateMounts PrivateUsers
+    PrivateIPC
+    ProtectClock ProtectHostname ProtectKernelLogs ProtectKernelModules ProtectKernelTunables
+    ProtectControlGroups
+    ProtectProc ProcSubset KeyringMode RestrictNamespaces RestrictRealtime RestrictSUIDSGID
+    RemoveIPC LockPersonality
+    MemoryDenyWriteExecute CapabilityBoundingSet AmbientCapabilities RestrictAddressFamilies
+    IPAddressDeny
     SystemCallArchitectures SystemCallFilter SystemCallErrorNumber
     WantedBy DefaultInstance
 """

@@ -27,7 +27,8 @@ from attrs import define, field, frozen
 from trio.testing import MockClock
 
 from bridge.api import Batch, Report, SinkContext, SinkKind, Stored
-from bridge.config import Kinds, load
+from bridge.config import Kinds
+from bridge.daemon.config import load
 from bridge.daemon.instance import Bridge
 from bridge.daemon.run_bridge import run_bridge
 from bridge.daemon.systemd import Notifier
@@ -137,7 +138,7 @@ class Daemon:
     async def running(self) -> AsyncIterator[None]:
         """Run the bridge from READY until the block is left, then stop it in order."""
         loaded = load(self.folder / "bridge.ini", self.kinds(), environ={})
-        assert loaded.config is not None, loaded.problems
+        assert loaded.config is not None, loaded.diagnostics
         bridge = WatchedBridge("office", loaded.config, {}, now=self.now)
         self.board = bridge.board
         ready = Ready()

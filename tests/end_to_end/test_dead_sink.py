@@ -17,8 +17,8 @@ from attrs import define, field
 from bridge.admin.control import CommandHandlers
 from bridge.api import Batch, Event, Pause, Reading, Reject, Retry, SinkKind
 from bridge.api.spool import Spool, SpoolContext
-from bridge.config.model import SinkConfig
-from bridge.config.schema import SinkSettings
+from bridge.daemon.config import SinkConfig
+from bridge.daemon.settings import SinkSettings
 from bridge.daemon.sink import run_sink
 from bridge.flow.delivery.feeder import GracePeriod
 from bridge.flow.ingest import open_ingest

@@ -18,7 +18,8 @@ from trio.testing import MockClock
 
 from bridge.admin.control import ask
 from bridge.api import Value
-from bridge.config import Kinds, load
+from bridge.config import Kinds
+from bridge.daemon.config import load
 from bridge.daemon.instance import Bridge
 from bridge.daemon.run_bridge import run_bridge
 from bridge.daemon.systemd import Notifier
@@ -227,7 +228,7 @@ async def running(config: Path, now: Callable[[], datetime]) -> AsyncIterator[Br
     registry = load_plugins(())
     kinds = Kinds(registry.sources, registry.sinks, registry.spools, registry.unusable)
     loaded = load(config, kinds, environ={})
-    assert loaded.config is not None, loaded.problems
+    assert loaded.config is not None, loaded.diagnostics
     bridge = Bridge("office", loaded.config, {}, now=now)
     ready = Ready()
     sending, signals = trio.open_memory_channel[int](1)

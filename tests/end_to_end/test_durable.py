@@ -16,7 +16,8 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from bridge.config import Kinds, load
+from bridge.config import Kinds
+from bridge.daemon.config import load
 from bridge.daemon.instance import Bridge
 from bridge.daemon.run_bridge import run_bridge
 from bridge.daemon.systemd import Notifier

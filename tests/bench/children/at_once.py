@@ -10,7 +10,7 @@ from pathlib import Path
 import trio
 
 from bridge.api import NetworkAddress, Request, Response
-from bridge.cli.commands import SWITCH_INTERVAL
+from bridge.cli.run import SWITCH_INTERVAL
 from bridge.http.listeners import open_listeners
 from bridge.http.server import serve
 from bridge.http.settings import ListenerSettings

@@ -10,17 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.api import Duration, Secret, SettingError, Url
-from bridge.config.diagnostics import Place
+from bridge.config.diagnostics import Location
 from bridge.config.ini import Section, Value
 from bridge.config.references import References
 from bridge.config.sample import sample_section
-from bridge.config.structure import fill
+from bridge.config.structure import Structurer
 from bridge.config.values import Reader
+from bridge.daemon.config import CORE
 from bridge_plugins.idigi import bridge_source_kinds
 from bridge_plugins.idigi.rest.monitors import wanted_monitor
 from bridge_plugins.idigi.settings import Settings, split_topics
 
-PLACE = Place("office.ini", 1)
+PLACE = Location("office.ini", 1)
 
 
 def made(**changes: Any) -> Settings:
@@ -121,8 +122,9 @@ def test_a_comma_in_brackets_does_not_separate_topics() -> None:
 )
 def test_topics_with_filters_and_wildcards_can_be_written_in_the_file(text: str) -> None:
     section = Section("source:gateways", PLACE, {"topics": Value("topics", "topics", text, PLACE)})
-    filled = fill(Settings, section, Reader(References({}, None, checking=True)))
-    wanted = wanted_monitor(made(topics=filled.values["topics"]), "gateways")
+    structurer = Structurer(Reader(References({}, None, checking=True)))
+    values = structurer.structure(section, Settings).values
+    wanted = wanted_monitor(made(topics=values["topics"]), "gateways")
     assert wanted["monTopic"] == (
         "[group=a,b]devices,DeviceCore[U],FileData/*.*,DataPoint/*/metrics/cellular,[operation=U]DeviceCore"
     )
@@ -178,7 +180,7 @@ def test_no_secret_is_in_the_text_of_the_settings() -> None:
 @pytest.mark.fact("Every setting is in the sample")
 def test_the_sample_names_every_setting_and_can_be_read() -> None:
     (kind,) = bridge_source_kinds()
-    sample = sample_section(kind)
+    sample = sample_section(CORE, kind)
     for field in attrs.fields(Settings):
         assert (
             f"\n#{field.name} = " in sample

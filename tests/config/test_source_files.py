@@ -6,12 +6,13 @@ import os
 
 import pytest
 
-from bridge.config import load, read
+from bridge.config import read
 from bridge.config.source_files import readable_by_strangers
+from bridge.daemon.config import load
 
 
-def text(document, section, key):
-    return document.section(section).values[key].text
+def text(files, section, key):
+    return files.section(section).values[key].text
 
 
 def test_files_beside_the_main_file_win_in_the_order_of_their_names(tmp_path):
@@ -22,12 +23,12 @@ def test_files_beside_the_main_file_win_in_the_order_of_their_names(tmp_path):
     (folder / "10-a.ini").write_text("[sink:a]\ntimeout = 2s\nbatch = 2\n")
     (folder / "30.ini~").write_text("[sink:a]\ntimeout = 4s\n")
     (folder / ".hidden.ini").write_text("[sink:a]\ntimeout = 5s\n")
-    document = read(tmp_path / "office.ini")
-    assert document.files == ("office.ini", "office.d/10-a.ini", "office.d/20-b.ini")
-    assert (text(document, "sink:a", "timeout"), text(document, "sink:a", "batch")) == ("3s", "2")
-    assert text(document, "sink:a", "url") == "x"
-    value = document.section("sink:a").values["timeout"]
-    assert str(value.place) == "office.d/20-b.ini:3"
+    files = read(tmp_path / "office.ini")
+    assert files.files == ("office.ini", "office.d/10-a.ini", "office.d/20-b.ini")
+    assert (text(files, "sink:a", "timeout"), text(files, "sink:a", "batch")) == ("3s", "2")
+    assert text(files, "sink:a", "url") == "x"
+    value = files.section("sink:a").values["timeout"]
+    assert str(value.location) == "office.d/20-b.ini:3"
     assert list(map(str, value.shadowed)) == ["office.ini:2", "office.d/10-a.ini:2"]
 
 
@@ -35,9 +36,9 @@ def test_the_same_section_in_two_files_is_no_mistake(tmp_path):
     (tmp_path / "bridge.ini").write_text("[sink:a]\nx = 1")
     (tmp_path / "bridge.d").mkdir()
     (tmp_path / "bridge.d" / "a.ini").write_text("[sink:a]\ny = 1")
-    document = read(tmp_path / "bridge.ini")
-    assert document.problems == ()
-    assert list(document.section("sink:a").values) == ["x", "y"]
+    files = read(tmp_path / "bridge.ini")
+    assert files.diagnostics == ()
+    assert list(files.section("sink:a").values) == ["x", "y"]
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_section(tmp_path):
@@ -45,34 +46,34 @@ def test_a_byte_order_mark_is_no_part_of_the_first_section(tmp_path):
     assert text(read(tmp_path / "a.ini"), "s", "a") == "1"
 
 
-def problems(path):
-    return [str(problem) for problem in read(path).problems]
+def diagnostics(path):
+    return [str(each) for each in read(path).diagnostics]
 
 
-def test_a_missing_file_is_a_problem(tmp_path):
-    assert problems(tmp_path / "office.ini") == [
+def test_a_missing_file_is_reported(tmp_path):
+    assert diagnostics(tmp_path / "office.ini") == [
         "office.ini: cannot be read: No such file or directory"
     ]
 
 
-def test_a_folder_in_place_of_a_file_is_a_problem(tmp_path):
+def test_a_folder_in_place_of_a_file_is_reported(tmp_path):
     (tmp_path / "office.d" / "a.ini").mkdir(parents=True)
     (tmp_path / "office.ini").write_text("")
-    assert problems(tmp_path / "office.ini") == [
+    assert diagnostics(tmp_path / "office.ini") == [
         "office.d/a.ini: cannot be read: it is not an ordinary file"
     ]
 
 
 def test_a_pipe_does_not_keep_us_waiting(tmp_path):
     os.mkfifo(tmp_path / "office.ini")
-    assert problems(tmp_path / "office.ini") == [
+    assert diagnostics(tmp_path / "office.ini") == [
         "office.ini: cannot be read: it is not an ordinary file"
     ]
 
 
-def test_a_file_that_is_not_utf8_is_a_problem_at_its_line(tmp_path):
+def test_a_file_that_is_not_utf8_is_reported_at_its_line(tmp_path):
     (tmp_path / "office.ini").write_bytes(b"[bridge]\nstate = caf\xe9\n")
-    assert problems(tmp_path / "office.ini") == [
+    assert diagnostics(tmp_path / "office.ini") == [
         "office.ini:2: is not UTF-8 text; save the file as UTF-8"
     ]
 
@@ -81,7 +82,7 @@ def test_a_file_that_is_not_utf8_is_a_problem_at_its_line(tmp_path):
 def test_a_file_has_a_largest_size(size, refused, tmp_path):
     (tmp_path / "office.ini").write_text("#" * size)
     assert (
-        problems(tmp_path / "office.ini")
+        diagnostics(tmp_path / "office.ini")
         == ["office.ini: cannot be read: it is larger than 4 MiB"] * refused
     )
 
@@ -89,19 +90,19 @@ def test_a_file_has_a_largest_size(size, refused, tmp_path):
 def test_a_folder_of_files_that_is_a_file_is_left_alone(tmp_path):
     (tmp_path / "office.ini").write_text("")
     (tmp_path / "office.d").write_text("")
-    assert problems(tmp_path / "office.ini") == []
+    assert diagnostics(tmp_path / "office.ini") == []
 
 
-def test_a_folder_of_files_that_cannot_be_listed_is_a_problem(tmp_path):
+def test_a_folder_of_files_that_cannot_be_listed_is_reported(tmp_path):
     (tmp_path / "office.ini").write_text("")
     (tmp_path / "office.d").symlink_to("office.d")
-    assert problems(tmp_path / "office.ini") == [
+    assert diagnostics(tmp_path / "office.ini") == [
         "office.d: cannot be read: Too many levels of symbolic links"
     ]
 
 
-def test_a_name_with_a_zero_byte_is_a_problem(tmp_path):
-    assert problems(tmp_path / "off\0ice.ini") == [
+def test_a_name_with_a_zero_byte_is_reported(tmp_path):
+    assert diagnostics(tmp_path / "off\0ice.ini") == [
         "off\\x00ice.ini: cannot be read: its name has a NUL character"
     ]
 
@@ -110,7 +111,7 @@ def test_a_broken_file_does_not_hide_the_others(tmp_path):
     (tmp_path / "office.ini").write_bytes(b"\xff")
     (tmp_path / "office.d").mkdir()
     (tmp_path / "office.d" / "a.ini").write_text("[bridge]\nstate = /a\noops")
-    assert problems(tmp_path / "office.ini") == [
+    assert diagnostics(tmp_path / "office.ini") == [
         "office.ini:1: is not UTF-8 text; save the file as UTF-8",
         (
             "office.d/a.ini:3: [bridge] expected KEY = VALUE, [SECTION], or a comment that "
@@ -121,7 +122,7 @@ def test_a_broken_file_does_not_hide_the_others(tmp_path):
 
 def test_nothing_else_is_missed_while_a_file_cannot_be_read(tmp_path, kinds):
     loaded = load(tmp_path / "office.ini", kinds, environ={})
-    assert [str(problem) for problem in loaded.problems] == [
+    assert [str(each) for each in loaded.diagnostics] == [
         "office.ini: cannot be read: No such file or directory"
     ]
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from attrs import frozen
 
-from bridge.api import LOOPBACK, Duration, NetworkAddress, Recovery, SettingError, at_least, setting
+from bridge.api import AnyKind, Duration, SettingError, SinkKind, SourceKind, at_least, setting
 
 
 @frozen
@@ -29,30 +29,6 @@ class BridgeSettings:
     drain: Duration = setting(
         Duration(20), help="longest wait for what is in hand when the bridge is stopped"
     )
-
-
-@frozen
-class AdminSettings:
-    """``[admin]``: what shows how the bridge is."""
-
-    address: NetworkAddress | None = setting(
-        None,
-        help="status page, /livez and /readyz; plain HTTP, on loopback only",
-        example="127.0.0.1:9464",
-    )
-    socket: Path | None = setting(
-        None,
-        help="where commands ask the running bridge, for its user only; default control.sock "
-        "in the state folder",
-        example="/run/bridge/office/control.sock",
-    )
-
-    def __attrs_post_init__(self) -> None:
-        address = self.address
-        if address is not None and address.systemd is None and address.host not in LOOPBACK:
-            raise SettingError(
-                "address", f"expected an address of loopback such as 127.0.0.1:9464, got {address}"
-            )
 
 
 @frozen
@@ -130,24 +106,12 @@ class WebhookRecoverySettings(RecoverySettings):
     listener: str = _listener()
 
 
-def source_settings(*, called: bool, recovers: bool) -> type[SourceSettings]:
-    """Give the class of the core's part for a kind of source.
-
-    :param called: whether it is called by its vendor.
-    :param recovers: whether it can read back what it missed.
-    """
-    if called:
-        return WebhookRecoverySettings if recovers else WebhookSettings
-    return RecoverySettings if recovers else SourceSettings
-
-
-def recovery_defaults(recovery: Recovery[Any]) -> dict[str, str]:
-    """Give the texts of the defaults that depend on the kind."""
-    return {
-        "backfill": "yes" if recovery.automatic else "no",
-        "backfill_after": str(Duration(recovery.after)),
-        "backfill_overlap": str(Duration(recovery.overlap)),
-    }
+def source_settings(kind: SourceKind[Any] | None) -> type[SourceSettings]:
+    """Return the class of the core's part; None: of a kind that was not found."""
+    called = kind is not None and kind.paths is not None
+    if kind is None or kind.recovery is None:
+        return WebhookSettings if called else SourceSettings
+    return WebhookRecoverySettings if called else RecoverySettings
 
 
 @frozen
@@ -199,3 +163,17 @@ class SinkSettings:
             value = getattr(self, name)
             if value is not None and not 1 <= value <= 10_000:
                 raise SettingError(name, f"expected a number from 1 to 10000, got {value}")
+
+
+def kind_defaults(kind: AnyKind) -> dict[str, str]:
+    """Return the texts of the core's defaults that depend on the kind, by key."""
+    match kind:
+        case SinkKind():
+            return {"batch": str(kind.batch), "in_flight": str(kind.in_flight)}
+        case SourceKind(recovery=recovery) if recovery is not None:
+            return {
+                "backfill": "yes" if recovery.automatic else "no",
+                "backfill_after": str(Duration(recovery.after)),
+                "backfill_overlap": str(Duration(recovery.overlap)),
+            }
+    return {}
