@@ -3,8 +3,8 @@ whatever the bridge says.
 
 canary = Canary("sink:databoom", "token", "credential")
 net.plant(canary)
-net.caught(output)  what of it was found there: pieces of 8 characters, as they are or as
-                        Base64, in any case
+net.caught(output)  what of it was found there: pieces of 8 characters, as they are or
+                        as Base64, in any case
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A far side that refuses everything, and repeats in its refusal whatever it was sent.
 
     /s400-...   answers this status to everything below this path
-    /nice-...   makes and forgets monitors, and hands out access tokens, so that a client
-                goes on to what comes next
+    /nice-...   makes and forgets monitors, and hands out access tokens, so that a
+                client goes on to what comes next
     /...        answers one status after the other
 
 The push port reads a login, repeats it in one form after the other, and hangs up.
