@@ -1,4 +1,4 @@
-"""Every fault and every rule of the emulated Databoom, against the whole bridge.
+"""Every fault and every rule of the emulator, against the whole bridge.
 
 A row of a table is one fault: what the board says of the sink meanwhile, what the spool
 counts, and what is recorded once the fault is over. Then nothing waits any more, each

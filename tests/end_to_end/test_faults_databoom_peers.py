@@ -180,7 +180,7 @@ async def test_nobody_listening_is_tried_again(tmp_path: Path, mock_clock: MockC
     world.audited(delivered=2)
 
 
-async def test_a_certificate_that_cannot_be_trusted_pauses_until_the_file_of_authorities_is_right(
+async def test_a_certificate_is_refused_until_ca_file_is_right(
     tmp_path: Path, mock_clock: MockClock
 ):
     right, wrong = trustme.CA(), trustme.CA()
