@@ -17,12 +17,12 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from bridge_plugins.databoom import validation
 from bridge_plugins.databoom.emulator.server import Fault, Faults, Rules
 from tests.end_to_end.databoom_world import (
     BEGIN,
     HEARTBEAT,
     READ,
-    REMARK,
     SINK,
     TEMPLATE,
     TOKEN,
@@ -34,12 +34,14 @@ from tests.end_to_end.test_faults_databoom import TABLE
 
 D1, D2, D3 = ("d1", "t", 1), ("d1", "t", 2), ("d2", "t", 3)
 CHECKED = f"read_token = {READ}"
+CLOCK, LIST, VALIDATION = f"{SINK}/clock", f"{SINK}/list", f"{SINK}/validation"
 LATE = [
     (status, {"always": Fault(status=status, retry_after=late)})
     for status in (429, 503)
     for late in (120, BEGIN + timedelta(seconds=120))
 ]
 DUPLICATES: list[Any] = ["overwrite", "second row"]
+PAGES: list[Any] = ["number", "object", "missing"]
 LISTS = [
     ("refused", {"reading": Fault(status=401)}, "Databoom refuses the read_token (401"),
     ("fails", {"reading": Fault(status=500)}, "answered 500"),
@@ -49,7 +51,7 @@ LISTS = [
         {"reading": Fault(status=302, location="https://elsewhere.example/")},
         "answered 302",
     ),
-    ("cut", {"reading": Fault(cut="before")}, "broke before its answer"),
+    ("cut", {"reading": Fault(cut="before")}, "cannot be reached"),
     ("html", {"reading": Fault(body=b"<html>")}, "is no JSON"),
     ("other", {"reading": Fault(body=b'{"pages":1}')}, "holds no data"),
 ]
@@ -63,9 +65,8 @@ pytestmark = [
 
 def test_every_knob_of_the_emulator_is_turned_by_some_test():
     named = {name for cell in TABLE for name in knobs(cell.faults) | knobs(cell.rules)}
-    named |= {name for _, faults in LATE for name in knobs(faults)} | knobs(
-        {"duplicates": DUPLICATES}
-    )
+    named |= {name for _, faults in LATE for name in knobs(faults)}
+    named |= knobs({"duplicates": DUPLICATES, "pages": PAGES})
     named |= {name for _, faults, _ in LISTS for name in knobs(faults)}
     for kind in (Fault, Faults, Rules):
         assert {each.name for each in attrs.fields(kind)} <= named
@@ -122,9 +123,7 @@ async def test_what_is_sent_again_has_the_same_dates_and_values(
     world.audited(delivered=1)
 
 
-async def test_an_answer_that_takes_too_long_is_given_up(
-    tmp_path: Path, mock_clock: MockClock
-):
+async def test_an_answer_that_takes_too_long_is_given_up(tmp_path: Path, mock_clock: MockClock):
     faults = {"next": [Fault(delay=1000)] * 3}
     async with open_world(
         tmp_path, mock_clock, faults=faults, settings="request_timeout = 5s"
@@ -135,7 +134,7 @@ async def test_an_answer_that_takes_too_long_is_given_up(
             assert not world.board.problems
             world.pass_time(6)
         await world.says(
-            SINK, "fails: no answer of Databoom within request_timeout = 5", problem=True
+            SINK, "fails: no answer of Databoom within 5 s (request_timeout)", problem=True
         )
         await world.account(delivered=1)
         await world.clean()
@@ -206,9 +205,8 @@ async def test_a_device_that_is_never_created_gets_dead_letters(
         await world.account(delivered=1)
         await world.emit(D3)
         await world.begun(6)
-        await world.account(
-            delivered=1, pending=1
-        )  # who knows whether anything would go through now
+        # Who knows whether anything would go through now.
+        await world.account(delivered=1, pending=1)
         await world.emit(D2)
         await world.account(delivered=2, dead=1)
         await world.says(SINK, "no device 'd2'", problem=True)
@@ -234,40 +232,55 @@ async def test_an_address_that_is_gone_after_it_worked_costs_nothing(
     world.audited(delivered=5)
 
 
-async def test_a_wrong_clock_is_said_beside_an_outage(
-    tmp_path: Path, mock_clock: MockClock
-):
+async def test_a_wrong_clock_is_said_beside_an_outage(tmp_path: Path, mock_clock: MockClock):
     async with open_world(
         tmp_path, mock_clock, faults={"clock_skew": timedelta(minutes=2)}
     ) as world:
         await world.emit(D1)
-        await world.says(REMARK, "clock is more than 60 s behind", problem=True)
+        await world.says(CLOCK, "clock is more than 60 s behind", problem=True)
         world.faults.always = Fault(status=503)
         await world.emit(D2)
         await world.says(SINK, "fails", problem=True)
         world.faults.always = None
         await world.says(SINK, "delivers again", problem=False)
-        await world.says(REMARK, "clock is more than 60 s behind", problem=True)
+        await world.says(CLOCK, "clock is more than 60 s behind", problem=True)
         world.faults.clock_skew = timedelta(0)
         await world.emit(D3)
         await world.clean()
     world.audited(delivered=3)
 
 
-async def test_a_signal_is_said_until_somebody_validates_it(
-    tmp_path: Path, mock_clock: MockClock
-):
+async def test_a_signal_is_said_until_somebody_validates_it(tmp_path: Path, mock_clock: MockClock):
     async with open_world(tmp_path, mock_clock, settings=f"{CHECKED}\nmeta = no") as world:
         await world.emit(D1)
         await world.account(delivered=1)
         world.pass_time(11)
-        await world.says(REMARK, "not validated: values are being lost: d1/t", problem=True)
+        await world.says(VALIDATION, "not validated: values are being lost: d1/t", problem=True)
         assert world.recorded == {}
         world.emulator.cloud.validate("d1", "t")
         await pass_until(world, lambda: not world.board.problems)
         await world.emit(D2)
         await world.account(delivered=2)
         assert world.recorded == {D2: 1}
+    world.audited(delivered=2)
+
+
+@pytest.mark.parametrize("pages", PAGES)
+async def test_a_signal_on_the_second_page_is_found(
+    tmp_path: Path, mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch, pages: Any
+):
+    monkeypatch.setattr(validation, "PER_PAGE", 1)
+    rules = {"pages": pages}
+    async with open_world(tmp_path, mock_clock, settings=CHECKED, rules=rules) as world:
+        await world.emit(D1)
+        await world.account(delivered=1)
+        await world.emit(D3)
+        await world.account(delivered=2)
+        world.emulator.cloud.signals["d2", "t"].status = "INIT"
+        world.pass_time(11)
+        await world.says(VALIDATION, "values are being lost: d2/t;", problem=True)
+        world.emulator.cloud.validate("d2", "t")
+        await pass_until(world, lambda: not world.board.problems)
     world.audited(delivered=2)
 
 
@@ -289,8 +302,8 @@ async def test_a_list_that_cannot_be_read_stops_no_delivery(
         await world.emit(D1)
         await world.account(delivered=1)
         world.pass_time(11)
-        await world.says(REMARK, "whether signals are validated cannot be checked", problem=True)
-        assert says in world.board.states[REMARK].text
+        await world.says(LIST, "the check whether signals are validated failed", problem=True)
+        assert says in world.board.states[LIST].text
         await world.emit(D2, D3)
         await world.account(delivered=3)
         world.faults.reading = None

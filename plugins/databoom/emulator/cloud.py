@@ -91,7 +91,7 @@ class Cloud:
         return list(pushed.values())
 
     def store(self, push: Pushed, now: datetime) -> None:
-        """Take the values of a push."""
+        """Store the values of a push, and make the device and signals that it names."""
         self.add_device(push.device)
         self._last_push[push.device] = now
         for token in push.template:

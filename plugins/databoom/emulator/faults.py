@@ -47,7 +47,7 @@ class Faults:
     """How far the ``Date`` of answers is ahead."""
 
     def due(self, *, push: bool) -> Fault:
-        """Take the fault of the next request."""
+        """Return the fault of the next request; one of ``next`` is used up."""
         if not push:
             return self.reading or Fault()
         if self.next:

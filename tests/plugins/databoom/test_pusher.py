@@ -83,6 +83,7 @@ async def test_a_certificate_of_an_unknown_authority_pauses(bench, server_tls, t
         assert b.emulator.requests == []
 
 
+@pytest.mark.fact("Connect error, TLS error, time-out and cut answer are tried again")
 async def test_a_server_that_does_not_speak_tls_is_tried_again(bench, open_sink, make):
     async with bench() as plain, open_sink(plain.emulator.url.replace("http:", "https:")) as sink:
         with pytest.raises(Retry, match="Databoom cannot be reached"):
