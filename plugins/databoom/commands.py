@@ -16,7 +16,7 @@ from typing import TextIO
 
 from attrs import frozen
 
-from bridge.api import JSON, Command, CommandContext, CommandError
+from bridge.api import JSON, Command, CommandContext, CommandError, printable
 
 MAX_SIGNALS = 3  # of a device, in a remark
 MAX_REMARK = 300  # characters
@@ -29,7 +29,7 @@ HOW = {
 
 
 @frozen
-class Row:
+class SignalRow:
     """A signal of a device, as the running bridge has seen it."""
 
     source: str
@@ -46,17 +46,15 @@ class Row:
     """Why it has no token."""
 
     @classmethod
-    def parse(cls, row: Mapping[str, JSON]) -> Row:
+    def parse(cls, row: Mapping[str, JSON]) -> SignalRow:
         """Read a row of the answer."""
-        texts = {name: str(row.get(name) or "") for name in ("source", "device", "signal", "how")}
-        tokens = {
-            name: str(row.get(name) or "") for name in ("device_token", "signal_token", "why")
-        }
-        return cls(**texts, **tokens, value=row.get("value"), time=row.get("time"))
+        names = "source", "device", "signal", "how", "device_token", "signal_token", "why"
+        texts = {name: str(row.get(name) or "") for name in names}
+        return cls(**texts, value=row.get("value"), time=row.get("time"))
 
 
 def map_command() -> Command:
-    """Give the command."""
+    """Return ``bridged databoom map``."""
     return Command(
         kind="databoom",
         name="map",
@@ -86,13 +84,13 @@ async def show_map(context: CommandContext, arguments: Namespace) -> int:
     return 0
 
 
-async def ask_rows(context: CommandContext) -> list[Row]:
+async def ask_rows(context: CommandContext) -> list[SignalRow]:
     """Ask the running bridge for every row, part by part."""
-    rows: list[Row] = []
+    rows: list[SignalRow] = []
     after: list[str] | None = None
     while True:
         answer = await context.ask("map", {"after": after})
-        part = [Row.parse(row) for row in answer["rows"]]
+        part = [SignalRow.parse(row) for row in answer["rows"]]
         if not part:
             return rows
         last = [part[-1].source, part[-1].device, part[-1].signal]
@@ -104,7 +102,7 @@ async def ask_rows(context: CommandContext) -> list[Row]:
         after = last
 
 
-def ini_lines(name: str, rows: Sequence[Row]) -> Iterator[str]:
+def ini_lines(name: str, rows: Sequence[SignalRow]) -> Iterator[str]:
     """Write rows as two sections of the INI file, for the sink of this name."""
     yield f"[sink:{name}:devices]"
     if not rows:
@@ -120,25 +118,25 @@ def ini_lines(name: str, rows: Sequence[Row]) -> Iterator[str]:
         )
 
 
-def _by(rows: Sequence[Row], name: str) -> list[tuple[str, list[Row]]]:
+def _by(rows: Sequence[SignalRow], name: str) -> list[tuple[str, list[SignalRow]]]:
     """Group rows by their device or signal, in order."""
-    groups: dict[str, list[Row]] = {}
+    groups: dict[str, list[SignalRow]] = {}
     for row in rows:
         groups.setdefault(getattr(row, name), []).append(row)
     return sorted(groups.items())
 
 
-def _ini_line(key: str, tokens: Collection[str], seen: Sequence[Row]) -> str:
-    """Give ``key = token``, or a comment that says why it needs a person."""
+def _ini_line(key: str, tokens: Collection[str], seen: Sequence[SignalRow]) -> str:
+    """Return ``key = token``, or a comment that says why it needs a person."""
     if not _is_ini_key(key):
-        return f"# {_printable(key)}: cannot be a key of an INI file; use a devices file, see --csv"
+        return f"# {_quoted(key)}: cannot be a key of an INI file; use a devices file, see --csv"
     if not tokens:
         return f"# {key}: is in the devices file"
     token = next(iter(tokens))
     if len(tokens) == 1 and token:
         return f"{key} = {token}"
     if reason := next((row.why for row in seen if row.why), ""):
-        return f"#{key} =\n# no token: {_printable(reason)}"
+        return f"#{key} =\n# no token: {_quoted(reason)}"
     return f"#{key} =\n# several tokens now; for one each use a devices file, see --csv --signals"
 
 
@@ -152,16 +150,16 @@ def _is_ini_key(text: str) -> bool:
     )
 
 
-def _remark(seen: Sequence[Row]) -> str:
-    """Say where a device was seen, what it sent, and what names it."""
+def _remark(seen: Sequence[SignalRow]) -> str:
+    """Return where a device was seen, what it sent, and what names it."""
     sources = ", ".join(dict.fromkeys(row.source for row in seen))
     signals = "; ".join(_shown(row) for row in seen[:MAX_SIGNALS])
     more = f"; and {len(seen) - MAX_SIGNALS} other signals" if len(seen) > MAX_SIGNALS else ""
     ways = ", ".join(sorted({HOW.get(row.how, row.how) for row in seen}))
-    return _printable(f"{sources}: {signals}{more} ({ways})")
+    return _quoted(f"{sources}: {signals}{more} ({ways})")
 
 
-def _shown(row: Row) -> str:
+def _shown(row: SignalRow) -> str:
     return (
         f"{row.signal} = {row.value} at {row.time}"
         if row.time
@@ -169,12 +167,12 @@ def _shown(row: Row) -> str:
     )
 
 
-def _printable(text: str) -> str:
-    line = "".join(char if char.isprintable() else "?" for char in text)
+def _quoted(text: str) -> str:
+    line = printable(text)
     return line if len(line) <= MAX_REMARK else f"{line[:MAX_REMARK]}..."
 
 
-def write_csv(rows: Sequence[Row], out: TextIO, *, signals: bool) -> None:
+def write_csv(rows: Sequence[SignalRow], out: TextIO, *, signals: bool) -> None:
     """Write rows as a devices file. An empty token is to be filled in: as it is, the
     bridge refuses the line.
 

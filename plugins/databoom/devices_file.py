@@ -15,30 +15,27 @@ not count.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from attrs import frozen
 
-from .tokens import Target, is_token
+from .tokens import EXPECTED, Target, Targets, is_token
 
 COLUMNS = ("device", "token", "name", "signal", "signal_token")
 MAX_SIZE = 64 << 20  # bytes; some hundred thousand devices
 MAX_MISTAKES = 5  # told at once
 
-Rows = Mapping[tuple[str, str], Target]
-"""(vendor's device, vendor's signal or empty) to what it is in Databoom."""
-
 
 @frozen
-class Row:
-    """One line of the file."""
+class _Row:
+    """A row of the file."""
 
     line: int
     cells: Mapping[str, str]
 
 
-def read_devices_file(path: Path, table: Mapping[str, str]) -> Rows:
+def read_devices_file(path: Path, table: Mapping[str, str]) -> Targets:
     """Read a devices file.
 
     :param table: the devices that the INI file maps, which must not be in the file as
@@ -61,21 +58,21 @@ def read_devices_file(path: Path, table: Mapping[str, str]) -> Rows:
     return parse_devices(text, str(path), table)
 
 
-def parse_devices(text: str, file: str, table: Mapping[str, str]) -> Rows:
+def parse_devices(text: str, file: str, table: Mapping[str, str]) -> Targets:
     """Read the text of a devices file; see :func:`read_devices_file`."""
-    rows: dict[tuple[str, str], Target] = {}
+    targets: dict[tuple[str, str], Target] = {}
     lines: dict[tuple[str, str], int] = {}
     mistakes: list[str] = []
     try:
         for row in _rows(text):
             key = row.cells["device"], row.cells.get("signal", "")
-            mistake = _mistake(row, lines.get(key), key[0] in table)
+            mistake = _find_mistake(row, lines.get(key), key[0] in table)
             if mistake is None:
-                rows[key] = Target(row.cells["token"], row.cells.get("signal_token", ""))
+                targets[key] = Target(row.cells["token"], row.cells.get("signal_token", ""))
                 lines[key] = row.line
             else:
                 mistakes.append(f"{file}:{row.line}: {mistake}")
-    except _Unreadable as exc:
+    except _UnreadableError as exc:
         mistakes.append(f"{file}:{exc.line}: {exc}")
     if mistakes:
         rest = len(mistakes) - MAX_MISTAKES
@@ -83,10 +80,10 @@ def parse_devices(text: str, file: str, table: Mapping[str, str]) -> Rows:
         raise ValueError(
             f"a devices file without mistakes: {'; '.join(mistakes[:MAX_MISTAKES])}{more}"
         )
-    return rows
+    return targets
 
 
-class _Unreadable(Exception):
+class _UnreadableError(Exception):
     """A line after which nothing can be read."""
 
     def __init__(self, line: int, text: str) -> None:
@@ -94,7 +91,7 @@ class _Unreadable(Exception):
         self.line = line
 
 
-def _rows(text: str) -> Iterator[Row]:
+def _rows(text: str) -> Iterator[_Row]:
     first = text.partition("\n")[0]
     reader = csv.reader(
         text.splitlines(keepends=True), delimiter=";" if ";" in first else ",", strict=True
@@ -103,25 +100,23 @@ def _rows(text: str) -> Iterator[Row]:
     previous = 0
     try:
         for cells in reader:
-            line, previous = (
-                previous + 1,
-                reader.line_num,
-            )  # a quoted cell may go over several lines
+            # A quoted cell may go over several lines.
+            line, previous = previous + 1, reader.line_num
             stripped = [cell.strip() for cell in cells]
             if not any(stripped):
                 continue
             if header is None:
                 header = _header(stripped, line)
             elif len(stripped) != len(header):
-                raise _Unreadable(
+                raise _UnreadableError(
                     line, f"expected {len(header)} cells as in the first line, got {len(stripped)}"
                 )
             else:
-                yield Row(line, dict(zip(header, stripped, strict=True)))
+                yield _Row(line, dict(zip(header, stripped, strict=True)))
     except csv.Error as exc:
-        raise _Unreadable(reader.line_num, f"no CSV: {exc}") from None
+        raise _UnreadableError(reader.line_num, f"no CSV: {exc}") from None
     if header is None:
-        raise _Unreadable(1, f"expected a first line with the columns {_listed(COLUMNS)}")
+        raise _UnreadableError(1, f"expected a first line with the columns {', '.join(COLUMNS)}")
 
 
 def _header(cells: list[str], line: int) -> list[str]:
@@ -131,44 +126,36 @@ def _header(cells: list[str], line: int) -> list[str]:
         or not {"device", "token"} <= set(cells)
         or ("signal" in cells) != ("signal_token" in cells)
     ):
-        raise _Unreadable(
+        raise _UnreadableError(
             line,
-            f"expected a first line with the columns device and token, and if wanted name, or signal with "
-            f"signal_token; got {_listed(cells)}",
+            "expected a first line with the columns device and token, and if wanted name, or "
+            f"signal with signal_token; got {', '.join(cells)}",
         )
     return cells
 
 
-def _mistake(row: Row, first: int | None, in_table: bool) -> str | None:
-    """Say what is wrong with a row, if anything."""
+def _find_mistake(row: _Row, first: int | None, in_table: bool) -> str | None:
+    """Return what is wrong with a row, if anything.
+
+    :param first: the line that names the same device or signal already.
+    """
     cells = row.cells
     signal, signal_token = cells.get("signal", ""), cells.get("signal_token", "")
     if not cells["device"]:
         return "device is empty"
     if not is_token(cells["token"]):
-        return (
-            f"expected a token of 1 to 64 letters, digits, _ and - in token, got {cells['token']!r}"
-        )
+        return f"{EXPECTED} in token, got {cells['token']!r}"
     if bool(signal) != bool(signal_token):
         return "signal and signal_token go together, but one of them is empty"
     if signal and not is_token(signal_token):
-        return (
-            "expected a token of 1 to 64 letters, digits, _ and - in signal_token, got "
-            f"{signal_token!r}"
-        )
+        return f"{EXPECTED} in signal_token, got {signal_token!r}"
     if first is not None:
-        what = (
-            f"signal {signal!r} of device {cells['device']!r}"
-            if signal
-            else f"device {cells['device']!r}"
-        )
+        what = f"device {cells['device']!r}"
+        if signal:
+            what = f"signal {signal!r} of {what}"
         return f"{what} is in line {first} already; remove one"
     if in_table and not signal:
         return (
             f"device {cells['device']!r} is in the table of devices of the INI file too; remove one"
         )
     return None
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(names)

@@ -14,71 +14,67 @@ from collections.abc import Awaitable, Callable
 import trio
 from attrs import define, field
 
-from bridge.api import Pause, Retry
+from bridge.api import BoundedDict, Pause, Retry
 
-from .answers import Accepted, NotFound, Verdict
+from .answers import DeviceNotFound, PushAccepted, PushVerdict
 
 MAX_DEVICES = 100_000
 ROUNDS = 4  # in an interval: a heartbeat is late by a quarter of it at most
 
 
 @define
-class Pulse:
-    """When a device was last heard of, in seconds of a clock that only goes forward."""
+class _Pushed:
+    """When something was last pushed for a device, in seconds of trio's clock."""
 
-    pushed: float
-    """When anything was pushed for it."""
-    seen: float
-    """When a reading was."""
+    anything: float
+    reading: float
 
 
 @define(eq=False)
-class Pulses:
+class SilentDevices:
     """Which devices are due for a heartbeat. Decides, waits never."""
 
     interval: float
+    """Seconds without a push after which a device is due."""
     lasting: float
     """Seconds after its newest reading in which a device gets heartbeats."""
-    _devices: dict[str, Pulse] = field(factory=dict)
+    _devices: BoundedDict[str, _Pushed] = field(factory=lambda: BoundedDict(MAX_DEVICES))
 
-    def seen(self, device: str, now: float) -> None:
+    def reading_pushed(self, device: str, now: float) -> None:
         """A reading of this device was pushed."""
-        self._devices.pop(device, None)
-        self._devices[device] = Pulse(now, now)
-        if len(self._devices) > MAX_DEVICES:
-            del self._devices[next(iter(self._devices))]
+        self._devices[device] = _Pushed(now, now)
 
-    def beaten(self, device: str, now: float) -> None:
+    def heartbeat_pushed(self, device: str, now: float) -> None:
         """A heartbeat of this device was pushed."""
-        if pulse := self._devices.get(device):
-            pulse.pushed = now
+        if known := self._devices.get(device):
+            known.anything = now
 
     def due(self, now: float) -> list[str]:
-        """Give the devices that need a heartbeat now, and forget those that get none
+        """Return the devices that need a heartbeat now, and forget those that get none
         any more.
         """
-        for device in [
-            device for device, pulse in self._devices.items() if now - pulse.seen >= self.lasting
-        ]:
+        known = self._devices.items()
+        for device in [name for name, last in known if now - last.reading >= self.lasting]:
             del self._devices[device]
-        return [
-            device for device, pulse in self._devices.items() if now - pulse.pushed >= self.interval
-        ]
+        return [name for name, last in known if now - last.anything >= self.interval]
 
 
-async def beat(pulses: Pulses, push: Callable[[str], Awaitable[Verdict]]) -> None:
+async def send_heartbeats(
+    devices: SilentDevices, push: Callable[[str], Awaitable[PushVerdict]]
+) -> None:
     """Push heartbeats until cancelled.
 
-    A round ends at the first failure: deliveries report what is wrong.
+    A round ends at the first failure and nothing is told of it: deliveries report what
+    is wrong.
     """
     while True:
-        await trio.sleep(pulses.interval / ROUNDS)
-        for device in pulses.due(trio.current_time()):
+        await trio.sleep(devices.interval / ROUNDS)
+        for device in devices.due(trio.current_time()):
             try:
                 verdict = await push(device)
             except (Retry, Pause):
                 break
-            if isinstance(verdict, Accepted):
-                pulses.beaten(device, trio.current_time())
-            elif not isinstance(verdict, NotFound):
+            if isinstance(verdict, PushAccepted):
+                devices.heartbeat_pushed(device, trio.current_time())
+            elif not isinstance(verdict, DeviceNotFound):
                 break

@@ -1,7 +1,7 @@
 """What a sink remembers across restarts: signals that were introduced, what tokens
 stand for, what was seen.
 
-    add ──▶ entries, in memory ──▶ the newest page, every few seconds ──▶ state
+    add ─▶ entries, in memory ─▶ the newest page, every few seconds ─▶ state
 
 A ledger only grows, so only its newest page is ever written: some hundred entries,
 whatever the ledger holds. Pages take turns in a fixed number of places; a new one takes
@@ -16,21 +16,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from hashlib import sha256
-from typing import Final
+from typing import Final, TypeAlias
 
 import trio
 
-from bridge.api import JSON, KeyValue, SpoolUnavailable
+from bridge.api import JSON, BoundedDict, KeyValue, RepeatedEvent, SpoolUnavailable
 
 PAGE: Final = 500  # entries; a page is written whole each time that one is added
 PAUSE = 3.0  # seconds between two writes, so that a flood of new signals shares them
 LAST_WRITE = 2.0  # seconds; what a sink that is being closed may take to write once more
 
-Key = tuple[str, ...]
+LedgerKey: TypeAlias = tuple[str, ...]
 
 
 def edition(*parts: JSON) -> str:
-    """Make a short text that changes when one of these parts does, and does not tell
+    """Return a short text that changes when one of these parts does, and does not tell
     what they are.
     """
     return sha256(repr(parts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
@@ -40,15 +40,15 @@ class Ledger:
     """An ordered map that forgets its oldest entries, and nothing else."""
 
     def __init__(self, state: KeyValue, name: str, *, edition: str, pages: int) -> None:
+        self.size = pages * PAGE
+        """Most entries that it holds."""
         self._state = state
         self._name = name
         self._edition = edition
         self._pages = pages
-        self._most = pages * PAGE
-        self._entries: dict[Key, JSON] = {}
-        self._unsaved: list[
-            list[JSON]
-        ] = []  # a thread may append while the loop takes from the front
+        self._entries: BoundedDict[LedgerKey, JSON] = BoundedDict(self.size)
+        # Planning in a thread may append to it while ``save`` takes from its front.
+        self._unsaved: list[list[JSON]] = []
         self._page: list[list[JSON]] = []  # the newest page, as it is stored
         self._number = 0
         self._written = True  # whether the newest page is stored as it is
@@ -60,7 +60,6 @@ class Ledger:
         for page in sorted(pages, key=lambda page: page["number"]):
             self._entries.update((tuple(key), value) for *key, value in page["entries"])
             self._number, self._page = page["number"], page["entries"]
-        self._forget_oldest()
 
     def __contains__(self, key: object) -> bool:
         return key in self._entries
@@ -68,21 +67,20 @@ class Ledger:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def __iter__(self) -> Iterator[Key]:
+    def __iter__(self) -> Iterator[LedgerKey]:
         return iter(self._entries)
 
-    def get(self, key: Key) -> JSON:
-        """Give the value, or None."""
+    def get(self, key: LedgerKey) -> JSON:
+        """Return the value, or None."""
         return self._entries.get(key)
 
-    def add(self, key: Key, value: JSON) -> None:
+    def add(self, key: LedgerKey, value: JSON) -> None:
         """Remember an entry, unless its key is there already."""
         if key not in self._entries:
             self._entries[key] = value
             self._unsaved.append([*key, value])
-            self._forget_oldest()
 
-    def forget(self, key: Key) -> None:
+    def forget(self, key: LedgerKey) -> None:
         """Forget an entry until the next restart, or until it is added again."""
         self._entries.pop(key, None)
 
@@ -111,35 +109,33 @@ class Ledger:
     def _place(self, number: int) -> str:
         return f"{self._name}/{number % self._pages}"
 
-    def _forget_oldest(self) -> None:
-        while len(self._entries) > self._most:
-            del self._entries[next(iter(self._entries))]
 
-
-class Keeper:
+class LedgerWriter:
     """Stores ledgers in the background, so that no delivery waits for it."""
 
     def __init__(self, *ledgers: Ledger) -> None:
         self._ledgers = ledgers
-        self._noticed = trio.Event()
+        self._grown = RepeatedEvent()
 
-    def notice(self) -> None:
+    def wake(self) -> None:
         """Look whether a ledger has grown. Cheap: called after each delivery."""
-        if any(ledger.grown for ledger in self._ledgers):
-            self._noticed.set()
+        if self._is_behind():
+            self._grown.set()
 
     async def run(self) -> None:
         """Store until cancelled."""
         try:
             while True:
-                await self._noticed.wait()
-                self._noticed = trio.Event()
+                while not self._is_behind():
+                    await self._grown.wait()
                 await self._save()
                 await trio.sleep(PAUSE)
-                self.notice()
         finally:
             with trio.move_on_after(LAST_WRITE, shield=True):
                 await self._save()
+
+    def _is_behind(self) -> bool:
+        return any(ledger.grown for ledger in self._ledgers)
 
     async def _save(self) -> None:
         for ledger in self._ledgers:

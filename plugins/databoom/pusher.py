@@ -1,25 +1,29 @@
 """One push: sent in its turn, its answer classified, and what it taught kept.
 
-push ──▶ turn of its device ──▶ client.py ──▶ answers.py ──▶ verdict
-                                                 └─ accepted: introduced, watched; clock and answer looked at
+push ─ turn of its device ─▶ client ─ answers ─▶ verdict
+                                         └─ accepted: introduced, watched;
+                                            clock and answer looked at
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import datetime
 
 import trio
 
-from .answers import Accepted, Verdict, classify, clock_skew
-from .client import Client, Received
-from .concerns import Concerns
-from .encoding import Push
+from bridge.api import Report
+from bridge.api.rest import RestClient, clock_difference
+
+from .answers import PushAccepted, PushVerdict, classify
 from .ledger import Ledger
+from .push import Push
 from .settings import DataboomSettings
 from .validation import Validation
 
-MAX_SKEW = 60.0  # seconds between our clock and Databoom's
+MAX_ANSWER = 64 << 10  # bytes of an answer that are kept; the documented one has 32
+MAX_CLOCK_DIFFERENCE = 60.0  # seconds between our clock and Databoom's
 
 
 class Pusher:
@@ -28,59 +32,68 @@ class Pusher:
     def __init__(
         self,
         settings: DataboomSettings,
-        client: Client,
+        client: RestClient,
         *,
         introduced: Ledger,
         validation: Validation | None,
-        concerns: Concerns,
+        report: Report,
         now: Callable[[], datetime],
     ) -> None:
         self._settings = settings
         self._client = client
         self._introduced = introduced
         self._validation = validation
-        self._concerns = concerns
+        self._report = report
         self._now = now
         self._under_way: dict[str, trio.Event] = {}  # device: set when its push is through
+        self._told_of_answer = False
         self._credential = settings.credential[0]
         self._scopes = (
             "the scopes Publish and Create" if settings.form == "template" else "the scope Publish"
         )
 
-    async def push(self, push: Push) -> Verdict:
+    async def push(self, push: Push) -> PushVerdict:
         """Send a push.
 
         :raises Retry: there was no answer, and whether the push was stored is not
             known.
         :raises Pause: the server cannot be trusted.
         """
-        received = await self._send_in_turn(push)
+        async with self._turn(push.device):
+            response = await self._client.request(
+                "POST",
+                push.url(self._settings.url),
+                content=push.body,
+                max_body=MAX_ANSWER,
+                keep_beginning=True,
+            )
         now = self._now()
         verdict = classify(
-            received.status,
-            received.headers,
-            received.body,
+            response,
+            self._client.quoted,
             now=now,
             strict_body=self._settings.strict_body,
             credential=self._credential,
             scopes=self._scopes,
         )
-        if isinstance(verdict, Accepted):
+        if isinstance(verdict, PushAccepted):
             self._learn(push)
-            self._look(verdict.remark, clock_skew(received.headers, now))
+            self._tell_of_answer(verdict.remark)
+            self._tell_of_clock(clock_difference(response.headers, now))
         return verdict
 
-    async def _send_in_turn(self, push: Push) -> Received:
-        """Send when no other push of this device is under way: two source devices may
+    @asynccontextmanager
+    async def _turn(self, device: str) -> AsyncIterator[None]:
+        """Enter when no other push of this device is under way: two source devices may
         share a token.
         """
-        while (other := self._under_way.get(push.device)) is not None:
+        while (other := self._under_way.get(device)) is not None:
             await other.wait()
-        self._under_way[push.device] = through = trio.Event()
+        self._under_way[device] = through = trio.Event()
         try:
-            return await self._client.push(push)
+            yield
         finally:
-            del self._under_way[push.device]
+            del self._under_way[device]
             through.set()
 
     def _learn(self, push: Push) -> None:
@@ -90,21 +103,24 @@ class Pusher:
             if self._validation is not None:
                 self._validation.watch((push.listed_device(), point.signal))
 
-    def _look(self, strange_answer: str | None, skew: float | None) -> None:
-        if (
-            strange_answer
-        ):  # one is enough for a look, and is not taken back by the next ordinary answer
-            self._concerns.once(
-                "answer",
-                (
-                    f"Databoom accepts with an unusual answer ({strange_answer}); see that values "
-                    "arrive"
-                ),
+    def _tell_of_answer(self, remark: str | None) -> None:
+        # One is enough for a look, and the next ordinary answer does not take it back.
+        if remark and not self._told_of_answer:
+            self._told_of_answer = True
+            self._report(
+                f"Databoom accepts with an unusual answer ({remark}); see that values arrive",
+                problem=True,
+                topic="answer",
             )
-        if skew is not None:
-            side = "ahead of" if skew > 0 else "behind"
-            wrong = (
-                f"this machine's clock is more than {MAX_SKEW:.0f} s {side} Databoom's; see that it "
-                "is synchronised"
-            )
-            self._concerns.set("clock", wrong if abs(skew) > MAX_SKEW else "")
+
+    def _tell_of_clock(self, ahead: float | None) -> None:
+        if ahead is None:
+            return
+        side = "ahead of" if ahead > 0 else "behind"
+        wrong = (
+            f"this machine's clock is more than {MAX_CLOCK_DIFFERENCE:.0f} s {side} Databoom's; "
+            "see that it is synchronised"
+        )
+        if abs(ahead) <= MAX_CLOCK_DIFFERENCE:
+            wrong = ""
+        self._report(wrong, problem=bool(wrong), topic="clock")

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from attrs import frozen
 
 from bridge.api import (
+    LOOPBACK,
     Duration,
     Secret,
     SettingError,
@@ -22,9 +23,7 @@ from bridge.api import (
 )
 
 from .devices_file import read_devices_file
-from .tokens import DEVICE_FIELDS, SIGNAL_FIELDS, Template, is_token
-
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
+from .tokens import DEVICE_FIELDS, EXPECTED, SIGNAL_FIELDS, Template, is_token
 
 
 @frozen
@@ -46,8 +45,13 @@ class DataboomSettings:
     )
     ca_file: Path | None = setting(
         None,
-        help="CA certificates to trust instead of the system's, PEM",
+        help="CA certificates to trust besides the system's, PEM",
         example="/etc/bridge/tls/ca.pem",
+    )
+    proxy: Url | None = setting(
+        None,
+        help="HTTP proxy for all requests; proxies of the environment are not used",
+        example="http://proxy.example.com:3128",
     )
     plaintext: bool = setting(
         False, help="allow http:// to another host; everybody on the way can read the token"
@@ -68,7 +72,8 @@ class DataboomSettings:
     )
     devices: Table = table(
         help="vendor's device id = Databoom device token, instead of the template; "
-        "several ids may share a token: that is how a new sensor continues the signals of the one it replaces",
+        "several ids may share a token: that is how a new sensor continues the signals of "
+        "the one it replaces",
         example="emuc17m6d7lq0bgk44smcqg = 0f6hbfnqz6",
     )
     signals: Table = table(
@@ -181,7 +186,7 @@ class DataboomSettings:
 
     @property
     def credential(self) -> tuple[Literal["token", "apikey"], Secret]:
-        """Give the credential of a push, and the setting that holds it."""
+        """The credential of a push, and before it the setting that holds it."""
         if self.token is not None:
             return "token", self.token
         assert self.apikey is not None  # one of them is there, see above
@@ -189,7 +194,7 @@ class DataboomSettings:
 
     @property
     def list_url(self) -> str:
-        """Give the URL of the list of signals; empty if it is not known."""
+        """The URL of the list of signals; empty if it is not known."""
         if self.signals_url is not None:
             return self.signals_url
         base, _, last = self.url.rstrip("/").rpartition("/")
@@ -217,17 +222,12 @@ class DataboomSettings:
                 if not is_token(token):
                     raise SettingError(
                         name,
-                        (
-                            "expected a token of 1 to 64 letters, digits, _ and - for "
-                            f"{vendors_name!r}, got {token!r}"
-                        ),
+                        f"{EXPECTED} for {vendors_name!r}, got {token!r}",
                     )
         for name in ("heartbeat", "template"):
             text = getattr(self, name)
             if text and not is_token(text):
-                raise SettingError(
-                    name, f"expected a token of 1 to 64 letters, digits, _ and -, got {text!r}"
-                )
+                raise SettingError(name, f"{EXPECTED}, got {text!r}")
         if (self.form == "template") != bool(self.template):
             raise SettingError(
                 "template", "expected a template token together with form = template, and only then"

@@ -9,24 +9,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from typing import TypeAlias
 
 from attrs import define
 
-from bridge.api import JSON, Event, Reading, Stored, Value
+from bridge.api import JSON, BoundedDict, Event, Reading, Stored, Value
 
 from .ledger import Ledger
-from .tokens import Names, Unfit, Unmapped
+from .tokens import Tokens, UndeliverableError, UnmappedError
 
+MAX_ROWS = 500  # of the map, in one answer
 MAX_VALUE = 60  # characters of a text that are shown
 MAX_LABELS = 16  # of a device, that are remembered
 NEVER = datetime(1970, 1, 1, tzinfo=UTC)  # no template asks for the time
 
-Key = tuple[str, str, str]
+SeenKey: TypeAlias = tuple[str, str, str]
 """Source, vendor's device, vendor's signal."""
 
 
 @define(eq=False)
-class Last:
+class _Newest:
     """The newest reading of a signal."""
 
     value: Value
@@ -35,48 +37,45 @@ class Last:
     labels: Mapping[str, str]
 
 
-class Seen:
-    """Remembers what came by."""
+class SignalsSeen:
+    """Remembers what came by.
 
-    def __init__(self, ledger: Ledger) -> None:
+    :param tokens: tells how it is mapped now.
+    """
+
+    def __init__(self, ledger: Ledger, tokens: Tokens) -> None:
         self._ledger = ledger
-        self._last: dict[Key, Last] = {}
+        self._tokens = tokens
+        self._newest: BoundedDict[SeenKey, _Newest] = BoundedDict(ledger.size)
 
-    def notice(self, events: Iterable[Stored]) -> None:
-        """Take note of the readings of events."""
+    def add(self, events: Iterable[Stored]) -> None:
+        """Remember the readings of events."""
         for stored in events:
             event = stored.event
             for reading in event.readings:
-                self._note((stored.source, event.device, reading.signal), event, reading)
+                key = stored.source, event.device, reading.signal
+                self._newest[key] = _Newest(reading.value, reading.time, event.kind, event.labels)
+                if key not in self._ledger:
+                    labels = dict(list(event.labels.items())[:MAX_LABELS])
+                    self._ledger.add(key, [event.kind, labels])
 
-    def _note(self, key: Key, event: Event, reading: Reading) -> None:
-        last = self._last.get(key)
-        if last is not None and key in self._ledger:
-            last.value, last.time, last.kind, last.labels = (
-                reading.value,
-                reading.time,
-                event.kind,
-                event.labels,
-            )
-            return
-        self._last[key] = Last(reading.value, reading.time, event.kind, event.labels)
-        self._ledger.add(key, [event.kind, dict(list(event.labels.items())[:MAX_LABELS])])
-        while len(self._last) > len(self._ledger):
-            del self._last[next(iter(self._last))]  # the ledger has forgotten its oldest
+    async def answer_map(self, arguments: JSON) -> JSON:
+        """Answer the request ``map``.
 
-    def rows(self, names: Names, after: Key | None, most: int) -> list[JSON]:
-        """Describe signals in the order of their keys: what was seen, and how it is
-        mapped.
-
-        :param after: the last key that the asker has; None to begin.
+        :param arguments: ``{"after": [source, device, signal]}``, the last row that the
+            asker has, or ``{"after": None}`` to begin.
+        :returns: ``{"rows": [...]}``; no rows: there are no more.
         """
-        keys = sorted(key for key in self._ledger if after is None or key > after)
-        return [self._row(key, names) for key in keys[:most]]
+        after = arguments.get("after") if isinstance(arguments, Mapping) else None
+        key = None
+        if isinstance(after, list) and len(after) == 3:
+            key = str(after[0]), str(after[1]), str(after[2])
+        keys = sorted(each for each in self._ledger if key is None or each > key)
+        return {"rows": [self._row(each) for each in keys[:MAX_ROWS]]}
 
-    def _row(self, key: tuple[str, ...], names: Names) -> JSON:
+    def _row(self, key: tuple[str, ...]) -> JSON:
         source, device, signal = key
-        last = self._last.get((source, device, signal))
-        kind, labels = (last.kind, last.labels) if last else self._ledger.get(key)
+        newest = self._newest.get((source, device, signal))
         row: dict[str, JSON] = {
             "source": source,
             "device": device,
@@ -85,17 +84,18 @@ class Seen:
             "time": None,
         }
         time = NEVER
-        if last is not None:
-            value = last.value
+        if newest is None:
+            kind, labels = self._ledger.get(key)
+        else:
+            kind, labels, time = newest.kind, newest.labels, newest.time
+            value = newest.value
             row["value"] = value[:MAX_VALUE] if isinstance(value, str) else value
-            row["time"] = last.time.isoformat(timespec="seconds")
-            time = last.time
+            row["time"] = time.isoformat(timespec="seconds")
+        event = Event("", device, kind, time, labels=labels)
         try:
-            named = names.look(
-                source, Event("", device, kind, time, labels=labels), Reading(signal, 0, time)
-            )
-        except Unfit as exc:
+            found = self._tokens.find(source, event, Reading(signal, 0, time))
+        except UndeliverableError as exc:
             return row | {"how": "none", "why": str(exc)}
-        except Unmapped:
+        except UnmappedError:
             return row | {"how": "none", "why": "it is in no map, and unmapped = skip"}
-        return row | {"how": named.how, "device_token": named.device, "signal_token": named.signal}
+        return row | {"how": found.how, "device_token": found.device, "signal_token": found.signal}

@@ -1,7 +1,7 @@
-"""Sink: one attempt to deliver a batch to Databoom.
+"""One attempt to deliver a batch to Databoom.
 
-batch ──▶ plan ──▶ push, push, push: one request at a time, in order ──▶ all accepted | verdict
-                     └─ 413 ──▶ halves, at once
+    batch ─▶ plan ─▶ push, push, push: one request at a time, in order ─▶ verdict
+                       └─ 413 ─▶ halves, at once
 
 Rules:
 
@@ -23,37 +23,40 @@ Rules:
 
 from __future__ import annotations
 
-from collections import deque
+import math
+from collections import Counter, deque
 from collections.abc import Iterable
-from typing import Any
+from typing import TypeAlias
 
 import trio
 from attrs import define, field
 
-from bridge.api import Batch, Outcome, Reject
+from bridge.api import Batch, BoundedDict, Outcome, Reject, Report
+from bridge.api.rest import RequestSpacing
 
-from .answers import Accepted, NotFound, TooLarge
-from .concerns import Concerns
-from .encoding import Plan, Push, plan
-from .heartbeat import Pulses
-from .ledger import Keeper, Ledger
-from .limits import Devices, FittingSize
+from .answers import DeviceNotFound, PushAccepted, PushTooLarge
+from .encoding import Plan, plan
+from .heartbeat import SilentDevices
+from .ledger import Ledger, LedgerWriter
+from .missing_devices import MissingDevices
+from .push import Push, PushSize
 from .pusher import Pusher
 from .settings import DataboomSettings
-from .signals_seen import Seen
-from .tokens import Names
+from .signals_seen import SignalsSeen
+from .tokens import Tokens
 
 MAX_BATCHES = 256  # unfinished batches of which the pushes are kept
-MAX_PACED = 100_000  # devices of which the last delivery is remembered
+MAX_SPACED = 100_000  # devices of which the last delivery is remembered
 MAX_READINGS = 1000  # planned in the event loop: 10 ms; more of them go to a thread
 MAX_REASONS = 3  # told of one batch
+REMARKED_AGAIN = 3600.0  # seconds between two reports of a count that grows
 
-LEFT_OUT = "values left out because they are neither number nor boolean"
-INEXACT = "whole numbers above 2^53, which JavaScript may not hold exactly"
+BatchKey: TypeAlias = tuple[int, ...]
+"""Sequence numbers of its events."""
 
 
 @define(eq=False)
-class Work:
+class BatchProgress:
     """What has become of a batch so far."""
 
     plan: Plan
@@ -65,17 +68,17 @@ class Work:
     """HTTP statuses among those reasons."""
 
     def refuse(self, push: Push, reason: str, status: int) -> None:
-        """Note that Databoom refuses every value of a push."""
+        """Databoom refuses every value of a push."""
         self.refused.update((point.event, reason) for point in push.points)
         self.statuses.add(status)
 
     def outcome(self) -> Outcome | None:
-        """Give what became of the events.
+        """Return what became of the events.
 
         :raises Reject: when Databoom refused some of them.
         """
         dead = {
-            index: reason for index, reason in self.plan.unfit.items() if index not in self.refused
+            index: reason for index, reason in self.plan.dead.items() if index not in self.refused
         }
         outcome = Outcome(self.plan.filtered, dead)
         if self.refused:
@@ -86,6 +89,34 @@ class Work:
         return outcome if outcome.filtered or outcome.dead else None
 
 
+@define(eq=False)
+class CountedRemark:
+    """What is no problem, but must not be silent: told at once, and then at most once
+    an hour.
+    """
+
+    report: Report
+    topic: str
+    text: str
+    """A sentence that ends with the count."""
+    _count: int = field(default=0, init=False)
+    _told_at: float = field(default=-math.inf, init=False)
+
+    def add(self, signals: Counter[str], device: str) -> None:
+        """Count values, given by signal, of a device."""
+        if not signals:
+            return
+        self._count += signals.total()
+        now = trio.current_time()
+        if now - self._told_at >= REMARKED_AGAIN:
+            self._told_at = now
+            newest = f"signal {next(reversed(signals))!r} of device {device!r}"
+            self.report(
+                f"{self.text}: {self._count} since the start, the newest: {newest}",
+                topic=self.topic,
+            )
+
+
 class DataboomSink:
     """An open sink."""
 
@@ -94,110 +125,100 @@ class DataboomSink:
         settings: DataboomSettings,
         pusher: Pusher,
         *,
-        names: Names,
+        tokens: Tokens,
         introduced: Ledger,
-        fitting: FittingSize,
-        devices: Devices,
-        seen: Seen,
-        pulses: Pulses,
-        concerns: Concerns,
-        keeper: Keeper,
+        push_size: PushSize,
+        missing: MissingDevices,
+        seen: SignalsSeen,
+        silent: SilentDevices,
+        ledgers: LedgerWriter,
+        report: Report,
     ) -> None:
         self._settings = settings
         self._pusher = pusher
-        self._names = names
+        self._tokens = tokens
         self._introduced = introduced
-        self._fitting = fitting
-        self._devices = devices
+        self._push_size = push_size
+        self._missing = missing
         self._seen = seen
-        self._pulses = pulses
-        self._concerns = concerns
-        self._keeper = keeper
+        self._silent = silent
+        self._ledgers = ledgers
+        self._left_out = CountedRemark(
+            report, "left-out", "values left out because they are neither number nor boolean"
+        )
+        self._inexact = CountedRemark(
+            report, "inexact", "whole numbers above 2^53, which JavaScript may not hold exactly"
+        )
         self._planning = trio.Lock()
-        self._unfinished: dict[tuple[int, ...], Work] = {}
-        self._began: dict[
-            str, float
-        ] = {}  # when the last delivery of a device began; only for min_interval
+        self._unfinished: BoundedDict[BatchKey, BatchProgress] = BoundedDict(MAX_BATCHES)
+        self._spacings: BoundedDict[str, RequestSpacing] = BoundedDict(MAX_SPACED)
 
     async def deliver(self, batch: Batch) -> Outcome | None:
         """Push a batch. See ``bridge.api.Sink``."""
-        await self._wait_for_turn(batch.events[0].event.device)
-        events = tuple(stored.sequence for stored in batch.events)
-        work = self._unfinished.get(events)
-        if work is None:
-            self._seen.notice(batch.events)
+        device = batch.events[0].event.device
+        await self._wait_for_turn(device)
+        key = tuple(stored.sequence for stored in batch.events)
+        progress = self._unfinished.get(key)
+        if progress is None:
+            self._seen.add(batch.events)
             planned = await self._plan(batch)
-            work = self._unfinished[events] = Work(planned, deque(planned.pushes))
-            forget_oldest(self._unfinished, MAX_BATCHES)
+            progress = BatchProgress(planned, deque(planned.pushes))
+            self._unfinished[key] = progress
         try:
-            while work.pushes:
-                await self._push(work)
+            while progress.pushes:
+                await self._push_next(progress)
         except Reject:
-            self._unfinished.pop(events, None)  # its halves come as other batches
+            self._unfinished.pop(key, None)  # its halves come as other batches
             raise
         finally:
-            self._keeper.notice()
-        self._unfinished.pop(events, None)
-        self._count(work.plan, batch)
-        return work.outcome()
+            self._ledgers.wake()
+        self._unfinished.pop(key, None)
+        self._left_out.add(progress.plan.left_out, device)
+        self._inexact.add(progress.plan.inexact, device)
+        return progress.outcome()
 
     async def _wait_for_turn(self, device: str) -> None:
         if self._settings.min_interval:
-            if device in self._began:
-                await trio.sleep_until(self._began.pop(device) + self._settings.min_interval)
-            self._began[device] = trio.current_time()
-            forget_oldest(self._began, MAX_PACED)
+            spacing = self._spacings.get(device) or RequestSpacing(self._settings.min_interval)
+            self._spacings[device] = spacing
+            await spacing.turn()
 
     async def _plan(self, batch: Batch) -> Plan:
-        arguments = batch.events, self._names, self._introduced, self._settings, self._fitting.bytes
+        size = self._push_size.bytes
+        arguments = batch.events, self._tokens, self._introduced, self._settings, size
         short = sum(len(stored.event.readings) for stored in batch.events) <= MAX_READINGS
         if short and not self._planning.locked():
             return plan(*arguments)
-        async with self._planning:  # names are not for two threads at once
+        async with self._planning:  # tokens are not for two threads at once
             return await trio.to_thread.run_sync(plan, *arguments)
 
-    async def _push(self, work: Work) -> None:
+    async def _push_next(self, progress: BatchProgress) -> None:
         """Send the next push of a batch.
 
         :raises Retry, Pause, Reject: it waits, or is refused without saying why.
         """
-        push = work.pushes[0]
+        push = progress.pushes[0]
         verdict = await self._pusher.push(push)
         match verdict:
-            case Accepted():
-                self._devices.found(push.device)
-                self._pulses.seen(push.device, trio.current_time())
-            case TooLarge() if len(push.points) > 1:
-                self._fitting.refused(len(push.body))
-                work.pushes.popleft()
-                work.pushes.extendleft(reversed(push.halves()))
+            case PushAccepted():
+                self._missing.found(push.device)
+                self._silent.reading_pushed(push.device, trio.current_time())
+            case PushTooLarge() if len(push.points) > 1:
+                self._push_size.refused(len(push.body))
+                progress.pushes.popleft()
+                progress.pushes.extendleft(reversed(push.halves()))
                 return
-            case TooLarge(why, status):
-                work.refuse(push, f"a single value is too large for Databoom ({why})", status)
-            case NotFound(why, status):
-                work.refuse(push, self._devices.not_found(push.device, why), status)
+            case PushTooLarge(why, status):
+                progress.refuse(push, f"a single value is too large for Databoom ({why})", status)
+            case DeviceNotFound(why, status):
+                progress.refuse(push, self._missing.not_found(push.device, why), status)
             case _:
                 raise verdict
-        work.pushes.popleft()
-
-    def _count(self, planned: Plan, batch: Batch) -> None:
-        """Count what was sent otherwise than it came, or not at all."""
-        for what, signals in ((LEFT_OUT, planned.left_out), (INEXACT, planned.inexact)):
-            if signals:
-                example = (
-                    f"signal {next(reversed(signals))!r} of device {batch.events[0].event.device!r}"
-                )
-                self._concerns.count(what, example, signals.total())
+        progress.pushes.popleft()
 
 
 def sum_up(reasons: Iterable[str]) -> str:
-    """Say several reasons in one text."""
+    """Return several reasons in one text."""
     different = list(dict.fromkeys(reasons))
     rest = len(different) - MAX_REASONS
     return "; ".join(different[:MAX_REASONS]) + (f"; and {rest} other reasons" if rest > 0 else "")
-
-
-def forget_oldest(memory: dict[Any, Any], most: int) -> None:
-    """Keep a memory within its bound."""
-    while len(memory) > most:
-        del memory[next(iter(memory))]

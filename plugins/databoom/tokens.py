@@ -1,9 +1,9 @@
-"""Names: which device and signal of Databoom a reading belongs to.
+"""Tokens: which device and signal of Databoom a reading belongs to.
 
-row of the devices file for this signal ──▶ both tokens, as written
-table ``devices``, or row of the devices file ──▶ device token, as written
-table ``signals`` ──▶ signal token, as written
-else template ──▶ text ──▶ token, with what a token cannot hold replaced
+    row of the devices file for this signal ─▶ both tokens, as written
+    table ``devices``, or row of the devices file ─▶ device token, as written
+    table ``signals`` ─▶ signal token, as written
+    else template ─▶ text ─▶ token, with what a token cannot hold replaced
 
 A token holds letters, digits, ``_`` and ``-`` and at most 64 of them (assumed; the
 vendor publishes neither). Any other character becomes ``_``, a longer text is cut and
@@ -19,7 +19,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from hashlib import sha256
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeAlias
 
 from attrs import frozen
 
@@ -30,15 +30,20 @@ SIGNAL_FIELDS = DEVICE_FIELDS | {"signal"}
 LABEL = "label."
 
 MAX_TOKEN = 64
+EXPECTED = f"expected a token of 1 to {MAX_TOKEN} letters, digits, _ and -"
+"""Begins the sentences about a text that should be a token."""
+
+NamedBy: TypeAlias = Literal["table", "file", "template"]
+"""What named a device."""
 
 _NO_TOKEN_CHARACTER = re.compile(r"[^A-Za-z0-9_-]")
 
 
-class Unfit(Exception):
+class UndeliverableError(Exception):
     """A reading cannot be delivered as it is; the text says why and what to do."""
 
 
-class Unmapped(Exception):
+class UnmappedError(Exception):
     """A reading of a device that is in no map, and shall be left out."""
 
 
@@ -67,7 +72,10 @@ class Template:
         return cls(literals, fields)
 
     def render(self, source: str, event: Event, reading: Reading | None = None) -> str:
-        """Fill in the fields. :raises Unfit: when the device has no such label."""
+        """Fill in the fields.
+
+        :raises UndeliverableError: the device has no such label.
+        """
         text = [self.literals[0]]
         for field, literal in zip(self.fields, self.literals[1:], strict=True):
             text += [_value(field, source, event, reading), literal]
@@ -89,19 +97,19 @@ def _value(field: str, source: str, event: Event, reading: Reading | None) -> st
     try:
         return event.labels[key]
     except KeyError:
-        raise Unfit(
+        raise UndeliverableError(
             f"device {event.device!r} has no label {key!r}, which the template asks for; "
             "give it that label, or a line in the table of devices or signals"
         ) from None
 
 
 def is_token(text: str) -> bool:
-    """Tell whether a text can be a token as it is."""
+    """Return whether a text can be a token as it is."""
     return 0 < len(text) <= MAX_TOKEN and not _NO_TOKEN_CHARACTER.search(text)
 
 
 def token_of(text: str) -> str:
-    """Make a token of a text; the same text always gives the same token."""
+    """Return a token for a text; the same text always gives the same token."""
     token = _NO_TOKEN_CHARACTER.sub("_", text)
     if len(token) <= MAX_TOKEN:
         return token
@@ -111,7 +119,11 @@ def token_of(text: str) -> str:
 
 @frozen
 class Target:
-    """What a row of a devices file names."""
+    """What a row of a devices file names.
+
+    Its repr is part of the edition of a ledger: a change of it would make the sink
+    forget what the tokens stand for.
+    """
 
     device: str
     """Device token."""
@@ -119,8 +131,20 @@ class Target:
     """Signal token; empty where the row is for the whole device."""
 
 
+Targets: TypeAlias = Mapping[tuple[str, str], Target]
+"""(vendor's device, vendor's signal or empty) to what it is in Databoom."""
+
+
 @frozen
-class Named:
+class Token:
+    """A token, and what it stands for."""
+
+    token: str
+    text: str
+
+
+@frozen
+class ReadingTokens:
     """What a reading is in Databoom."""
 
     device: str
@@ -129,15 +153,14 @@ class Named:
     """What that token stands for."""
     signal: str
     signal_text: str
-    how: Literal["table", "file", "template"]
-    """What named the device."""
+    how: NamedBy
 
 
 class Claims(Protocol):
     """Remembers what each token stands for."""
 
     def get(self, key: tuple[str, ...]) -> JSON:
-        """Give the text of (device token,) or (device token, signal token); None if
+        """Return the text of (device token,) or (device token, signal token); None if
         nobody has claimed it.
         """
         ...
@@ -148,15 +171,15 @@ class Claims(Protocol):
 
 
 @frozen
-class Names:
-    """Gives tokens, and keeps two texts from sharing one."""
+class Tokens:
+    """Gives readings their tokens, and keeps two texts from sharing one."""
 
     device: Template
     signal: Template
     devices: Mapping[str, str]
     signals: Mapping[str, str]
-    rows: Mapping[tuple[str, str], Target]
-    """Of the devices file; goes before the tables where it names a signal."""
+    targets: Targets
+    """Of the devices file; go before the tables where they name a signal."""
     unmapped: Literal["send", "dead", "skip"]
     """What becomes of a device that is in no map."""
     reserved: str
@@ -170,68 +193,68 @@ class Names:
         """
         return any(name.startswith(LABEL) for name in (*self.device.fields, *self.signal.fields))
 
-    def take(self, source: str, event: Event, reading: Reading) -> tuple[str, str]:
-        """Give device token and signal token, and remember what they stand for.
+    def claim(self, source: str, event: Event, reading: Reading) -> tuple[str, str]:
+        """Return device token and signal token, and remember what they stand for.
 
-        :raises Unfit: when it has none.
-        :raises Unmapped: when it shall be left out.
+        :raises UndeliverableError: it has none.
+        :raises UnmappedError: it shall be left out.
         """
-        named = self.look(source, event, reading)
-        self.claims.add((named.device,), named.device_text)
-        self.claims.add((named.device, named.signal), named.signal_text)
-        return named.device, named.signal
+        found = self.find(source, event, reading)
+        self.claims.add((found.device,), found.device_text)
+        self.claims.add((found.device, found.signal), found.signal_text)
+        return found.device, found.signal
 
-    def look(self, source: str, event: Event, reading: Reading) -> Named:
-        """Give what :meth:`take` would give. Remembers nothing."""
-        device, how = self._device(source, event, reading)
-        if row := self.rows.get((event.device, reading.signal)):
+    def find(self, source: str, event: Event, reading: Reading) -> ReadingTokens:
+        """Return what :meth:`claim` would. Remembers nothing."""
+        device, how = self._find_device(source, event, reading)
+        if row := self.targets.get((event.device, reading.signal)):
             signal = _as_written(row.signal)
         elif token := self.signals.get(reading.signal):
             signal = _as_written(token)
         else:
             signal = _by_template(self.signal.render(source, event, reading))
-        if signal[0] == self.reserved:
-            raise Unfit(
-                f"{reading.signal!r} would become {signal[0]!r}, the signal of the heartbeat; "
+        if signal.token == self.reserved:
+            raise UndeliverableError(
+                f"{reading.signal!r} would become {signal.token!r}, the signal of the heartbeat; "
                 "set heartbeat to another one, or add a line to the table of signals"
             )
-        self._check(device[:1], device[1], "devices")
-        self._check((device[0], signal[0]), signal[1], "signals")
-        return Named(*device, *signal, how)
+        self._check((device.token,), device.text, "devices")
+        self._check((device.token, signal.token), signal.text, "signals")
+        return ReadingTokens(device.token, device.text, signal.token, signal.text, how)
 
-    def _device(
-        self, source: str, event: Event, reading: Reading
-    ) -> tuple[tuple[str, str], Literal["table", "file", "template"]]:
-        if row := self.rows.get((event.device, reading.signal)):
+    def _find_device(self, source: str, event: Event, reading: Reading) -> tuple[Token, NamedBy]:
+        if row := self.targets.get((event.device, reading.signal)):
             return _as_written(row.device), "file"
         if token := self.devices.get(event.device):
             return _as_written(token), "table"
-        if row := self.rows.get((event.device, "")):
+        if row := self.targets.get((event.device, "")):
             return _as_written(row.device), "file"
         if self.unmapped == "skip":
-            raise Unmapped
+            raise UnmappedError
         if self.unmapped == "dead":
-            raise Unfit(
-                f"device {event.device!r} is in no map and unmapped = dead; add it to devices or devices_file, "
-                "restart, and replay"
+            raise UndeliverableError(
+                f"device {event.device!r} is in no map and unmapped = dead; add it to devices or "
+                "devices_file, restart, and replay"
             )
         return _by_template(self.device.render(source, event)), "template"
 
-    def _check(self, place: tuple[str, ...], text: str, table: str) -> None:
-        token = place[-1]
+    def _check(self, claim: tuple[str, ...], text: str, table: str) -> None:
+        token = claim[-1]
         if not token:
-            raise Unfit(f"the template gives an empty token; add a line to the table of {table}")
-        owner = self.claims.get(place)
+            raise UndeliverableError(
+                f"the template gives an empty token; add a line to the table of {table}"
+            )
+        owner = self.claims.get(claim)
         if owner is not None and owner != text:
-            raise Unfit(
+            raise UndeliverableError(
                 f"{text!r} would become the token {token!r}, which stands for {owner!r} already; "
                 f"add a line to the table of {table} for one of them"
             )
 
 
-def _as_written(token: str) -> tuple[str, str]:
-    return token, token
+def _as_written(token: str) -> Token:
+    return Token(token, token)
 
 
-def _by_template(text: str) -> tuple[str, str]:
-    return token_of(text), text
+def _by_template(text: str) -> Token:
+    return Token(token_of(text), text)

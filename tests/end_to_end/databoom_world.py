@@ -1,10 +1,10 @@
-"""The whole bridge between a source in the hand of the test and an emulated Databoom.
+"""The whole bridge between a source in the hand of the test and the emulator.
 
     async with open_world(tmp_path, mock_clock, rules={"most_bytes": 600}) as world:
         await world.emit(("d1", "t", 1.5))
-        await world.account(delivered=1)              # as the spool counts for the sink, once it does
+        await world.account(delivered=1)  # as the spool counts, once it does
         await world.says("sink:databoom", "delivers", problem=False)
-    world.audited(delivered=1)                        # by the rows of the spool, after the run
+    world.audited(delivered=1)            # by the rows of the spool, after the run
 
 The settings of the sink are those of a test: pauses of milliseconds instead of minutes.
 """
@@ -36,7 +36,6 @@ TOKEN = "canary-of-the-push"
 KEY = "canary-of-the-key"
 READ = "canary-of-the-list"
 SINK = "sink:databoom"
-REMARK = "sink:databoom/plugin"
 TEMPLATE = "tpl"
 HEARTBEAT = "alive"
 
@@ -167,7 +166,7 @@ class World(Daemon):
         raise AssertionError((found, self.board.states.get(SINK), self.emulator.requests[-3:]))
 
     async def count(self) -> Account:
-        """Give what the spool counts for the sink now."""
+        """Return what the spool counts for the sink now."""
         return next(
             each
             for each in await self.spool.accounts(["databoom", "keeper"])
@@ -192,7 +191,7 @@ class World(Daemon):
 
 
 def knobs(values: Mapping[str, Any]) -> set[str]:
-    """Name the fields of the emulator's classes that these values set, those of each
+    """Return the fields of the emulator's classes that these values set, those of each
     Fault among them.
     """
     usual = attrs.asdict(Fault())

@@ -1,4 +1,4 @@
-"""Faults of the emulated Databoom that have a course: what takes time, and what comes
+"""Faults of the emulator that have a course: what takes time, and what comes
 after.
 
 Against the whole bridge, as the table of ``test_faults_databoom.py``. Time passes when
@@ -17,12 +17,12 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from bridge_plugins.databoom import validation
 from bridge_plugins.databoom.emulator.server import Fault, Faults, Rules
 from tests.end_to_end.databoom_world import (
     BEGIN,
     HEARTBEAT,
     READ,
-    REMARK,
     SINK,
     TEMPLATE,
     TOKEN,
@@ -34,12 +34,14 @@ from tests.end_to_end.test_faults_databoom import TABLE
 
 D1, D2, D3 = ("d1", "t", 1), ("d1", "t", 2), ("d2", "t", 3)
 CHECKED = f"read_token = {READ}"
+CLOCK, LIST, VALIDATION = f"{SINK}/clock", f"{SINK}/list", f"{SINK}/validation"
 LATE = [
     (status, {"always": Fault(status=status, retry_after=late)})
     for status in (429, 503)
     for late in (120, BEGIN + timedelta(seconds=120))
 ]
 DUPLICATES: list[Any] = ["overwrite", "second row"]
+PAGES: list[Any] = ["number", "object", "missing"]
 LISTS = [
     ("refused", {"reading": Fault(status=401)}, "Databoom refuses the read_token (401"),
     ("fails", {"reading": Fault(status=500)}, "answered 500"),
@@ -49,7 +51,7 @@ LISTS = [
         {"reading": Fault(status=302, location="https://elsewhere.example/")},
         "answered 302",
     ),
-    ("cut", {"reading": Fault(cut="before")}, "broke before its answer"),
+    ("cut", {"reading": Fault(cut="before")}, "cannot be reached"),
     ("html", {"reading": Fault(body=b"<html>")}, "is no JSON"),
     ("other", {"reading": Fault(body=b'{"pages":1}')}, "holds no data"),
 ]
@@ -63,9 +65,8 @@ pytestmark = [
 
 def test_every_knob_of_the_emulator_is_turned_by_some_test():
     named = {name for cell in TABLE for name in knobs(cell.faults) | knobs(cell.rules)}
-    named |= {name for _, faults in LATE for name in knobs(faults)} | knobs(
-        {"duplicates": DUPLICATES}
-    )
+    named |= {name for _, faults in LATE for name in knobs(faults)}
+    named |= knobs({"duplicates": DUPLICATES, "pages": PAGES})
     named |= {name for _, faults, _ in LISTS for name in knobs(faults)}
     for kind in (Fault, Faults, Rules):
         assert {each.name for each in attrs.fields(kind)} <= named
@@ -107,7 +108,7 @@ async def test_a_retry_after_of_a_day_is_obeyed_for_an_hour(tmp_path: Path, mock
 
 @pytest.mark.parametrize("duplicates", DUPLICATES)
 @pytest.mark.parametrize("cut", ["before", "after"])
-async def test_what_is_sent_again_after_a_cut_has_the_same_dates_and_values(
+async def test_what_is_sent_again_has_the_same_dates_and_values(
     tmp_path: Path, mock_clock: MockClock, cut: Any, duplicates: Any
 ):
     faults, rules = {"next": [Fault(cut=cut)]}, {"duplicates": duplicates}
@@ -122,9 +123,7 @@ async def test_what_is_sent_again_after_a_cut_has_the_same_dates_and_values(
     world.audited(delivered=1)
 
 
-async def test_an_answer_that_takes_too_long_is_given_up_and_the_push_goes_again(
-    tmp_path: Path, mock_clock: MockClock
-):
+async def test_an_answer_that_takes_too_long_is_given_up(tmp_path: Path, mock_clock: MockClock):
     faults = {"next": [Fault(delay=1000)] * 3}
     async with open_world(
         tmp_path, mock_clock, faults=faults, settings="request_timeout = 5s"
@@ -135,7 +134,7 @@ async def test_an_answer_that_takes_too_long_is_given_up_and_the_push_goes_again
             assert not world.board.problems
             world.pass_time(6)
         await world.says(
-            SINK, "fails: no answer of Databoom within request_timeout = 5", problem=True
+            SINK, "fails: no answer of Databoom within 5 s (request_timeout)", problem=True
         )
         await world.account(delivered=1)
         await world.clean()
@@ -158,7 +157,7 @@ async def test_what_waits_for_a_token_waits_across_a_restart(tmp_path: Path, moc
 
 
 @pytest.mark.parametrize("status", [400, 413])
-async def test_the_probes_of_a_sink_that_refuses_everything_make_no_dead_letters(
+async def test_probes_of_a_sink_that_refuses_all_make_no_dead_letters(
     tmp_path: Path, mock_clock: MockClock, status: int
 ):
     settings = "reject_limit = 3"
@@ -175,7 +174,7 @@ async def test_the_probes_of_a_sink_that_refuses_everything_make_no_dead_letters
     world.audited(delivered=12 - dead, dead=dead)
 
 
-async def test_a_device_that_is_not_found_waits_alone_until_it_is_created(
+async def test_a_device_not_found_waits_alone_until_it_is_created(
     tmp_path: Path, mock_clock: MockClock
 ):
     async with open_world(tmp_path, mock_clock, rules={"unknown_device": 404}) as world:
@@ -194,7 +193,7 @@ async def test_a_device_that_is_not_found_waits_alone_until_it_is_created(
     world.audited(delivered=3)
 
 
-async def test_a_device_that_is_never_created_gets_dead_letters_and_the_others_go_on(
+async def test_a_device_that_is_never_created_gets_dead_letters(
     tmp_path: Path, mock_clock: MockClock
 ):
     settings = "unknown_device_attempts = 3\nunknown_device_time = 0s"
@@ -206,9 +205,8 @@ async def test_a_device_that_is_never_created_gets_dead_letters_and_the_others_g
         await world.account(delivered=1)
         await world.emit(D3)
         await world.begun(6)
-        await world.account(
-            delivered=1, pending=1
-        )  # who knows whether anything would go through now
+        # Who knows whether anything would go through now.
+        await world.account(delivered=1, pending=1)
         await world.emit(D2)
         await world.account(delivered=2, dead=1)
         await world.says(SINK, "no device 'd2'", problem=True)
@@ -234,40 +232,55 @@ async def test_an_address_that_is_gone_after_it_worked_costs_nothing(
     world.audited(delivered=5)
 
 
-async def test_a_wrong_clock_is_said_beside_an_outage_and_taken_back_when_it_is_right(
-    tmp_path: Path, mock_clock: MockClock
-):
+async def test_a_wrong_clock_is_said_beside_an_outage(tmp_path: Path, mock_clock: MockClock):
     async with open_world(
         tmp_path, mock_clock, faults={"clock_skew": timedelta(minutes=2)}
     ) as world:
         await world.emit(D1)
-        await world.says(REMARK, "clock is more than 60 s behind", problem=True)
+        await world.says(CLOCK, "clock is more than 60 s behind", problem=True)
         world.faults.always = Fault(status=503)
         await world.emit(D2)
         await world.says(SINK, "fails", problem=True)
         world.faults.always = None
         await world.says(SINK, "delivers again", problem=False)
-        await world.says(REMARK, "clock is more than 60 s behind", problem=True)
+        await world.says(CLOCK, "clock is more than 60 s behind", problem=True)
         world.faults.clock_skew = timedelta(0)
         await world.emit(D3)
         await world.clean()
     world.audited(delivered=3)
 
 
-async def test_a_signal_that_nobody_validated_is_said_until_somebody_does(
-    tmp_path: Path, mock_clock: MockClock
-):
+async def test_a_signal_is_said_until_somebody_validates_it(tmp_path: Path, mock_clock: MockClock):
     async with open_world(tmp_path, mock_clock, settings=f"{CHECKED}\nmeta = no") as world:
         await world.emit(D1)
         await world.account(delivered=1)
         world.pass_time(11)
-        await world.says(REMARK, "not validated: values are being lost: d1/t", problem=True)
+        await world.says(VALIDATION, "not validated: values are being lost: d1/t", problem=True)
         assert world.recorded == {}
         world.emulator.cloud.validate("d1", "t")
         await pass_until(world, lambda: not world.board.problems)
         await world.emit(D2)
         await world.account(delivered=2)
         assert world.recorded == {D2: 1}
+    world.audited(delivered=2)
+
+
+@pytest.mark.parametrize("pages", PAGES)
+async def test_a_signal_on_the_second_page_is_found(
+    tmp_path: Path, mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch, pages: Any
+):
+    monkeypatch.setattr(validation, "PER_PAGE", 1)
+    rules = {"pages": pages}
+    async with open_world(tmp_path, mock_clock, settings=CHECKED, rules=rules) as world:
+        await world.emit(D1)
+        await world.account(delivered=1)
+        await world.emit(D3)
+        await world.account(delivered=2)
+        world.emulator.cloud.signals["d2", "t"].status = "INIT"
+        world.pass_time(11)
+        await world.says(VALIDATION, "values are being lost: d2/t;", problem=True)
+        world.emulator.cloud.validate("d2", "t")
+        await pass_until(world, lambda: not world.board.problems)
     world.audited(delivered=2)
 
 
@@ -282,15 +295,15 @@ async def pass_until(world: World, holds: Callable[[], bool]) -> None:
 @pytest.mark.parametrize(
     ("faults", "says"), [row[1:] for row in LISTS], ids=[row[0] for row in LISTS]
 )
-async def test_a_list_that_cannot_be_read_is_said_and_stops_no_delivery(
+async def test_a_list_that_cannot_be_read_stops_no_delivery(
     tmp_path: Path, mock_clock: MockClock, faults: Any, says: str
 ):
     async with open_world(tmp_path, mock_clock, settings=CHECKED, faults=faults) as world:
         await world.emit(D1)
         await world.account(delivered=1)
         world.pass_time(11)
-        await world.says(REMARK, "whether signals are validated cannot be checked", problem=True)
-        assert says in world.board.states[REMARK].text
+        await world.says(LIST, "the check whether signals are validated failed", problem=True)
+        assert says in world.board.states[LIST].text
         await world.emit(D2, D3)
         await world.account(delivered=3)
         world.faults.reading = None
@@ -302,7 +315,7 @@ async def test_a_list_that_cannot_be_read_is_said_and_stops_no_delivery(
 @pytest.mark.parametrize(
     "fault", [None, Fault(status=401), Fault(status=503), Fault(cut="after")], ids=str
 )
-async def test_a_heartbeat_goes_where_a_device_is_silent_and_its_failure_is_no_problem(
+async def test_a_heartbeat_that_fails_is_no_problem(
     tmp_path: Path, mock_clock: MockClock, fault: Fault | None
 ):
     settings = f"heartbeat = {HEARTBEAT}\nheartbeat_interval = 60s\nheartbeat_for = 10m"

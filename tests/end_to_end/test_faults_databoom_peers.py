@@ -71,8 +71,8 @@ def open_ended(answer: bytes, again: bytes = b"") -> Callable[[trio.SocketStream
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 32\r\n\r\n"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-BROKE = "the connection to Databoom broke before its answer"
-LONG = "no answer of Databoom within request_timeout"
+BROKE = "Databoom cannot be reached"
+LONG = "no answer of Databoom within 5 s (request_timeout)"
 PEERS = [
     ("silent", silent, LONG),
     ("closes", close, BROKE),
@@ -171,7 +171,7 @@ async def test_nobody_listening_is_tried_again(tmp_path: Path, mock_clock: MockC
             )
             async with world.running():
                 await world.emit(D1, D2)
-                await world.says(SINK, "fails: no connection to Databoom", problem=True)
+                await world.says(SINK, "fails: Databoom cannot be reached", problem=True)
         world.audited(pending=2)
         world.configure(f"url = {world.emulator.url}\ntoken = {TOKEN}")
         async with world.running():
@@ -180,7 +180,7 @@ async def test_nobody_listening_is_tried_again(tmp_path: Path, mock_clock: MockC
     world.audited(delivered=2)
 
 
-async def test_a_certificate_that_cannot_be_trusted_pauses_until_the_file_of_authorities_is_right(
+async def test_a_certificate_is_refused_until_ca_file_is_right(
     tmp_path: Path, mock_clock: MockClock
 ):
     right, wrong = trustme.CA(), trustme.CA()
@@ -192,9 +192,7 @@ async def test_a_certificate_that_cannot_be_trusted_pauses_until_the_file_of_aut
         world.configure(f"{sink}/wrong.pem")
         async with world.running():
             await world.emit(D1)
-            await world.says(
-                SINK, "paused: the certificate of the server cannot be trusted", problem=True
-            )
+            await world.says(SINK, "paused: the certificate of Databoom is refused", problem=True)
         assert world.emulator.requests == []
         world.configure(f"{sink}/right.pem")
         async with world.running():

@@ -104,6 +104,8 @@ class RestClient:
     """Bytes of the largest answer."""
     certificate_hint: str
     """What to do about a certificate that is refused."""
+    timeout_setting: str
+    """The setting that holds ``timeout``, for sentences."""
     secrets: Sequence[str] = field(repr=False)
     """Texts that no error may hold."""
     _make: Callable[[], httpx.AsyncClient] = field(repr=False)
@@ -149,7 +151,7 @@ class RestClient:
                         )
         except trio.TooSlowError as exc:
             raise NoResponse(
-                f"no answer of {self.service} within {self.timeout:g} s (timeout)",
+                f"no answer of {self.service} within {self.timeout:g} s ({self.timeout_setting})",
                 failure="deadline",
                 detail=f"no answer within {self.timeout:g} s",
             ) from exc
@@ -260,6 +262,7 @@ async def open_rest(
     secrets: Sequence[str] = (),
     connect_timeout: float | None = None,
     certificate_hint: str = "check url, or name the CA of a private server in ca_file",
+    timeout_setting: str = "timeout",
     max_connections: int = MAX_CONNECTIONS,
     network: Callable[[], httpx.AsyncBaseTransport] | None = None,
 ) -> AsyncIterator[RestClient]:
@@ -275,6 +278,7 @@ async def open_rest(
     :param login: user and password of HTTP Basic.
     :param secrets: texts that no error may hold.
     :param connect_timeout: seconds for making a connection; None: as ``timeout``.
+    :param timeout_setting: the setting that holds ``timeout``, for sentences.
     :param network: makes what carries the requests, instead of the real one.
     :raises Pause: ``ca_file`` cannot be used.
     """
@@ -314,6 +318,7 @@ async def open_rest(
         timeout,
         max_body,
         certificate_hint,
+        timeout_setting,
         hidden,
         make,
         trio.CapacityLimiter(max_connections),

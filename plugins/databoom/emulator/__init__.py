@@ -1,5 +1,8 @@
-"""Emulator of Databoom, written from what is known of the vendor; nothing here imports
-the plugin.
+"""Emulator of Databoom: the push in its three forms, the lists, and the chart that
+reads values back.
+
+Written from what is known of the vendor; nothing here imports the plugin. Where nothing
+is known, ``Rules`` and ``Faults`` let a test choose.
 """
 
 from __future__ import annotations

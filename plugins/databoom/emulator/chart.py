@@ -1,5 +1,5 @@
-"""The chart of the emulated Databoom: recorded values read back, each by itself or one
-for an hour, a day, a month.
+"""The chart of the emulator: recorded values read back, each by itself or one for an
+hour, a day, a month.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from itertools import groupby
 
 from bridge.api import JSON, Value
 
-from .cloud import Signal, javascript
+from .dates import javascript
+from .model import Signal
 
 MAX_VALUES = 10_080  # vendor documentation
 GRANULARITIES = ("a", "*", "h", "d", "m")
@@ -19,7 +20,7 @@ Row = tuple[datetime, Value]
 
 
 def chart(signals: Iterable[Signal], start: datetime, end: datetime, granularity: str) -> JSON:
-    """Give the answer of a chart.
+    """Return the answer of a chart.
 
     ``a``, automatic, is taken as every value; the nesting of ``info`` is assumed.
     """
@@ -42,7 +43,7 @@ def chart(signals: Iterable[Signal], start: datetime, end: datetime, granularity
 
 
 def _place(each: tuple[int, Row], granularity: str) -> datetime | int:
-    """Name the group of a row: its hour, day or month, else only itself."""
+    """Return the group of a row: its hour, day or month, else only itself."""
     index, (time, _) = each
     return index if granularity == "*" else _beginning(time, granularity)
 

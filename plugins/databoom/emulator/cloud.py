@@ -1,5 +1,5 @@
-"""What the emulated Databoom holds: devices, signals and their values, and the rules by
-which a push changes them.
+"""What the emulator holds: devices, signals and their values, and the rules by which a
+push changes them.
 
 A push is taken whole or refused whole.
 """
@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Literal
 
 from bridge.api import JSON, Value
 
-from .dates import parse_date
-from .model import Pushed, Refuse, Rules, Sent, Signal
-
-__all__ = ["Cloud", "Refuse", "Rules", "Signal", "javascript"]
+from .dates import javascript, parse_date
+from .model import Pushed, RefusedError, Rules, Sent, Signal
 
 SILENCE = timedelta(hours=1)  # after which a device is flagged (vendor documentation)
 _DIGITS = re.compile(r"-?\d+(\.\d+)?", re.ASCII)
@@ -52,7 +50,7 @@ class Cloud:
         self.signals[device, signal].status = "ACTIVE"
 
     def points(self, device: str, signal: str) -> list[tuple[datetime, Value]]:
-        """Give the recorded values of a signal in the order of arrival; none if there
+        """Return the recorded values of a signal in the order of arrival; none if there
         is no such signal.
         """
         known = self.signals.get((device, signal))
@@ -61,12 +59,12 @@ class Cloud:
     def push(self, document: JSON, now: datetime) -> Pushed:
         """Understand a push in array form or history form. Changes nothing.
 
-        :raises Refuse: when it is not acceptable.
+        :raises RefusedError: when it is not acceptable.
         """
         if not isinstance(document, dict) or not isinstance(device := document.get("device"), str):
-            raise Refuse(400, "device is missing")
+            raise RefusedError(400, "device is missing")
         if device not in self.devices and self.rules.unknown_device != "create":
-            raise Refuse(self.rules.unknown_device, "Device not found")
+            raise RefusedError(self.rules.unknown_device, "Device not found")
         if isinstance(signals := document.get("signals"), dict):
             return Pushed(device, tuple(self._history(signals)))
         return Pushed(device, self._moment(document, now))
@@ -74,26 +72,26 @@ class Cloud:
     def push_template(self, document: JSON, unique: str, now: datetime) -> list[Pushed]:
         """Understand a push in template form.
 
-        Changes nothing. :raises Refuse: when it is not acceptable.
+        Changes nothing. :raises RefusedError: when it is not acceptable.
         """
         if not isinstance(document, dict) or document.get("type") != "data":
-            raise Refuse(400, "type is not data")
+            raise RefusedError(400, "type is not data")
         entries = document.get("message")
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-            raise Refuse(400, "message is missing")
+            raise RefusedError(400, "message is missing")
         pushed: dict[str, Pushed] = {}
         for entry in entries:
             template = entry.get("template")
             if not isinstance(template, str) or template not in self.templates:
-                raise Refuse(self.rules.unknown_template, "Template not found")
+                raise RefusedError(self.rules.unknown_template, "Template not found")
             if template in pushed:
-                raise Refuse(400, "entries for one device")
+                raise RefusedError(400, "entries for one device")
             signals = self.templates[template]
             pushed[template] = Pushed(f"{template}-{unique}", self._moment(entry, now), signals)
         return list(pushed.values())
 
     def store(self, push: Pushed, now: datetime) -> None:
-        """Take the values of a push."""
+        """Store the values of a push, and make the device and signals that it names."""
         self.add_device(push.device)
         self._last_push[push.device] = now
         for token in push.template:
@@ -109,7 +107,7 @@ class Cloud:
     def _signal(
         self, device: str, token: str, meta: dict[str, JSON], status: Literal["INIT", "ACTIVE"]
     ) -> Signal:
-        """Give a signal, made if it is not there: description and status matter only
+        """Return a signal, made if it is not there: description and status matter only
         then.
         """
         signal = self.signals.get((device, token))
@@ -122,16 +120,16 @@ class Cloud:
     def create_signal(self, asked: dict[str, JSON]) -> Signal:
         """Create a signal as ``POST /v1/signals/`` does.
 
-        :raises Refuse: when it is not acceptable.
+        :raises RefusedError: when it is not acceptable.
         """
         token, status = asked.get("signal_token"), asked.get("status", "INIT")
         device = self.device_of(asked.get("device"))
         if not isinstance(token, str) or not token or not isinstance(asked.get("type"), str):
-            raise Refuse(400, "signal_token or type is missing")
+            raise RefusedError(400, "signal_token or type is missing")
         if (device, token) in self.signals:
-            raise Refuse(400, "signal_token is in use")
+            raise RefusedError(400, "signal_token is in use")
         if status not in ("INIT", "ACTIVE"):
-            raise Refuse(400, "status is not known")
+            raise RefusedError(400, "status is not known")
         return self._signal(device, token, {"description": asked.get("description", "")}, status)
 
     def update_signal(self, id_: str, asked: dict[str, JSON]) -> Signal:
@@ -140,51 +138,68 @@ class Cloud:
         """
         signal = self.signal_of(id_)
         if not isinstance(log_on := asked.get("log_on"), bool):
-            raise Refuse(400, "log_on is missing")
+            raise RefusedError(400, "log_on is missing")
         signal.log_on = log_on
         return signal
 
     def signal_of(self, id_: JSON) -> Signal:
-        """Find a signal by its id. :raises Refuse: 404 if there is none."""
+        """Return the signal with an id. :raises RefusedError: 404 if there is none."""
         for signal in self.signals.values():
             if signal.id == id_:
                 return signal
-        raise Refuse(404, "Signal not found")
+        raise RefusedError(404, "Signal not found")
 
     def device_of(self, id_: JSON) -> str:
-        """Find the token of a device by its id. :raises Refuse: 404 if there is none."""
+        """Return the token of a device. :raises RefusedError: 404 if there is none."""
         for token, known in self.devices.items():
             if known == id_:
                 return token
-        raise Refuse(404, "Device not found")
+        raise RefusedError(404, "Device not found")
 
     def listed(self, page: int, per_page: int, now: datetime) -> JSON:
-        """Give the answer of the list of signals."""
+        """Return a page of the list of signals."""
         every = list(self.signals.values())
         shown = every[(page - 1) * per_page : page * per_page]
-        pages = -(-len(every) // per_page)
-        return {
-            "data": [self.described(signal, now) for signal in shown],
-            "pages": pages,
-            "total_items": len(every),
-        }
+        last = -(-len(every) // per_page)
+        answer: dict[str, JSON] = {"data": [self.described(signal, now) for signal in shown]}
+        match self.rules.pages:
+            case "number":
+                answer["pages"] = last
+            case "object":
+                answer["pages"] = {
+                    "first": 1,
+                    "prev": max(page - 1, 1),
+                    "next": min(page + 1, last),
+                    "last": last,
+                }
+        return answer | {"total_items": len(every)}
+
+    def every_signal(self, now: datetime) -> JSON:
+        """Return all signals, as ``/all`` does."""
+        return [self.described(signal, now) for signal in self.signals.values()]
+
+    def every_device(self, now: datetime) -> JSON:
+        """Return all devices, as ``/all`` does."""
+        return [self.described_device(token, now) for token in self.devices]
 
     def _moment(self, entry: dict[str, JSON], now: datetime) -> tuple[Sent, ...]:
         signals = entry.get("signals")
         if not isinstance(signals, list):
-            raise Refuse(400, "signals is missing")
+            raise RefusedError(400, "signals is missing")
         date = self._date(entry["date"]) if "date" in entry else now
         if self.rules.most_signals is not None and len(signals) > self.rules.most_signals:
-            raise Refuse(self.rules.too_many, "too many signals")
+            raise RefusedError(self.rules.too_many, "too many signals")
         return tuple(self._sent(one, _name(one), date) for one in signals)
 
     def _history(self, signals: dict[str, JSON]) -> Iterator[Sent]:
         for name, entry in signals.items():
             if not isinstance(entry, dict) or not isinstance(history := entry.get("history"), list):
-                raise Refuse(400, f"history of {name} is missing")
+                raise RefusedError(400, f"history of {name} is missing")
             for point in history:
                 if not isinstance(point, dict) or "date" not in point:
-                    raise Refuse(400, f"history of {name} holds something else than dated values")
+                    raise RefusedError(
+                        400, f"history of {name} holds something else than dated values"
+                    )
                 yield self._sent(point, name, self._date(point["date"]))
 
     def _sent(self, entry: dict[str, JSON], name: str, time: datetime) -> Sent:
@@ -194,12 +209,12 @@ class Cloud:
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if number or (isinstance(value, str) and self.rules.texts):
             return Sent(name, value, time, entry.get("meta"))
-        raise Refuse(400, f"value of {name} is not a number")
+        raise RefusedError(400, f"value of {name} is not a number")
 
     def _date(self, value: JSON) -> datetime:
         date = parse_date(value, self.rules.server_zone)
         if date is None:
-            raise Refuse(400, "Invalid date")
+            raise RefusedError(400, "Invalid date")
         return date
 
     def _record(self, signal: Signal, one: Sent, now: datetime) -> None:
@@ -228,7 +243,7 @@ class Cloud:
         }
 
     def described_device(self, token: str, now: datetime) -> JSON:
-        """Describe a device as the lists do. One that is silent for an hour is flagged."""
+        """Describe a device as the lists do: flagged if it is silent for an hour."""
         last = self._last_push.get(token)
         heard = "Active" if last is not None and now - last < SILENCE else "Communication error"
         status = "Initialization" if last is None else heard
@@ -247,10 +262,5 @@ class Cloud:
 
 def _name(entry: JSON) -> str:
     if not isinstance(entry, dict) or not isinstance(name := entry.get("name"), str) or not name:
-        raise Refuse(400, "name of a signal is missing")
+        raise RefusedError(400, "name of a signal is missing")
     return name
-
-
-def javascript(time: datetime) -> str:
-    """Write a time as JavaScript does."""
-    return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

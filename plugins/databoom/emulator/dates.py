@@ -1,4 +1,4 @@
-"""Dates as the emulated Databoom reads them: whatever JavaScript's ``Date`` parses
+"""Dates as the emulator reads and writes them: whatever JavaScript's ``Date`` parses
 (vendor documentation).
 
 That the server runs V8 is assumed. A date without a zone is read in the server's zone,
@@ -45,10 +45,8 @@ def parse_date(value: JSON, server_zone: tzinfo) -> datetime | None:
 
 
 def _parse_text(text: str, server_zone: tzinfo) -> datetime | None:
-    if _RECOMMENDED.fullmatch(text):
-        return datetime.fromisoformat(
-            text
-        )  # nearly every date there is, ten times faster than what follows
+    if _RECOMMENDED.fullmatch(text):  # nearly every date there is, ten times faster
+        return datetime.fromisoformat(text)
     for pattern in (_ISO, *_OTHERS):
         if match := pattern.fullmatch(text):
             break
@@ -72,3 +70,8 @@ def _zone(text: str | None, server_zone: tzinfo) -> tzinfo:
         return UTC
     offset = timedelta(hours=int(text[1:3]), minutes=int(text[-2:]))
     return timezone(-offset if text[0] == "-" else offset)
+
+
+def javascript(time: datetime) -> str:
+    """Write a time as JavaScript does."""
+    return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

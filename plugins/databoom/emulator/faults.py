@@ -1,4 +1,4 @@
-"""What can go wrong with the emulated Databoom, and the log of what it was asked."""
+"""What can go wrong with the emulator, and the log of what it was asked."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from typing import Literal
 import orjson
 from attrs import define, field, frozen
 
-from bridge.api import JSON, Request, Value
-
-HIDDEN = "********"
+from bridge.api import HIDDEN, JSON, Request, Value
 
 
 @frozen
@@ -49,7 +47,7 @@ class Faults:
     """How far the ``Date`` of answers is ahead."""
 
     def due(self, *, push: bool) -> Fault:
-        """Take the fault of the next request."""
+        """Return the fault of the next request; one of ``next`` is used up."""
         if not push:
             return self.reading or Fault()
         if self.next:

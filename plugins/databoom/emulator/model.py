@@ -1,7 +1,4 @@
-"""What the emulated Databoom is made of: its rules, signals and pushed values.
-
-The rules that the vendor does not publish can be chosen, see :class:`Rules`.
-"""
+"""What the emulator is made of: its rules, signals and pushed values."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ from attrs import define, field, frozen
 from bridge.api import JSON, Value
 
 
-class Refuse(Exception):
+class RefusedError(Exception):
     """A request is answered with an error."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -50,6 +47,11 @@ class Rules:
     """What more of them are answered."""
     unknown_template: Literal[404, 400] = 404
     """What a push for a template that does not exist is answered."""
+    pages: Literal["number", "object", "missing"] = "number"
+    """What a page of the list says of the others: how many there are, as the vendor
+    documents, or an object with the numbers of the first, last and neighbouring ones,
+    which public clients read.
+    """
     keep_points: bool = True
     """Whether values are kept for reading back; off for long runs."""
 

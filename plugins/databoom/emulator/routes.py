@@ -1,4 +1,4 @@
-"""The paths of the emulated Databoom: who may ask, what is asked, what is answered.
+"""The paths of the emulator: who may ask, what is asked, what is answered.
 
     POST /v1/signals/push              Publish            array form and history form
     POST /v1/signals/push/UNIQUE       Publish + Create   template form
@@ -10,8 +10,7 @@
     GET  /v1/auth/gmtclock/plain       any credential
 
 With and without a slash at the end. A request with both a token and an API key is
-refused (the vendor says: one of the two). The shape of ``/all`` is assumed to be that
-of the list with pages.
+refused (the vendor says: one of the two). ``/all`` answers a bare array.
 """
 
 from __future__ import annotations
@@ -25,9 +24,10 @@ import orjson
 from bridge.api import JSON, Request
 
 from .chart import GRANULARITIES, chart
-from .cloud import Cloud, Refuse
+from .cloud import Cloud
 from .dates import parse_date
 from .faults import Faults
+from .model import RefusedError
 
 SCOPES = ("Publish", "Create", "Read", "Update")
 PUSH = "/v1/signals/push"
@@ -52,31 +52,31 @@ class Access:
     def authorise(self, request: Request, *scopes: str) -> None:
         """Let a request pass.
 
-        :raises Refuse: 401 for an unknown credential, 403 for a missing scope, 400 for
-            two.
+        :raises RefusedError: 401 for an unknown credential, 403 for a missing scope,
+            400 for two.
         """
         authorization = request.headers.get("authorization", ())
         apikey = request.headers.get("apikey", ())
         if authorization and apikey:
-            raise Refuse(400, "token and apikey")
+            raise RefusedError(400, "token and apikey")
         if apikey:
             if apikey[0] not in self._apikeys or apikey[0] in self._revoked:
-                raise Refuse(401, "Unauthorized")
+                raise RefusedError(401, "Unauthorized")
             return
         scheme, _, token = (authorization or ("",))[0].partition(" ")
         if scheme != "Bearer" or token not in self._tokens or token in self._revoked:
-            raise Refuse(401, "Unauthorized")
+            raise RefusedError(401, "Unauthorized")
         if not self._tokens[token].issuperset(scopes):
-            raise Refuse(403, "Forbidden")
+            raise RefusedError(403, "Forbidden")
 
 
 def is_push(request: Request) -> bool:
-    """Tell whether a request goes to the path of pushes."""
+    """Return whether a request goes to the path of pushes."""
     return request.path.rstrip("/") == PUSH or request.path.startswith(f"{PUSH}/")
 
 
 def route(request: Request, cloud: Cloud, access: Access, faults: Faults, now: datetime) -> JSON:
-    """Give the answer to a request. :raises Refuse: when it is not granted."""
+    """Return the answer to a request. :raises RefusedError: it is not granted."""
     match request.method, request.path.strip("/").split("/"):
         case "POST", ["v1", "signals", "push"]:
             access.authorise(request, "Publish")
@@ -89,7 +89,7 @@ def route(request: Request, cloud: Cloud, access: Access, faults: Faults, now: d
             return cloud.listed(_asked(request, "page", 1), _asked(request, "per_page", 50), now)
         case "GET", ["v1", "signals", "all"]:
             access.authorise(request, "Read")
-            return cloud.listed(1, max(len(cloud.signals), 1), now)
+            return cloud.every_signal(now)
         case "GET", ["v1", "signals", id_]:
             access.authorise(request, "Read")
             return cloud.described(cloud.signal_of(id_), now)
@@ -101,8 +101,7 @@ def route(request: Request, cloud: Cloud, access: Access, faults: Faults, now: d
             return cloud.described(cloud.update_signal(id_, _object(request)), now)
         case "GET", ["v1", "devices", "all"]:
             access.authorise(request, "Read")
-            devices = [cloud.described_device(token, now) for token in cloud.devices]
-            return {"data": devices, "pages": 1, "total_items": len(devices)}
+            return cloud.every_device(now)
         case "GET", ["v1", "devices", id_]:
             access.authorise(request, "Read")
             return cloud.described_device(cloud.device_of(id_), now)
@@ -112,14 +111,14 @@ def route(request: Request, cloud: Cloud, access: Access, faults: Faults, now: d
         case "GET", ["v1", "auth", "gmtclock", "plain"]:
             access.authorise(request)
             return now.astimezone(UTC).isoformat()
-    raise Refuse(404, "Not found")
+    raise RefusedError(404, "Not found")
 
 
 def _push(
     request: Request, cloud: Cloud, faults: Faults, now: datetime, *, unique: str | None
 ) -> JSON:
     if len(request.body) > cloud.rules.most_bytes:
-        raise Refuse(413, "request entity too large")
+        raise RefusedError(413, "request entity too large")
     document = _parsed(request.body)
     pushes = (
         [cloud.push(document, now)]
@@ -128,7 +127,7 @@ def _push(
     )
     values = [one for push in pushes for one in push.sent]
     if any(one.value in faults.poison or one.signal in faults.poison for one in values):
-        raise Refuse(400, "this value is not liked")
+        raise RefusedError(400, "this value is not liked")
     for push in pushes:
         cloud.store(push, now)
     return {"message": "ALL_INFO_PROCESSED"}
@@ -136,10 +135,10 @@ def _push(
 
 def _chart(asked: dict[str, JSON], cloud: Cloud) -> JSON:
     if asked.get("granularity") not in GRANULARITIES:
-        raise Refuse(400, "granularity is not known")
+        raise RefusedError(400, "granularity is not known")
     start, end = (parse_date(asked.get(name), UTC) for name in ("startDate", "endDate"))
     if start is None or end is None or not isinstance(asked.get("signals"), list):
-        raise Refuse(400, "signals or dates are missing")
+        raise RefusedError(400, "signals or dates are missing")
     return chart(
         [cloud.signal_of(id_) for id_ in asked["signals"]], start, end, asked["granularity"]
     )
@@ -148,14 +147,14 @@ def _chart(asked: dict[str, JSON], cloud: Cloud) -> JSON:
 def _asked(request: Request, name: str, default: int) -> int:
     text = parse_qs(request.query).get(name, [str(default)])[0]
     if not text.isdecimal() or int(text) < 1:
-        raise Refuse(400, f"{name} is not a number")
+        raise RefusedError(400, f"{name} is not a number")
     return int(text)
 
 
 def _object(request: Request) -> dict[str, JSON]:
     document = _parsed(request.body)
     if not isinstance(document, dict):
-        raise Refuse(400, "expected an object")
+        raise RefusedError(400, "expected an object")
     return document
 
 
@@ -163,4 +162,4 @@ def _parsed(body: bytes) -> JSON:
     try:
         return orjson.loads(body)
     except ValueError:
-        raise Refuse(400, "Unexpected token in JSON") from None
+        raise RefusedError(400, "Unexpected token in JSON") from None

@@ -1,11 +1,8 @@
-"""A stand-in for Databoom: the push in its three forms, the lists, and the chart that
-reads values back.
+"""The emulator, up and serving.
 
-request ──▶ fault due? ──▶ emulator_routes.py ──▶ emulator_cloud.py, emulator_chart.py ──▶ answer
-              delay, status, cut before                                 cut after, another body ─┘
-
-Written from vendor documentation; the sink's own encoding and classification are not
-used. Where the documentation is silent, ``Rules`` and ``Faults`` let a test choose.
+request ─▶ fault due? ─▶ routes ─▶ cloud, chart ─▶ answer
+             delay, status,          cut after, ───┘
+             cut before              another body
 """
 
 from __future__ import annotations
@@ -24,8 +21,9 @@ from bridge.api import JSON, Request, Response, Value
 from bridge.testing.emulation import Emulation, EmulatorContext
 from bridge.testing.http_server import HangUp, serve_http
 
-from .cloud import Cloud, Refuse, Rules
+from .cloud import Cloud
 from .faults import Fault, Faults, Logged
+from .model import RefusedError, Rules
 from .routes import PUSH, SCOPES, Access, is_push, route
 
 BODILESS = (204, 304)  # statuses that have no body in HTTP
@@ -43,7 +41,7 @@ __all__ = [
 
 
 class Emulator:
-    """A stand-in that is up."""
+    """An emulator that is up."""
 
     def __init__(
         self,
@@ -97,7 +95,7 @@ class Emulator:
         else:
             try:
                 document = route(request, self.cloud, self._access, self.faults, now)
-            except Refuse as refusal:
+            except RefusedError as refusal:
                 status, document = refusal.status, {"message": refusal.message}
         if fault.cut == "after":
             raise HangUp
@@ -156,7 +154,7 @@ async def open_emulator(
 
 @asynccontextmanager
 async def open_emulation(context: EmulatorContext) -> AsyncIterator[Emulation]:
-    """Open the stand-in for ``bridged demo``: HTTPS, devices made as they come, nothing
+    """Open the emulator for ``bridged demo``: HTTPS, devices made as they come, nothing
     kept.
     """
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

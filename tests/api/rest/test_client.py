@@ -148,8 +148,9 @@ async def test_a_server_that_drips_is_given_up_in_time():
         await trio.sleep_forever()
         raise AssertionError
 
-    async with asking(handler, timeout=0.05) as (client, url):
-        with pytest.raises(NoResponse, match=r"no answer of the API within 0\.05 s") as caught:
+    async with asking(handler, timeout=0.05, timeout_setting="patience") as (client, url):
+        said = r"no answer of the API within 0\.05 s \(patience\)"
+        with pytest.raises(NoResponse, match=said) as caught:
             await client.request("GET", url)
     assert caught.value.failure == "deadline"
 

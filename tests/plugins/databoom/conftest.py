@@ -15,37 +15,21 @@ import pytest
 import trustme
 from attrs import define, evolve, field
 
-from bridge.api import Batch, Event, Reading, Secret, Sink, SinkContext, Stored, Url
-from bridge.testing.fakes import FakeCommands, FakeReport, FakeState
-from bridge_plugins.databoom.emulator.cloud import Rules
+from bridge.api import Batch, Event, Reading, Secret, Sink, Stored, Url
+from bridge.testing.fakes import (
+    FakeCommands,
+    FakeReport,
+    FakeState,
+    FixedClock,
+    fake_sink_context,
+)
+from bridge_plugins.databoom.emulator.model import Rules
 from bridge_plugins.databoom.emulator.server import SCOPES, Emulator, open_emulator
-from bridge_plugins.databoom.opening import open_databoom
+from bridge_plugins.databoom.open_databoom import open_databoom
 from bridge_plugins.databoom.settings import DataboomSettings
 
 TOKEN = "t0ken-of-the-tests"
 START = datetime(2026, 5, 4, 10, 0, tzinfo=UTC)
-
-
-class Clock:
-    """A wall clock that is moved by hand."""
-
-    def __init__(self) -> None:
-        self.time = START
-
-    def __call__(self) -> datetime:
-        return self.time
-
-    def advance(self, seconds: float) -> None:
-        self.time += timedelta(seconds=seconds)
-
-
-class Reports(FakeReport):
-    """Keeps what an instance reports."""
-
-    @property
-    def problem(self) -> bool:
-        """Whether the newest report is one that a person should look at."""
-        return bool(self.problems) and self.problems[-1] == self.texts[-1]
 
 
 @define
@@ -85,13 +69,13 @@ class Bench:
 
     emulator: Emulator
     sink: Sink
-    reports: Reports
-    clock: Clock
+    reports: FakeReport
+    clock: FixedClock
     answering: FakeCommands
     make: Factory = field(factory=Factory)
 
     def bodies(self) -> list[Any]:
-        """Give what was pushed, parsed."""
+        """What was pushed, parsed."""
         return [request.json for request in self.emulator.requests]
 
 
@@ -101,8 +85,8 @@ def make() -> Factory:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> FixedClock:
+    return FixedClock(START)
 
 
 @pytest.fixture(scope="session")
@@ -126,24 +110,20 @@ def settings() -> DataboomSettings:
 
 
 @pytest.fixture
-def open_sink(settings: DataboomSettings, clock: Clock) -> Callable[..., Any]:
+def open_sink(settings: DataboomSettings, clock: FixedClock) -> Callable[..., Any]:
     """Open a sink to a URL."""
 
     @asynccontextmanager
     async def opened(
         url: str,
         *,
-        reports: Reports | None = None,
+        reports: FakeReport | None = None,
         state: FakeState | None = None,
         answering: FakeCommands | None = None,
         **changes: Any,
     ) -> AsyncIterator[Sink]:
-        context = SinkContext(
-            "databoom",
-            state or FakeState(),
-            reports or Reports(),
-            clock,
-            answering or FakeCommands(),
+        context = fake_sink_context(
+            "databoom", state=state, report=reports, clock=clock, answer=answering
         )
         async with open_databoom(evolve(settings, url=Url(url), **changes), context) as sink:
             yield sink
@@ -152,7 +132,7 @@ def open_sink(settings: DataboomSettings, clock: Clock) -> Callable[..., Any]:
 
 
 @pytest.fixture
-def bench(open_sink: Callable[..., Any], clock: Clock) -> Callable[..., Any]:
+def bench(open_sink: Callable[..., Any], clock: FixedClock) -> Callable[..., Any]:
     """Open an emulator and a sink connected to it."""
 
     @asynccontextmanager
@@ -165,7 +145,7 @@ def bench(open_sink: Callable[..., Any], clock: Clock) -> Callable[..., Any]:
         state: FakeState | None = None,
         **changes: Any,
     ) -> AsyncIterator[Bench]:
-        reports, answering = Reports(), FakeCommands()
+        reports, answering = FakeReport(), FakeCommands()
         async with AsyncExitStack() as stack:
             emulator = await stack.enter_async_context(
                 open_emulator(

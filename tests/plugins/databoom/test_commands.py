@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from importlib import import_module
 
 import pytest
 from attrs import evolve
@@ -10,8 +11,7 @@ from attrs import evolve
 from bridge.api import Batch, CommandContext, CommandError
 from bridge.config.ini import parse
 from bridge.testing.fakes import FakeState, FixedClock
-from bridge_plugins.databoom import opening
-from bridge_plugins.databoom import signals_seen as seen
+from bridge_plugins.databoom import signals_seen
 from bridge_plugins.databoom.commands import ask_rows, map_command
 from bridge_plugins.databoom.devices_file import parse_devices
 from bridge_plugins.databoom.tokens import Target
@@ -19,11 +19,11 @@ from bridge_plugins.databoom.tokens import Target
 
 async def mapped(bench, *options, name="databoom"):
     """Run the command against the running sink of a bench."""
-    responder = bench.answering.command_handlers["map"]
+    answer_map = bench.answering.command_handlers["map"]
 
     async def ask(request, arguments=None):
         assert request == "map"
-        return await responder(arguments)
+        return await answer_map(arguments)
 
     command = map_command()
     parser = argparse.ArgumentParser()
@@ -56,7 +56,7 @@ async def test_what_is_printed_can_be_pasted_and_changes_nothing(bench, capsys, 
     evolve(settings, devices=devices, signals=signals)
 
 
-async def test_a_device_is_shown_with_its_source_newest_value_and_what_names_it(bench, capsys):
+async def test_a_device_is_shown_with_source_value_and_what_names_it(bench, capsys):
     async with bench() as b:
         await deliver(b, b.make.event(("t", 1)), b.make.event(("t", 2, 60)))
         await mapped(b)
@@ -85,7 +85,7 @@ async def test_a_collision_is_shown_with_its_reason(bench, capsys):
     assert tables(out)[0] == {"a:b": "a_b"}
 
 
-async def test_a_name_that_no_ini_file_can_hold_is_sent_to_the_devices_file(bench, capsys):
+async def test_a_name_that_ini_cannot_hold_goes_to_the_devices_file(bench, capsys):
     strange = ["a=b", "#x", "[x", ";x", "a\nb", " x"]
     async with bench() as b:
         await deliver(b, *(b.make.event(("t", 1), device=device) for device in strange))
@@ -143,7 +143,7 @@ async def test_the_csv_may_have_a_row_for_each_signal(bench, capsys):
     }
 
 
-async def test_an_empty_token_of_the_csv_is_refused_until_a_person_fills_it_in(bench, capsys):
+async def test_an_empty_token_of_the_csv_is_refused_until_filled_in(bench, capsys):
     async with bench(unmapped="skip") as b:
         await deliver(b, b.make.event(("t", 1)))
         await mapped(b, "--csv")
@@ -152,7 +152,7 @@ async def test_an_empty_token_of_the_csv_is_refused_until_a_person_fills_it_in(b
 
 
 async def test_many_signals_come_in_several_answers(bench, capsys, monkeypatch):
-    monkeypatch.setattr(opening, "MAX_ROWS", 2)
+    monkeypatch.setattr(signals_seen, "MAX_ROWS", 2)
     async with bench() as b:
         await deliver(b, b.make.event(*((f"s{number}", number) for number in range(7))))
         await mapped(b)
@@ -172,12 +172,13 @@ async def test_devices_seen_before_a_restart_are_shown(bench, capsys):
 
 
 async def test_what_was_seen_is_bounded(bench, monkeypatch, capsys):
+    opening = import_module("bridge_plugins.databoom.open_databoom")
     monkeypatch.setattr(opening, "SEEN_PAGES", 1)
     monkeypatch.setattr("bridge_plugins.databoom.ledger.PAGE", 2)
     async with bench() as b:
         await deliver(b, *(b.make.event(("t", 1), device=f"d{number}") for number in range(5)))
         await mapped(b)
-        assert len(b.sink._seen._last) == 2
+        assert len(b.sink._seen._newest) == 2
     assert tables(capsys.readouterr().out)[0] == {"d3": "d3", "d4": "d4"}
 
 
@@ -185,11 +186,12 @@ async def test_a_long_text_is_cut(bench, capsys):
     async with bench() as b:
         await deliver(b, b.make.event(("t", "x" * 5000)))
         await mapped(b)
-    assert "x" * seen.MAX_VALUE in (out := capsys.readouterr().out)
-    assert "x" * (seen.MAX_VALUE + 1) not in out
+    out = capsys.readouterr().out
+    assert "x" * signals_seen.MAX_VALUE in out
+    assert "x" * (signals_seen.MAX_VALUE + 1) not in out
 
 
-async def test_a_bridge_that_repeats_itself_does_not_keep_the_command_for_ever():
+async def test_a_bridge_that_repeats_itself_is_given_up():
     async def ask(_request, _arguments=None):
         return {"rows": [{"source": "s", "device": "d", "signal": "t"}]}
 
@@ -197,7 +199,7 @@ async def test_a_bridge_that_repeats_itself_does_not_keep_the_command_for_ever()
         await ask_rows(CommandContext("databoom", None, ask, FixedClock()))
 
 
-async def test_a_signal_that_one_device_has_no_token_for_keeps_that_of_the_others(bench, capsys):
+async def test_a_signal_without_a_token_at_one_device_keeps_the_other(bench, capsys):
     async with bench(unmapped="skip", devices={"d2": "two"}) as b:
         await deliver(b, b.make.event(("t", 1)), b.make.event(("t", 1), device="d2"))
         await mapped(b)

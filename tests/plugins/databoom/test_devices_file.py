@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.api import SettingError
-from bridge_plugins.databoom import devices_file as maps
+from bridge_plugins.databoom import devices_file
 from bridge_plugins.databoom.devices_file import parse_devices, read_devices_file
 from bridge_plugins.databoom.tokens import Target
 
@@ -84,7 +84,7 @@ def test_a_device_that_the_ini_file_maps_too_is_refused():
     )
 
 
-def test_several_mistakes_are_told_at_once_but_not_all_of_a_thousand():
+def test_several_mistakes_are_told_at_once_but_not_a_thousand():
     said = mistakes("device,token\n" + "d,?\n" * 1000)
     assert "devices.csv:2:" in said
     assert "devices.csv:6:" in said
@@ -104,9 +104,9 @@ def test_a_file_that_is_not_there_or_too_large_is_told(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"devices\.csv: No such file"):
         read_devices_file(path, {})
     path.write_text("device,token\n")
-    monkeypatch.setattr(maps, "MAX_SIZE", 13)
+    monkeypatch.setattr(devices_file, "MAX_SIZE", 13)
     assert read_devices_file(path, {}) == {}
-    monkeypatch.setattr(maps, "MAX_SIZE", 12)
+    monkeypatch.setattr(devices_file, "MAX_SIZE", 12)
     with pytest.raises(ValueError, match="at most"):
         read_devices_file(path, {})
 

@@ -7,8 +7,8 @@ import trio
 
 from bridge.api import SpoolUnavailable
 from bridge.testing.fakes import FakeState
-from bridge_plugins.databoom import ledger as memory
-from bridge_plugins.databoom.ledger import Keeper, Ledger, edition
+from bridge_plugins.databoom import ledger as ledger_module
+from bridge_plugins.databoom.ledger import Ledger, LedgerWriter, edition
 
 
 def opened(state, edition="a", pages=3):
@@ -32,7 +32,7 @@ class Counting(FakeState):
 
 @pytest.mark.parametrize("count", [0, 1, 4, 5, 6, 10, 11])
 async def test_what_was_added_is_there_after_a_restart(monkeypatch, count):
-    monkeypatch.setattr(memory, "PAGE", 5)
+    monkeypatch.setattr(ledger_module, "PAGE", 5)
     state = FakeState()
     ledger = opened(state)
     for number in range(count):
@@ -45,8 +45,8 @@ async def test_what_was_added_is_there_after_a_restart(monkeypatch, count):
     assert [again.get(key) for key in again] == [{"number": number} for number in range(count)]
 
 
-async def test_a_page_takes_the_place_of_the_oldest_and_nothing_else_is_forgotten(monkeypatch):
-    monkeypatch.setattr(memory, "PAGE", 2)
+async def test_a_page_takes_the_place_of_the_oldest(monkeypatch):
+    monkeypatch.setattr(ledger_module, "PAGE", 2)
     state = FakeState()
     ledger = opened(state)
     for number in range(9):
@@ -91,11 +91,11 @@ async def test_what_was_written_under_other_settings_is_not_believed():
 async def test_a_spool_that_cannot_store_is_asked_again(autojump_clock, nursery):
     state = Counting()
     ledger = opened(state)
-    keeper = Keeper(ledger)
-    nursery.start_soon(keeper.run)
+    writer = LedgerWriter(ledger)
+    nursery.start_soon(writer.run)
     state.full = True
     ledger.add(("k",), None)
-    keeper.notice()
+    writer.wake()
     await trio.sleep(10)
     assert ledger.grown
     state.full = False
@@ -107,11 +107,11 @@ async def test_a_spool_that_cannot_store_is_asked_again(autojump_clock, nursery)
 async def test_a_flood_of_entries_shares_its_writes(autojump_clock, nursery):
     state = Counting()
     ledger = opened(state)
-    keeper = Keeper(ledger)
-    nursery.start_soon(keeper.run)
+    writer = LedgerWriter(ledger)
+    nursery.start_soon(writer.run)
     for number in range(60):
         ledger.add((str(number),), None)
-        keeper.notice()
+        writer.wake()
         await trio.sleep(0.1)
     assert len(state.sizes) <= 3
 
@@ -120,7 +120,7 @@ async def test_closing_the_sink_writes_once_more(autojump_clock):
     state = Counting()
     ledger = opened(state)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(Keeper(ledger).run)
+        nursery.start_soon(LedgerWriter(ledger).run)
         await trio.testing.wait_all_tasks_blocked()
         ledger.add(("k",), None)
         nursery.cancel_scope.cancel()
@@ -136,6 +136,6 @@ def test_an_entry_that_was_forgotten_can_be_added_again():
     assert ledger.get(("k",)) == 2
 
 
-def test_an_edition_changes_with_its_parts_and_does_not_show_them():
+def test_an_edition_changes_with_its_parts_and_hides_them():
     assert edition("a", "b") == edition("a", "b") != edition("ab", "")
     assert "secret" not in edition("secret")

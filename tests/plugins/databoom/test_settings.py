@@ -33,7 +33,7 @@ def test_a_table_entry_may_be_any_token(settings, name):
 
 
 @pytest.mark.parametrize("token", ["line\nend", "spa ce", "ümlaut"])
-def test_a_token_that_no_header_can_carry_is_refused_without_being_shown(settings, token):
+def test_a_token_that_no_header_can_carry_is_refused_unseen(settings, token):
     with pytest.raises(SettingError) as caught:
         evolve(settings, token=Secret(token))
     assert token not in str(caught.value)
@@ -96,7 +96,7 @@ def test_the_list_of_signals_is_beside_the_push(settings, url, listed):
     assert evolve(settings, url=Url(url)).list_url == listed
 
 
-def test_a_list_that_is_not_beside_the_push_must_be_named_for_the_check(settings):
+def test_a_list_that_is_not_beside_the_push_must_be_named(settings):
     url = Url("https://api.example.com/elsewhere")
     with pytest.raises(SettingError) as caught:
         evolve(settings, url=url, read_token=Secret("r"))

@@ -12,20 +12,20 @@ from bridge_plugins.databoom.ledger import Ledger
 from bridge_plugins.databoom.tokens import (
     DEVICE_FIELDS,
     SIGNAL_FIELDS,
-    Names,
     Target,
     Template,
-    Unfit,
-    Unmapped,
+    Tokens,
+    UndeliverableError,
+    UnmappedError,
     is_token,
     token_of,
 )
 
 
-def names_of(device="{device}", signal="{signal}", devices=None, signals=None, **more) -> Names:
+def tokens_of(device="{device}", signal="{signal}", devices=None, signals=None, **more) -> Tokens:
     claims = Ledger(FakeState(), "tokens", edition="", pages=2)
-    given = {"rows": {}, "unmapped": "send", "reserved": "", "claims": claims} | more
-    return Names(
+    given = {"targets": {}, "unmapped": "send", "reserved": "", "claims": claims} | more
+    return Tokens(
         device=Template.parse(device, DEVICE_FIELDS),
         signal=Template.parse(signal, SIGNAL_FIELDS),
         devices=devices or {},
@@ -34,116 +34,120 @@ def names_of(device="{device}", signal="{signal}", devices=None, signals=None, *
     )
 
 
-def taken(names: Names, stored) -> tuple[str, str]:
+def taken(tokens: Tokens, stored) -> tuple[str, str]:
     reading = stored.event.readings[0] if stored.event.readings else Reading("t", 1, START)
-    return names.take(stored.source, stored.event, reading)
+    return tokens.claim(stored.source, stored.event, reading)
 
 
-def device_of(names: Names, stored) -> str:
-    return taken(names, stored)[0]
+def device_of(tokens: Tokens, stored) -> str:
+    return taken(tokens, stored)[0]
 
 
-def signal_of(names: Names, stored) -> str:
-    return taken(names, stored)[1]
+def signal_of(tokens: Tokens, stored) -> str:
+    return taken(tokens, stored)[1]
 
 
-def test_a_template_is_filled_with_source_device_kind_signal_and_label(make):
-    names = names_of("{source}-{device}", "{label.room}_{kind}_{signal}")
+def test_a_template_is_filled_with_all_its_fields(make):
+    tokens = tokens_of("{source}-{device}", "{label.room}_{kind}_{signal}")
     stored = make.event(
         ("t", 1), source="towers", device="d7", kind="value", labels={"room": "hall"}
     )
-    assert device_of(names, stored) == "towers-d7"
-    assert signal_of(names, stored) == "hall_value_t"
+    assert device_of(tokens, stored) == "towers-d7"
+    assert signal_of(tokens, stored) == "hall_value_t"
 
 
 def test_a_table_entry_replaces_the_template(make):
-    names = names_of("{source}-{device}", "{kind}-{signal}", {"d1": "0f6hbfnqz6"}, {"a/b": "level"})
+    tokens = tokens_of(
+        "{source}-{device}", "{kind}-{signal}", {"d1": "0f6hbfnqz6"}, {"a/b": "level"}
+    )
     stored = make.event(("a/b", 1))
-    assert device_of(names, stored) == "0f6hbfnqz6"
-    assert signal_of(names, stored) == "level"
+    assert device_of(tokens, stored) == "0f6hbfnqz6"
+    assert signal_of(tokens, stored) == "level"
 
 
 def test_two_devices_of_the_table_may_share_a_token(make):
-    names = names_of(devices={"old": "tok", "new": "tok"})
-    assert [device_of(names, make.event(("t", 1), device=device)) for device in ("old", "new")] == [
+    tokens = tokens_of(devices={"old": "tok", "new": "tok"})
+    assert [
+        device_of(tokens, make.event(("t", 1), device=device)) for device in ("old", "new")
+    ] == [
         "tok",
         "tok",
     ]
 
 
 def test_a_missing_label_is_told_with_device_and_label(make):
-    names = names_of("{label.room}")
-    with pytest.raises(Unfit, match=r"device 'd1' has no label 'room'"):
-        device_of(names, make.event(("t", 1)))
+    tokens = tokens_of("{label.room}")
+    with pytest.raises(UndeliverableError, match=r"device 'd1' has no label 'room'"):
+        device_of(tokens, make.event(("t", 1)))
 
 
 def test_an_empty_token_is_refused(make):
-    names = names_of()
-    with pytest.raises(Unfit, match="table of devices"):
-        device_of(names, make.event(("t", 1), device=""))
+    tokens = tokens_of()
+    with pytest.raises(UndeliverableError, match="table of devices"):
+        device_of(tokens, make.event(("t", 1), device=""))
 
 
 @pytest.mark.fact("The second of two sources whose tokens collide is refused")
-def test_the_second_of_two_devices_with_one_token_is_refused_and_the_first_goes_on(make):
-    names = names_of()
-    assert device_of(names, make.event(device="a:b")) == "a_b"
-    with pytest.raises(Unfit, match=r"'a b' would become the token 'a_b'"):
-        device_of(names, make.event(device="a b"))
-    assert device_of(names, make.event(device="a:b")) == "a_b"
+def test_the_second_of_two_devices_with_one_token_is_refused(make):
+    tokens = tokens_of()
+    assert device_of(tokens, make.event(device="a:b")) == "a_b"
+    with pytest.raises(UndeliverableError, match=r"'a b' would become the token 'a_b'"):
+        device_of(tokens, make.event(device="a b"))
+    assert device_of(tokens, make.event(device="a:b")) == "a_b"
 
 
 def test_equal_signals_of_two_devices_are_no_collision(make):
-    names = names_of()
-    assert signal_of(names, make.event(("a.b", 1), device="d1")) == "a_b"
-    assert signal_of(names, make.event(("a/b", 1), device="d2")) == "a_b"
+    tokens = tokens_of()
+    assert signal_of(tokens, make.event(("a.b", 1), device="d1")) == "a_b"
+    assert signal_of(tokens, make.event(("a/b", 1), device="d2")) == "a_b"
 
 
-async def test_two_devices_with_one_token_are_told_apart_across_a_restart(make):
+async def test_two_devices_with_one_token_differ_after_a_restart(make):
     state = FakeState()
     claims = Ledger(state, "tokens", edition="a", pages=2)
-    device_of(names_of(claims=claims), make.event(device="a:b"))
+    device_of(tokens_of(claims=claims), make.event(device="a:b"))
     await claims.save()
-    again = names_of(claims=Ledger(state, "tokens", edition="a", pages=2))
-    with pytest.raises(Unfit, match="stands for 'a:b' already"):
+    again = tokens_of(claims=Ledger(state, "tokens", edition="a", pages=2))
+    with pytest.raises(UndeliverableError, match="stands for 'a:b' already"):
         device_of(again, make.event(device="a b"))
-    changed = names_of(claims=Ledger(state, "tokens", edition="changed maps", pages=2))
+    changed = tokens_of(claims=Ledger(state, "tokens", edition="changed maps", pages=2))
     assert device_of(changed, make.event(device="a b")) == "a_b"
 
 
 def test_looking_at_a_token_does_not_claim_it(make):
-    names = names_of()
+    tokens = tokens_of()
     stored = make.event(("t", 1), device="a:b")
-    named = names.look("s", stored.event, stored.event.readings[0])
-    assert (named.device, named.signal, named.how) == ("a_b", "t", "template")
-    assert device_of(names, make.event(device="a b")) == "a_b"
+    found = tokens.find("s", stored.event, stored.event.readings[0])
+    assert (found.device, found.signal, found.how) == ("a_b", "t", "template")
+    assert device_of(tokens, make.event(device="a b")) == "a_b"
 
 
-def test_a_row_for_a_signal_goes_before_a_row_for_its_device_and_before_the_tables(make):
-    rows = {("d1", ""): Target("whole", ""), ("d1", "t"): Target("other", "outdoor")}
-    names = names_of(rows=rows, signals={"t": "table", "u": "level"})
-    assert taken(names, make.event(("t", 1))) == ("other", "outdoor")
-    assert taken(names, make.event(("u", 1))) == ("whole", "level")
-    assert taken(names, make.event(("v", 1))) == ("whole", "v")
+def test_a_row_for_a_signal_goes_before_everything_else(make):
+    targets = {("d1", ""): Target("whole", ""), ("d1", "t"): Target("other", "outdoor")}
+    tokens = tokens_of(targets=targets, signals={"t": "table", "u": "level"})
+    assert taken(tokens, make.event(("t", 1))) == ("other", "outdoor")
+    assert taken(tokens, make.event(("u", 1))) == ("whole", "level")
+    assert taken(tokens, make.event(("v", 1))) == ("whole", "v")
 
 
-def test_a_device_in_no_map_is_sent_by_the_template_or_left_out_or_a_dead_letter(make):
-    maps = {"devices": {"d1": "one"}, "rows": {("d2", ""): Target("two", "")}}
+def test_a_device_in_no_map_is_sent_left_out_or_dead(make):
+    maps = {"devices": {"d1": "one"}, "targets": {("d2", ""): Target("two", "")}}
     for unmapped in ("send", "dead", "skip"):
-        names = names_of(unmapped=unmapped, **maps)
-        assert [device_of(names, make.event(device=device)) for device in ("d1", "d2")] == [
+        tokens = tokens_of(unmapped=unmapped, **maps)
+        assert [device_of(tokens, make.event(device=device)) for device in ("d1", "d2")] == [
             "one",
             "two",
         ]
-    assert device_of(names_of(unmapped="send", **maps), make.event(device="d3")) == "d3"
-    with pytest.raises(Unfit, match="device 'd3' is in no map"):
-        device_of(names_of(unmapped="dead", **maps), make.event(device="d3"))
-    with pytest.raises(Unmapped):
-        device_of(names_of(unmapped="skip", **maps), make.event(device="d3"))
+    assert device_of(tokens_of(unmapped="send", **maps), make.event(device="d3")) == "d3"
+    with pytest.raises(UndeliverableError, match="device 'd3' is in no map"):
+        device_of(tokens_of(unmapped="dead", **maps), make.event(device="d3"))
+    with pytest.raises(UnmappedError):
+        device_of(tokens_of(unmapped="skip", **maps), make.event(device="d3"))
 
 
 def test_no_reading_gets_the_signal_of_the_heartbeat(make):
-    with pytest.raises(Unfit, match="signal of the heartbeat"):
-        taken(names_of(reserved="t"), make.event(("t", 1)))
+    with pytest.raises(UndeliverableError, match="signal of the heartbeat"):
+        taken(tokens_of(reserved="t"), make.event(("t", 1)))
 
 
 @pytest.mark.parametrize(

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+import httpx
 import orjson
 import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.api import Pause, Retry, Secret
+from bridge.api import Pause, Retry, Secret, redacted
+from bridge.api.rest import RestResponse
+from bridge.testing.fakes import FakeReport, FixedClock, fake_insist
 from bridge_plugins.databoom import validation as validation_module
-from bridge_plugins.databoom.client import Received
 from bridge_plugins.databoom.emulator.server import Fault
-from bridge_plugins.databoom.validation import Unreadable, Validation, judge, parse_page, read_list
+from bridge_plugins.databoom.validation import (
+    Validation,
+    compare,
+    entries_of,
+    has_next,
+    read_list,
+)
 
 READ = "read-t0ken-of-the-tests"
 TOKENS = {"t0ken-of-the-tests": ("Publish",), READ: ("Read",)}
@@ -22,49 +32,73 @@ def entry(device, signal, status):
     return {"device_token": device, "signal_token": signal, "status": status}
 
 
-class Listing:
-    """A client that knows a list of signals only."""
+def response(status=200, body=b""):
+    return RestResponse(status, httpx.Headers({"retry-after": "7"}), body, "")
 
-    def __init__(self, *entries, per_page=2):
+
+class Listing:
+    """A REST client to which there is a list of signals only."""
+
+    quoted = staticmethod(partial(redacted, secrets=[]))
+
+    def __init__(self, *entries, per_page=2, pages="number"):
         self.entries = list(entries)
         self.per_page = per_page
+        self.pages = pages
         self.asked = []
         self.failure = None
+        self.meanwhile = lambda: None
 
-    async def signals(self, page, _per_page):
+    async def request(self, method, url, *, query):
+        page = int(query["page"])
+        assert (method, url) == ("GET", "https://x.example/signals/")
         self.asked.append((page, trio.current_time()))
         await trio.lowlevel.checkpoint()
+        self.meanwhile()
         if isinstance(self.failure, Exception):
             raise self.failure
         if self.failure is not None:
             return self.failure
         shown = self.entries[(page - 1) * self.per_page : page * self.per_page]
-        pages = -(-len(self.entries) // self.per_page)
-        return Received(
-            200, {}, orjson.dumps({"data": shown, "pages": pages, "total_items": len(self.entries)})
-        )
+        last = -(-len(self.entries) // self.per_page)
+        pages = {
+            "number": {"pages": last},
+            "object": {"pages": {"first": 1, "prev": 1, "next": min(page + 1, last), "last": last}},
+            "missing": {},
+        }[self.pages]
+        document = {"data": shown, "total_items": len(self.entries)} | pages
+        return response(200, orjson.dumps(document))
+
+    async def read(self):
+        return await read_list(self, "https://x.example/signals", FixedClock())
 
 
 class Desk:
     """A validation that watches, and what it told and had forgotten."""
 
     def __init__(self, listing, nursery):
-        self.told = []
+        self.report = FakeReport()
         self.forgotten = []
-        self.validation = Validation(listing, self.told.append, self.forgotten.append)
+        self.validation = Validation(
+            listing.read,
+            insist=fake_insist(self.report),
+            report=self.report,
+            forget=self.forgotten.append,
+        )
         nursery.start_soon(self.validation.run)
+
+    @property
+    def told(self):
+        return self.report.topics
 
 
 @pytest.fixture
 def desk(nursery):
-    def made(listing):
-        return Desk(listing, nursery)
-
-    return made
+    return partial(Desk, nursery=nursery)
 
 
 def test_only_a_listed_active_signal_is_well():
-    found = judge(
+    found = compare(
         [("d", "a"), ("d", "b"), ("d", "c")],
         {("d", "a"): "ACTIVE", ("d", "b"): "INIT", ("e", "c"): "ACTIVE"},
     )
@@ -72,61 +106,68 @@ def test_only_a_listed_active_signal_is_well():
     assert found.text() == (
         "not validated: values are being lost: d/b, d/c; open Databoom and validate these signals"
     )
-    assert judge([("d", "a")], {("d", "a"): "ACTIVE"}).text() == ""
+    assert compare([("d", "a")], {("d", "a"): "ACTIVE"}).text() == ""
 
 
 def test_many_signals_are_summed_up():
-    text = judge([("d", str(number)) for number in range(9)], {}).text()
+    text = compare([("d", str(number)) for number in range(9)], {}).text()
     assert "d/0, d/1, d/2 and 6 others;" in text
 
 
 @pytest.mark.fact("Every page of the list is read")
-async def test_every_page_of_the_list_is_read():
-    listing = Listing(*(entry("d", str(number), "ACTIVE") for number in range(5)))
-    assert len(await read_list(listing)) == 5
+@pytest.mark.fact("Pages is a number or an object; without it a full page may not be the last")
+@pytest.mark.parametrize("pages", ["number", "object", "missing"])
+async def test_every_page_of_the_list_is_read(monkeypatch, pages):
+    monkeypatch.setattr(validation_module, "PER_PAGE", 2)
+    listing = Listing(*(entry("d", str(number), "ACTIVE") for number in range(5)), pages=pages)
+    assert len(await listing.read()) == 5
     assert [page for page, _ in listing.asked] == [1, 2, 3]
 
 
-async def test_a_list_that_never_ends_is_given_up(monkeypatch):
-    monkeypatch.setattr(validation_module, "MAX_PAGES", 4)
+async def test_a_list_that_repeats_its_page_is_at_its_end():
     listing = Listing()
-    listing.failure = Received(
-        200, {}, orjson.dumps({"data": [entry("d", "a", "ACTIVE")], "pages": 10**9})
-    )
-    await read_list(listing)
-    assert len(listing.asked) == 4
+    document = {"data": [entry("d", "a", "ACTIVE")], "pages": 10**9}
+    listing.failure = response(200, orjson.dumps(document))
+    assert await listing.read() == {("d", "a"): "ACTIVE"}
+    assert len(listing.asked) == 2
 
 
 @pytest.mark.parametrize(
-    ("failure", "said"),
+    ("failure", "verdict", "said"),
     [
         (
-            Received(401, {}, b'{"message":"no"}'),
+            response(401, b'{"message":"no"}'),
+            Pause,
             "refuses the read_token (401: no); it must exist and have the scope Read",
         ),
-        (Received(403, {}, b""), "the scope Read"),
-        (Received(404, {}, b""), "answered 404: no text; see signals_url"),
-        (Received(301, {}, b""), "answered 301"),
-        (Received(200, {}, b"<html>"), "no JSON"),
-        (Received(200, {}, b"[]"), "holds no data"),
-        (Retry("no connection"), "no connection"),
-        (Pause("no trust"), "no trust"),
+        (response(403), Pause, "the scope Read"),
+        (response(404), Pause, "answered 404: no text; see signals_url"),
+        (response(301), Pause, "answered 301"),
+        (response(503), Retry, "answered 503"),
+        (response(200, b"<html>"), Pause, "no JSON"),
+        (response(200, b"[]"), Pause, "holds no data"),
+        (Retry("no connection"), Retry, "no connection"),
     ],
 )
-async def test_a_list_that_cannot_be_read_says_why(failure, said):
+async def test_a_list_that_cannot_be_read_says_why(failure, verdict, said):
     listing = Listing()
     listing.failure = failure
-    with pytest.raises(Unreadable) as caught:
-        await read_list(listing)
+    with pytest.raises(verdict) as caught:
+        await listing.read()
     assert said in str(caught.value)
+
+
+async def test_a_list_is_read_again_not_before_retry_after():
+    listing = Listing()
+    listing.failure = response(429)
+    with pytest.raises(Retry) as caught:
+        await listing.read()
+    assert caught.value.after == 7
 
 
 def test_the_device_token_may_stand_in_the_device_only():
     nested = {"device": {"device_token": "d"}, "signal_token": "t", "status": "INIT"}
-    assert parse_page(orjson.dumps({"data": [nested, 7, {}], "pages": 3})) == (
-        {("d", "t"): "INIT"},
-        3,
-    )
+    assert entries_of({"data": [nested, 7, {}]}) == [(("d", "t"), "INIT")]
 
 
 json = st.recursive(
@@ -134,34 +175,33 @@ json = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(["data", "pages", "device", "device_token", "signal_token", "status"]),
+            st.sampled_from(
+                ["data", "pages", "last", "device", "device_token", "signal_token", "status"]
+            ),
             inner,
         )
     ),
 )
 
 
-@given(json.map(orjson.dumps) | st.binary(max_size=40))
-def test_any_page_is_read_or_refused(body):
-    try:
-        entries, _ = parse_page(body)
-    except Unreadable:
-        return
-    assert all(isinstance(part, str) for key in entries for part in key)
+@given(st.lists(json, max_size=4), json)
+def test_any_page_is_read(data, pages):
+    document = {"data": data, "pages": pages}
+    assert all(isinstance(part, str) for key, _ in entries_of(document) for part in key)
+    assert has_next(document, 1) in (True, False)
 
 
-async def test_a_signal_that_is_not_validated_is_told_some_seconds_after_its_first_push(
-    autojump_clock, desk
-):
+async def test_a_signal_not_validated_is_told_soon_after_its_push(autojump_clock, desk):
     listing = Listing(entry("d", "t", "INIT"))
     here = desk(listing)
     await trio.sleep(1000)
     assert listing.asked == []  # nothing was pushed, so there is nothing to ask
     here.validation.watch(("d", "t"))
     await trio.sleep(9)
-    assert here.told == []
+    assert here.told == {}
     await trio.sleep(2)
-    assert "d/t" in here.told[-1]
+    assert "d/t" in here.told["validation"]
+    assert here.report.problems == [here.told["validation"]]
 
 
 @pytest.mark.fact(
@@ -173,10 +213,10 @@ async def test_a_signal_is_looked_at_again_until_a_person_validated_it(autojump_
     here = desk(listing)
     here.validation.watch(("d", "t"))
     await trio.sleep(200)
-    assert "d/t" in here.told[-1]
+    assert "d/t" in here.told["validation"]
     listing.entries = [entry("d", "t", "ACTIVE")]
     await trio.sleep(320)
-    assert here.told[-1] == ""
+    assert here.told == {}
 
 
 async def test_while_all_is_well_the_list_is_read_once_an_hour(autojump_clock, desk):
@@ -188,7 +228,7 @@ async def test_while_all_is_well_the_list_is_read_once_an_hour(autojump_clock, d
     assert len(listing.asked) <= 3
     listing.entries = []
     await trio.sleep(3700)
-    assert "d/t" in here.told[-1]
+    assert "d/t" in here.told["validation"]
 
 
 async def test_new_signals_share_a_reading_of_the_list(autojump_clock, desk):
@@ -201,6 +241,19 @@ async def test_new_signals_share_a_reading_of_the_list(autojump_clock, desk):
     assert len(listing.asked) <= 2
 
 
+async def test_a_signal_pushed_while_the_list_is_read_is_no_alarm(autojump_clock, desk):
+    listing = Listing(entry("d", "t", "ACTIVE"))
+    here = desk(listing)
+    listing.meanwhile = lambda: here.validation.watch(("d", "new"))
+    here.validation.watch(("d", "t"))
+    await trio.sleep(15)
+    listing.entries.append(entry("d", "new", "ACTIVE"))
+    await trio.sleep(60)
+    assert len(listing.asked) == 2
+    assert here.report.problems == []
+    assert here.forgotten == []
+
+
 async def test_a_signal_that_is_not_listed_is_introduced_again_once(autojump_clock, desk):
     here = desk(Listing())
     here.validation.watch(("d", "t"))
@@ -210,14 +263,16 @@ async def test_a_signal_that_is_not_listed_is_introduced_again_once(autojump_clo
 
 async def test_a_check_that_fails_is_told_and_taken_back(autojump_clock, desk):
     listing = Listing(entry("d", "t", "ACTIVE"))
-    listing.failure = Received(403, {}, b"")
+    listing.failure = response(403)
     here = desk(listing)
     here.validation.watch(("d", "t"))
     await trio.sleep(60)
-    assert "cannot be checked" in here.told[-1]
+    assert here.told["list"].startswith(
+        "the check whether signals are validated failed: Databoom refuses the read_token (403"
+    )
     listing.failure = None
     await trio.sleep(400)
-    assert here.told[-1] == ""
+    assert here.told == {}
 
 
 @pytest.fixture
@@ -226,30 +281,51 @@ def at_once(monkeypatch):
     monkeypatch.setattr(validation_module, "AGAIN", 0.01)
 
 
+async def until_told(b, text):
+    with trio.fail_after(10):
+        while text not in b.reports.topics.get("validation", ""):
+            await trio.sleep(0.01)
+
+
+async def until_taken_back(b):
+    with trio.fail_after(10):
+        while "validation" in b.reports.topics:
+            await trio.sleep(0.01)
+
+
 @pytest.mark.fact(
     "A 2xx may mean that nothing was stored: with a Read token each new signal must be "
     "listed as ACTIVE"
 )
-async def test_values_that_are_being_lost_are_told_until_a_person_validates_the_signal(
-    bench, at_once
-):
+async def test_values_being_lost_are_told_until_someone_validates(bench, at_once):
     async with bench(meta=False, tokens=TOKENS, read_token=Secret(READ)) as b:
         await b.sink.deliver(b.make.batch(("t", 1)))
-        await b.reports.wait_for("not validated: values are being lost: d1/t")
-        assert b.reports.problem
+        await until_told(b, "not validated: values are being lost: d1/t")
         b.emulator.cloud.validate("d1", "t")
-        await b.reports.wait_for("no concern any more")
-        assert not b.reports.problem
+        await until_taken_back(b)
+
+
+@pytest.mark.fact("Signals on every page count as listed, whatever shape pages has")
+@pytest.mark.parametrize("pages", ["number", "object", "missing"])
+async def test_a_signal_on_a_later_page_is_no_alarm(bench, at_once, monkeypatch, pages):
+    monkeypatch.setattr(validation_module, "PER_PAGE", 2)
+    opened = bench(tokens=TOKENS, read_token=Secret(READ), rules={"pages": pages})
+    async with opened as b:
+        for device in ("d1", "d2"):
+            for signal in ("t", "u", "v"):
+                await b.sink.deliver(b.make.batch((signal, 1), device=device))
+        b.emulator.cloud.signals["d2", "v"].status = "INIT"
+        await until_told(b, "lost: d2/v;")
 
 
 @pytest.mark.fact(
     "A signal renamed or deleted in Databoom is made anew by the next push: it is described again",
 )
-async def test_a_signal_that_was_deleted_in_databoom_is_described_again(bench, at_once):
+async def test_a_signal_deleted_in_databoom_is_described_again(bench, at_once):
     async with bench(tokens=TOKENS, read_token=Secret(READ)) as b:
         await b.sink.deliver(b.make.batch(("t", 1)))
         b.emulator.cloud.signals.clear()
-        await b.reports.wait_for("not validated")
+        await until_told(b, "not validated")
         await b.sink.deliver(b.make.batch(("t", 2)))
         assert b.emulator.cloud.points("d1", "t")[0][1] == 2
 
@@ -275,7 +351,7 @@ async def test_neither_token_is_sent_where_the_other_belongs(bench, at_once):
         read_token=Secret(READ),
     ) as b:
         await b.sink.deliver(b.make.batch(("t", 1)))
-        await b.reports.wait_for("not validated")
+        await until_told(b, "not validated")
         push, *lists = b.emulator.requests
         assert "authorization" not in push.headers
         assert all("apikey" not in request.headers and request.status == 200 for request in lists)

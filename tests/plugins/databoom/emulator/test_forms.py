@@ -1,4 +1,4 @@
-"""The stand-in for Databoom: API keys, templates, lists, creation, and the chart."""
+"""The emulator of Databoom: API keys, templates, lists, creation, and the chart."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
-from bridge_plugins.databoom.emulator.cloud import Rules
+from bridge_plugins.databoom.emulator.model import Rules
 from bridge_plugins.databoom.emulator.server import SCOPES, Fault, open_emulator
 
 DATE = "2026-05-04T10:00:00.000Z"
@@ -17,7 +17,7 @@ TIME = datetime(2026, 5, 4, 10, 0, tzinfo=UTC)
 
 @asynccontextmanager
 async def asking(scopes=SCOPES, headers=None, **more):
-    """Open a stand-in and a client, whose addresses begin after ``/v1``."""
+    """Open an emulator and a client, whose addresses begin after ``/v1``."""
     async with open_emulator({"good": scopes}, apikeys=["key"], **more) as emulator:
         base = emulator.url.removesuffix("/signals/push")
         headers = headers or {"Authorization": "Bearer good"}
@@ -39,7 +39,7 @@ def template(*signals, token="tpl"):
     return {"type": "data", "message": [entry]}
 
 
-@pytest.mark.fact("Stand-in: an API key is accepted until it is revoked")
+@pytest.mark.fact("Emulator: an API key is accepted until it is revoked")
 async def test_an_apikey_may_do_everything_until_it_is_revoked():
     async with asking(headers={"apikey": "key"}) as (emulator, client):
         assert (await client.post("/signals/push", json=pushed(("t", 1)))).status_code == 200
@@ -64,7 +64,7 @@ async def test_a_token_and_an_apikey_at_once_are_refused():
 )
 @pytest.mark.fact("A signal that is not in the template still needs validation")
 @pytest.mark.parametrize("slash", ["", "/"])
-async def test_a_template_makes_a_device_with_all_its_signals_validated(slash):
+async def test_a_template_makes_a_device_with_validated_signals(slash):
     async with asking() as (emulator, client):
         emulator.cloud.add_template("tpl", "t", "u")
         answer = await client.post(
@@ -83,7 +83,7 @@ async def test_a_template_makes_a_device_with_all_its_signals_validated(slash):
 
 
 @pytest.mark.fact("A signal added to the template later is created by the next push")
-async def test_a_signal_added_to_the_template_later_is_made_by_the_next_push():
+async def test_a_signal_added_to_the_template_comes_with_the_next_push():
     async with asking() as (emulator, client):
         emulator.cloud.add_template("tpl", "t")
         await client.post("/signals/push/x", json=template(("t", 1)))
@@ -134,7 +134,7 @@ async def test_the_plain_url_does_not_take_the_template_form():
         assert (await client.post("/signals/push", json=template(("t", 1)))).status_code == 400
 
 
-@pytest.mark.fact("Stand-in: limits of body and signals, answered 413 or 400")
+@pytest.mark.fact("Emulator: limits of body and signals, answered 413 or 400")
 @pytest.mark.parametrize("status", [400, 413])
 async def test_too_many_signals_are_answered_as_chosen(status):
     async with asking(rules=Rules(most_signals=1, too_many=status)) as (_, client):
@@ -147,7 +147,7 @@ async def test_too_many_signals_are_answered_as_chosen(status):
 async def test_a_signal_can_be_created_validated_or_not():
     async with asking() as (emulator, client):
         emulator.cloud.add_device("d")
-        (device,) = (await client.get("/devices/all")).json()["data"]
+        (device,) = (await client.get("/devices/all")).json()
         asked = {
             "device": device["_id"],
             "type": "0" * 24,
@@ -180,7 +180,7 @@ async def test_creating_and_updating_need_their_scopes():
 
 
 @pytest.mark.fact("Enable log switched off for a signal: accepted but not recorded")
-async def test_values_of_a_signal_whose_log_is_off_are_acknowledged_and_lost():
+async def test_values_of_a_signal_whose_log_is_off_are_lost():
     async with asking() as (emulator, client):
         await client.post("/signals/push", json=pushed(("t", 1)))
         address = f"/signals/{emulator.cloud.signals['d', 't'].id}"
@@ -190,13 +190,13 @@ async def test_values_of_a_signal_whose_log_is_off_are_acknowledged_and_lost():
         assert (await client.put(address, json={})).status_code == 400
 
 
-@pytest.mark.fact("Lists and single items of signals and devices")
+@pytest.mark.fact("Lists and single items of signals and devices; /all answers bare arrays")
 async def test_everything_can_be_listed_at_once():
     async with asking() as (_, client):
-        assert (await client.get("/signals/all")).json()["data"] == []
+        assert (await client.get("/signals/all")).json() == []
         await client.post("/signals/push", json=pushed(("a", 1), ("b", 2)))
-        assert len((await client.get("/signals/all")).json()["data"]) == 2
-        (device,) = (await client.get("/devices/all")).json()["data"]
+        assert len((await client.get("/signals/all")).json()) == 2
+        (device,) = (await client.get("/devices/all")).json()
         assert (await client.get(f"/devices/{device['_id']}")).json() == device
         assert (await client.get("/devices/0")).status_code == 404
         assert (await client.get("/signals/0")).status_code == 404
@@ -209,7 +209,7 @@ async def test_a_device_that_is_silent_for_an_hour_is_flagged():
         emulator.cloud.add_device("d")
 
         async def status():
-            return (await client.get("/devices/all")).json()["data"][0]["com_status"]
+            return (await client.get("/devices/all")).json()[0]["com_status"]
 
         assert await status() == "Initialization"
         await client.post("/signals/push", json=pushed(("t", 1)))
@@ -277,7 +277,7 @@ async def test_a_fault_of_reading_does_not_touch_pushes():
         assert (await client.post("/signals/push", json=pushed(("t", 1)))).status_code == 200
 
 
-@pytest.mark.fact("Stand-in: a blank, non-JSON or different 2xx body")
+@pytest.mark.fact("Emulator: a blank, non-JSON or different 2xx body")
 @pytest.mark.parametrize("body", [b"", b"<html>", b'{"message":"QUEUED"}'])
 async def test_a_push_may_be_stored_and_answered_with_another_body(body):
     async with asking() as (emulator, client):

@@ -1,4 +1,4 @@
-"""The stand-in for Databoom, asked as a stranger would ask it."""
+"""The emulator of Databoom, asked as a stranger would ask it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ import trio
 from bridge.api import Request
 from bridge.testing.emulation import EmulatorContext
 from bridge.testing.http_server import HangUp
-from bridge_plugins.databoom.emulator.cloud import Cloud, Rules
+from bridge_plugins.databoom.emulator.cloud import Cloud
+from bridge_plugins.databoom.emulator.model import Rules
 from bridge_plugins.databoom.emulator.routes import Access
 from bridge_plugins.databoom.emulator.server import (
     SCOPES,
@@ -44,7 +45,7 @@ def pushed(value=1, name="t", date=DATE, meta=META, device="d"):
     return {"device": device, "date": date, "signals": [entry]}
 
 
-@pytest.mark.fact("Stand-in: success body exactly as documented, with and without slash")
+@pytest.mark.fact("Emulator: success body exactly as documented, with and without slash")
 @pytest.mark.parametrize("slash", ["", "/"])
 async def test_a_push_is_answered_as_documented(slash):
     async with asking() as (emulator, client):
@@ -56,7 +57,7 @@ async def test_a_push_is_answered_as_documented(slash):
 @pytest.mark.fact(
     "A signal sent for the first time without meta is INIT: acknowledged, not recorded",
 )
-async def test_values_of_a_signal_that_is_not_validated_are_acknowledged_and_lost():
+async def test_values_of_a_signal_that_is_not_validated_are_lost():
     async with asking() as (emulator, client):
         assert (await client.post(emulator.url, json=pushed(meta=None))).status_code == 200
         assert emulator.cloud.points("d", "t") == []
@@ -73,7 +74,7 @@ async def test_meta_on_a_later_push_does_not_validate():
         assert emulator.cloud.points("d", "t") == []
 
 
-@pytest.mark.fact("Stand-in: the validation trap can be switched off")
+@pytest.mark.fact("Emulator: the validation trap can be switched off")
 async def test_the_trap_can_be_switched_off():
     async with asking(rules=Rules(validation_trap=False)) as (emulator, client):
         await client.post(emulator.url, json=pushed(meta=None))
@@ -141,7 +142,7 @@ async def test_bytes_that_are_no_json_are_refused():
         assert (await client.post(emulator.url, content=b'{"device":NaN')).status_code == 400
 
 
-@pytest.mark.fact("Stand-in: 401 for an unknown token, 403 for a missing scope")
+@pytest.mark.fact("Emulator: 401 for an unknown token, 403 for a missing scope")
 async def test_an_unknown_token_hears_401_and_a_missing_scope_403():
     async with asking(scopes=("Read",)) as (emulator, client):
         assert (await client.post(emulator.url, json=pushed())).status_code == 403
@@ -153,7 +154,7 @@ async def test_an_unknown_token_hears_401_and_a_missing_scope_403():
         ).status_code == 401
 
 
-@pytest.mark.fact("Stand-in: a token revoked and restored")
+@pytest.mark.fact("Emulator: a token revoked and restored")
 async def test_a_revoked_token_hears_401_until_it_is_restored():
     async with asking() as (emulator, client):
         emulator.revoke("good")
@@ -163,7 +164,7 @@ async def test_a_revoked_token_hears_401_until_it_is_restored():
 
 
 @pytest.mark.fact(
-    "An unknown device token is 404, 400 or created (unknown): selectable in the stand-in",
+    "An unknown device token is 404, 400 or created (unknown): selectable in the emulator",
 )
 @pytest.mark.parametrize("status", [404, 400])
 async def test_an_unknown_device_can_be_refused(status):
@@ -174,7 +175,7 @@ async def test_an_unknown_device_can_be_refused(status):
 
 
 @pytest.mark.fact(
-    "A duplicate overwrites or makes a second row (unknown): selectable in the stand-in",
+    "A duplicate overwrites or makes a second row (unknown): selectable in the emulator",
 )
 @pytest.mark.parametrize(("policy", "values"), [("overwrite", [3, 2]), ("second row", [1, 2, 3])])
 async def test_a_second_value_at_one_time_follows_the_policy(policy, values):
@@ -216,6 +217,33 @@ async def test_signals_can_be_listed_page_by_page():
         assert (await client.get(url, params={"page": "x"})).status_code == 400
 
 
+@pytest.mark.fact("Public clients see pages as an object with first, prev, next and last")
+@pytest.mark.parametrize(
+    ("shape", "pages"),
+    [
+        ("number", [2, 2]),
+        (
+            "object",
+            [
+                {"first": 1, "prev": 1, "next": 2, "last": 2},
+                {"first": 1, "prev": 1, "next": 2, "last": 2},
+            ],
+        ),
+        ("missing", [None, None]),
+    ],
+)
+async def test_a_list_says_how_many_pages_there_are_as_chosen(shape, pages):
+    async with asking(rules=Rules(pages=shape)) as (emulator, client):
+        for name in ("t", "u"):
+            await client.post(emulator.url, json=pushed(name=name))
+        url = emulator.url.removesuffix("push")
+        answers = [
+            (await client.get(url, params={"page": page, "per_page": 1})).json() for page in (1, 2)
+        ]
+        assert [answer.get("pages") for answer in answers] == pages
+        assert [answer["total_items"] for answer in answers] == [2, 2]
+
+
 @pytest.mark.fact("POST /v1/chart/ reads back between two dates")
 async def test_a_chart_reads_back_what_lies_between_its_dates():
     async with asking() as (emulator, client):
@@ -244,7 +272,7 @@ async def test_another_path_is_not_found():
         assert (await client.get(emulator.url)).status_code == 404
 
 
-@pytest.mark.fact("Stand-in: faults with status, Retry-After in both forms and redirect")
+@pytest.mark.fact("Emulator: faults with status, Retry-After in both forms and redirect")
 async def test_a_fault_has_status_retry_after_and_location():
     async with asking() as (emulator, client):
         emulator.faults.next += [
@@ -260,14 +288,14 @@ async def test_a_fault_has_status_retry_after_and_location():
 
 
 @pytest.mark.parametrize("status", [204, 304])
-async def test_a_status_that_has_no_body_in_http_is_answered_without_one(status):
+async def test_a_status_without_a_body_in_http_has_none(status):
     async with asking(faults=Faults(always=Fault(status=status))) as (emulator, client):
         for _ in range(2):
             answer = await client.post(emulator.url, json=pushed())
             assert (answer.status_code, answer.content) == (status, b"")
 
 
-@pytest.mark.fact("Stand-in: a connection cut before or after storing")
+@pytest.mark.fact("Emulator: a connection cut before or after storing")
 @pytest.mark.parametrize(("cut", "stored"), [("before", 0), ("after", 1)])
 async def test_a_connection_can_be_cut_before_or_after_storing(cut, stored):
     async with asking() as (emulator, client):
@@ -278,7 +306,7 @@ async def test_a_connection_can_be_cut_before_or_after_storing(cut, stored):
         assert emulator.requests[0].status is None
 
 
-@pytest.mark.fact("Stand-in: delay")
+@pytest.mark.fact("Emulator: delay")
 async def test_a_delayed_answer_comes_late(autojump_clock):
     faults = Faults(always=Fault(delay=40, cut="before"))
     emulator = Emulator(Cloud(Rules()), faults, Access({}, ()), now=lambda: TIME, keep_log=True)
@@ -287,7 +315,7 @@ async def test_a_delayed_answer_comes_late(autojump_clock):
     assert trio.current_time() >= 40
 
 
-@pytest.mark.fact("Stand-in: one poison value in a batch")
+@pytest.mark.fact("Emulator: one poison value in a batch")
 async def test_a_poison_value_spoils_its_push_and_no_other():
     async with asking() as (emulator, client):
         emulator.faults.poison |= {666, "cursed"}
@@ -296,7 +324,7 @@ async def test_a_poison_value_spoils_its_push_and_no_other():
         assert (await client.post(emulator.url, json=pushed(667))).status_code == 200
 
 
-@pytest.mark.fact("Stand-in: clock skew in Date")
+@pytest.mark.fact("Emulator: clock skew in Date")
 async def test_the_date_of_answers_can_be_wrong():
     async with asking(now=lambda: TIME) as (emulator, client):
         emulator.faults.clock_skew = timedelta(minutes=5)
@@ -304,7 +332,7 @@ async def test_the_date_of_answers_can_be_wrong():
         assert answer.headers["date"] == "Mon, 04 May 2026 10:05:00 GMT"
 
 
-@pytest.mark.fact("Stand-in: a request log without the token")
+@pytest.mark.fact("Emulator: a request log without the token")
 async def test_the_log_holds_every_request_without_the_token():
     async with asking() as (emulator, client):
         await client.post(emulator.url, json=pushed())
@@ -314,7 +342,7 @@ async def test_the_log_holds_every_request_without_the_token():
         assert "good" not in repr(logged)
 
 
-async def test_the_stand_in_of_the_demo_takes_pushes_over_tls(authority, tmp_path):
+async def test_the_emulator_of_the_demo_takes_pushes_over_tls(authority, tmp_path):
     ca, ca_file = authority
     cert = ca.issue_cert("localhost", "127.0.0.1")
     cert.private_key_pem.write_to_path(str(tmp_path / "key.pem"))

@@ -1,4 +1,4 @@
-"""Values and dates as they are sent."""
+"""One push as it is sent: values, dates, and how large it may be."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge_plugins.databoom.values import is_exact, sent_date, sent_value
+from bridge.testing.fakes import FixedClock
+from bridge_plugins.databoom.push import PushSize, is_exact, sent_date, sent_value
 
 
 @pytest.mark.fact(
@@ -62,7 +63,7 @@ def test_what_is_no_finite_value_is_never_sent(value):
         st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.lists(st.integers())
     )
 )
-def test_what_is_sent_is_a_finite_number_unless_texts_are_asked_for(value):
+def test_only_finite_numbers_are_sent_unless_texts_are_wanted(value):
     sent = sent_value(value, texts=False)
     assert sent is None or (isinstance(sent, int | float) and not isinstance(sent, bool))
     json.dumps(sent, allow_nan=False)
@@ -74,9 +75,44 @@ def test_what_is_sent_is_a_finite_number_unless_texts_are_asked_for(value):
 @pytest.mark.parametrize(
     ("value", "exact"), [(2**53, True), (2**53 + 1, False), (-(2**53) - 1, False), (1e300, True)]
 )
-def test_whole_numbers_above_two_to_the_53_are_not_exact_in_javascript(value, exact):
+def test_whole_numbers_above_2_to_the_53_are_not_exact(value, exact):
     assert is_exact(value) is exact
 
 
 def test_a_date_may_end_in_z_instead():
     assert sent_date(datetime(2020, 2, 5, 2, 59, 33, tzinfo=UTC), "Z") == "2020-02-05T02:59:33.000Z"
+
+
+@pytest.mark.fact("It grows back, doubled hour by hour")
+def test_a_refused_size_is_halved_and_doubles_hour_by_hour():
+    clock = FixedClock()
+    size = PushSize(1000, clock)
+    assert size.bytes == 1000
+    size.refused(800)
+    size.refused(400)
+    sizes = []
+    for _ in range(5):
+        sizes.append(size.bytes)
+        clock.move(timedelta(minutes=59, seconds=59))
+        sizes.append(size.bytes)
+        clock.move(timedelta(seconds=1))
+    assert sizes == [200, 200, 400, 400, 800, 800, 1000, 1000, 1000, 1000]
+
+
+def test_a_size_never_grows_by_a_refusal_nor_reaches_nothing():
+    size = PushSize(1000, FixedClock())
+    size.refused(100)
+    size.refused(900)
+    assert size.bytes == 50
+    for _ in range(20):
+        size.refused(size.bytes)
+    assert size.bytes == 1
+
+
+@pytest.mark.parametrize("step", [-86_400, 0, 10**9])
+def test_a_clock_that_is_set_does_no_harm(step):
+    clock = FixedClock()
+    size = PushSize(1000, clock)
+    size.refused(100)
+    clock.move(timedelta(seconds=step))
+    assert 50 <= size.bytes <= 1000
