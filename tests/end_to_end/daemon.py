@@ -51,9 +51,10 @@ class WatchedBoard(Board):
     def report(self, instance: str) -> Report:
         pin = super().report(instance)
 
-        def report(text: str, *, problem: bool = False) -> None:
-            pin(text, problem=problem)
-            self.told.append((instance, text, problem))
+        def report(text: str, *, problem: bool = False, topic: str = "") -> None:
+            pin(text, problem=problem, topic=topic)
+            place = f"{instance}/{topic}" if topic else instance
+            self.told.append((place, text, problem))
             self.wake()
 
         return report
@@ -168,7 +169,7 @@ class Daemon:
 
     async def says(self, instance: str, text: str, *, problem: bool) -> None:
         """Wait until the board says this of an instance, such as ``source:sensors`` or
-        ``gap:sensors``.
+        ``source:sensors/gap``.
         """
 
         def said() -> bool:
