@@ -1,10 +1,8 @@
 """Source: Wattsense towers and boxes, whose cloud calls us (the "datastream" of type
 webhook).
 
-request ─▶ credentials.py ─▶ signature.py ─┬▶ events.py (numbers.py)     values        ┐
-                             token.py      └▶ opaque.py (mapping.py)     events, alarms ┴▶ spool ─▶ answer
-             put together in webhook.py; settings.py says how; presets.py knows the conventions of signing
-history.py ─▶ rest.py (rest_signature.py, rest_answers.py) ─▶ events.py ─▶ spool         what the webhook did not bring
+    request ─▶ auth ─▶ messages ─▶ spool ─▶ answer    what the webhook brings
+    gap ─▶ rest ─▶ messages ─▶ spool                  what it did not bring: history
 
 Wattsense publishes the fields of a value and little else: method, framing, signature,
 retries and the bodies of events and alarms are unknown. So everything about them is a
@@ -16,11 +14,11 @@ that holds it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 
-from bridge.api import History, Recovery, SourceContext, SourceKind, hookimpl
+from bridge.api import Recovery, SourceKind, hookimpl
 
+from .history import open_history
 from .settings import Settings
 from .webhook import paths, run
 
@@ -29,7 +27,7 @@ OVERLAP = 600.0  # seconds: clocks of towers differ, and uploads are late
 
 @hookimpl
 def bridge_source_kinds() -> Sequence[SourceKind[Settings]]:
-    """Give the webhook receiver."""
+    """Return the webhook receiver."""
     return [
         SourceKind(
             "wattsense",
@@ -45,19 +43,10 @@ def bridge_source_kinds() -> Sequence[SourceKind[Settings]]:
 
 
 def lacks(settings: Settings) -> str | None:
-    """Say what the settings lack to read the history."""
+    """Return what the settings lack to read the history."""
     if settings.rest_key is not None:
         return None
     return (
-        "rest_key and rest_secret are not set, so values that Wattsense sent while the bridge could not take them, "
-        "and does not send again, are missing for good"
+        "rest_key and rest_secret are not set, so values that Wattsense sent while the bridge "
+        "could not take them, and does not send again, are missing for good"
     )
-
-
-@asynccontextmanager
-async def open_history(settings: Settings, context: SourceContext) -> AsyncIterator[History]:
-    """Open the history."""
-    from . import history  # httpx is slow to import, and only a gap needs it
-
-    async with history.open_history(settings, context) as opened:
-        yield opened

@@ -1,21 +1,40 @@
-"""The settings of ``[source:NAME]`` with ``plugin = wattsense``; ``checks.py`` says
-what of them belongs together.
+"""The settings of ``[source:NAME]`` with ``plugin = wattsense``.
+
+The rooms of the plugin do not know them: each is given a small policy that is made here
+once, and that is refused if what belongs together is not there together.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 from attrs import frozen
 
-from bridge.api import Duration, Secret, Size, Table, Url, at_least, between, setting, table
+from bridge.api import (
+    Duration,
+    Secret,
+    SettingError,
+    Size,
+    Table,
+    Url,
+    at_least,
+    between,
+    setting,
+    table,
+)
 
-from . import checks
+from .auth.checks import SIGNATURE_SETTINGS, check_header_names, check_scheme, secret_bytes
+from .auth.credentials import CallerPolicy, caller_policy
 from .auth.presets import OVERRIDES, overridden
 from .auth.signature import Scheme
 from .messages.mapping import MessageKind, MessageMapping, compile_mapping
+from .messages.values import ValuePolicy
+from .rest.access import RestAccess
+
+HEADER_SETTINGS = ("signature_header", "timestamp_header", "id_header", "api_key_header")
 
 OWN = "in place of the preset's:"
 """Begins the help of what makes a convention that has no preset."""
@@ -37,8 +56,8 @@ class Settings:
         "wattsense-rest",
         "none",
     ] = setting(
-        help="how Wattsense proves that it sends, a preset: the secret signs each request, or is sent itself (token), "
-        "or is not used (none)",
+        help="how Wattsense proves that it sends, a preset: the secret signs each request, "
+        "or is sent itself (token), or is not used (none)",
         example="bare-hex",
     )
     path: str = setting(
@@ -131,8 +150,8 @@ class Settings:
     api_key: Secret | None = setting(None, help="the API key of the caller")
     discovery: int = setting(
         0,
-        help="for set-up only: log the names of the headers and the length of the body of so many first requests, "
-        "refused ones too; never a value",
+        help="for set-up only: log the names of the headers and the length of the body of so "
+        "many first requests, refused ones too; never a value",
         validator=between(0, 1000),
     )
     prefer: Literal["scaled", "raw"] = setting(
@@ -208,6 +227,11 @@ class Settings:
     ca_file: Path | None = setting(
         None, help="REST: CA certificates, PEM, trusted besides those of the system"
     )
+    proxy: Url | None = setting(
+        None,
+        help="REST: HTTP proxy for all requests; proxies of the environment are not used",
+        example="http://proxy.example.com:3128",
+    )
     timeout: Duration = setting(
         Duration(20), help="REST: longest wait for an answer", validator=at_least(0.1)
     )
@@ -225,16 +249,21 @@ class Settings:
     )
 
     def __attrs_post_init__(self) -> None:
-        checks.check_receiver(self)
-        checks.check_credentials(self)
-        checks.check_scheme(self)
+        if re.fullmatch(r"/[!$-;=@-~]*", self.path, re.ASCII) is None:
+            raise SettingError("path", f"expected a path that begins with '/', got {self.path!r}")
+        check_header_names({name: getattr(self, name) for name in HEADER_SETTINGS})
+        self.caller_policy()
+        given = [
+            name for name in SIGNATURE_SETTINGS if getattr(self, name) not in (None, ())
+        ]  # the defaults; '' and no are given
+        check_scheme(self.signature, self.scheme(), given)
         self.secrets()
         self.mapping("event")
         self.mapping("alarm")
-        checks.check_rest(self)
+        self.rest_access()
 
     def scheme(self) -> Scheme:
-        """Give the preset with what these settings replace in it."""
+        """Return the preset with what these settings replace in it."""
         given = {
             field: getattr(self, name)
             for name, field in OVERRIDES.items()
@@ -243,20 +272,64 @@ class Settings:
         return overridden(self.signature, given, tolerance=float(self.tolerance))
 
     def secrets(self) -> tuple[bytes, ...]:
-        """Give the bytes of the secrets, the current one first."""
+        """Return the bytes of the secrets, the current one first."""
         encoding = self.secret_encoding or (
             "base64" if self.signature == "standard-webhooks" else "utf-8"
         )
         current = () if self.secret is None else (("secret", self.secret),)
         named = (*current, *(("previous_secret", secret) for secret in self.previous_secret))
-        return tuple(checks.secret_bytes(name, secret, encoding) for name, secret in named)
+        return tuple(secret_bytes(name, secret, encoding) for name, secret in named)
+
+    def caller_policy(self) -> CallerPolicy:
+        """Return which credentials a caller must present."""
+        return caller_policy(
+            username=self.username,
+            password=self.password,
+            callers=self.callers,
+            bearer_token=self.bearer_token,
+            previous_bearer_token=self.previous_bearer_token,
+            api_key_header=self.api_key_header,
+            api_key=self.api_key,
+        )
+
+    def value_policy(self) -> ValuePolicy:
+        """Return what is forwarded as a value."""
+        return ValuePolicy(
+            prefer=self.prefer,
+            booleans=self.booleans,
+            numeric_strings=self.numeric_strings,
+            strings=self.strings,
+            out_of_service=self.out_of_service,
+            timestamp_unit=self.timestamp_unit,
+            future_limit=self.future_limit,
+        )
 
     def mapping(self, kind: MessageKind) -> MessageMapping:
-        """Give how events or alarms are read."""
+        """Return how events or alarms are read."""
         if kind == "event":
             return compile_mapping(
                 kind, self.event_signals, self.event_numbers, self.event_device, self.event_time
             )
         return compile_mapping(
             kind, self.alarm_signals, self.alarm_numbers, self.alarm_device, self.alarm_time
+        )
+
+    def rest_access(self) -> RestAccess | None:
+        """Return how the history is reached; None without a key."""
+        if self.rest_key is None or self.rest_secret is None:
+            if self.rest_key is not None or self.rest_secret is not None:
+                missing = "rest_key" if self.rest_key is None else "rest_secret"
+                raise SettingError(missing, "missing; rest_key and rest_secret belong together")
+            if self.rest_devices:
+                raise SettingError("rest_key", "missing; rest_devices says what is read with it")
+            return None
+        return RestAccess(
+            url=self.url,
+            key=self.rest_key,
+            secret=self.rest_secret,
+            auth=self.rest_auth,
+            ca_file=self.ca_file,
+            proxy=self.proxy,
+            timeout=self.timeout,
+            answer_limit=int(self.answer_limit),  # errors name it in bytes
         )

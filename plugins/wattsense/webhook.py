@@ -1,12 +1,12 @@
 """Source: three routes on a listener, one for each kind of message that Wattsense
 sends.
 
-PATH/values ┐                                                                  ┌ stored: 200 {"accepted":3,"dropped":0}
-PATH/events ┼▶ credentials ─▶ signature ─▶ Content-Encoding ─▶ JSON ─▶ events ─┼ 400, 401, 413, 415: not taken
-PATH/alarms ┘                                                                  └ not stored (the core): 503
+    PATH/values ┐
+    PATH/events ┼▶ credentials ─▶ signature ─▶ Content-Encoding ─▶ JSON ─▶ events
+    PATH/alarms ┘
 
-What it looks like is noted first (discovery.py), what was not forwarded last
-(standing.py).
+The answer is 200 with counts when everything is stored; 400, 401, 413 or 415 to what is
+not taken; and 503, by the core, when the spool cannot store.
 
 A value that is merely not wanted is success towards Wattsense: a sender that hears 4xx
 may repeat it for ever, or switch itself off. What it does is not published, and neither
@@ -39,9 +39,10 @@ from .auth.credentials import make_authenticate
 from .auth.discovery import Discovery
 from .auth.signature import make_verify
 from .messages.events import items_of, unreadable_event, value_event
-from .messages.mapped_messages import Understood, opaque_events
+from .messages.mapped_messages import Understood, mapped_events
 from .messages.mapping import MessageMapping
-from .receiver_status import Standing
+from .messages.values import ValuePolicy
+from .receiver_status import ReceiverStatus, tell_of_discovery, tell_of_senders
 from .settings import Settings
 
 Route: TypeAlias = Literal["values", "events", "alarms"]
@@ -54,9 +55,7 @@ async def run(
     """Receive until cancelled."""
     methods = ("POST", "PUT", "GET") if settings.probe else ("POST", "PUT")
     discovery = Discovery(context.name, settings.discovery)
-    standing = Standing(
-        settings, f"{_base(settings)}/{'|'.join(ROUTES)}", context.report, context.now
-    )
+    status = ReceiverStatus(context.report, context.now)
     with ExitStack() as mounted:
         for route, path in zip(ROUTES, paths(settings), strict=True):
             receive = make_receive(
@@ -64,17 +63,24 @@ async def run(
                 route,
                 context.now,
                 look=discovery.look,
-                took=standing.took,
-                refused=standing.refuse,
+                took=status.take,
+                refused=status.refuse,
             )
             mounted.enter_context(context.mount(path, receive, methods=methods))
-        standing.begin()
+        tell_of_senders(
+            context.report,
+            f"{_base(settings)}/{'|'.join(ROUTES)}",
+            signature=settings.signature,
+            known_callers=not settings.caller_policy().asks_nothing,
+        )
+        if settings.discovery:
+            tell_of_discovery(context.report)
         task_status.started()
         await trio.sleep_forever()
 
 
 def paths(settings: Settings) -> Sequence[str]:
-    """Give the paths that an instance with these settings mounts, in the order of
+    """Return the paths that an instance with these settings mounts, in the order of
     ``ROUTES``.
 
     The customer joins base URL and route by hand (vendor documentation), so slashes
@@ -96,7 +102,7 @@ def make_receive(
     took: Callable[[Sequence[Event], Sequence[str]], None] = lambda events, problems: None,
     refused: Callable[[int], None] = lambda status: None,
 ) -> Receive:
-    """Make the receive function of a route; it is pure but for the clock and what it
+    """Return the receive function of a route; it is pure but for the clock and what it
     tells.
 
     :param look: told of every request, before anything is decided.
@@ -105,9 +111,15 @@ def make_receive(
     :param refused: told of the status of one that is not.
     """
     scheme, secrets = settings.scheme(), settings.secrets()
-    authenticate = make_authenticate(settings)
+    authenticate = make_authenticate(settings.caller_policy())
     verify = make_verify(scheme, secrets)
-    decode = _Decoder(settings, route, make_take_token(scheme, secrets), _mapping(settings, route))
+    decode = _Decoder(
+        settings.value_policy(),
+        _mapping(settings, route),
+        make_take_token(scheme, secrets),
+        settings.most_items,
+        keep_unreadable=settings.unreadable == "keep",
+    )
 
     def receive(request: Request) -> Accepted:
         look(route, request)
@@ -122,7 +134,7 @@ def make_receive(
             refused(refusal.status)
             raise
         took(understood.events, understood.problems)
-        return Accepted(understood.events, _answer(settings, understood.events))
+        return Accepted(understood.events, _answer(settings.reply, understood.events))
 
     return receive
 
@@ -137,11 +149,12 @@ def _mapping(settings: Settings, route: Route) -> MessageMapping | None:
 class _Decoder:
     """From a request of a known sender to events."""
 
-    settings: Settings
-    route: Route
-    take_token: TakeToken | None
+    policy: ValuePolicy
     mapping: MessageMapping | None
     """None on the route of values."""
+    take_token: TakeToken | None
+    max_items: int
+    keep_unreadable: bool
 
     def __call__(self, request: Request, now: datetime) -> Understood:
         body = request.body
@@ -151,14 +164,14 @@ class _Decoder:
             if self.take_token is not None:
                 document = self.take_token(document)
             if self.mapping is not None:
-                understood = opaque_events(self.mapping, document, self.settings, now)
+                understood = mapped_events(self.mapping, document, self.policy, now)
                 self._check_number(sum(len(event.readings) for event in understood.events))
                 return understood
             items = items_of(document)
         except (ValueError, HttpRejection) as exc:
             return self._unreadable(body, exc, now)
         self._check_number(len(items))
-        return Understood(tuple(value_event(item, self.settings, now) for item in items))
+        return Understood(tuple(value_event(item, self.policy, now) for item in items))
 
     def _unreadable(
         self, body: bytes, exc: ValueError | HttpRejection, now: datetime
@@ -173,20 +186,20 @@ class _Decoder:
         )
         if self.take_token is not None:
             raise HttpRejection(401, f"no token was found, because {reason}") from exc
-        if self.settings.unreadable == "keep":
+        if self.keep_unreadable:
             return Understood((unreadable_event(body, now),))
         raise HttpRejection(400, reason) from exc
 
     def _check_number(self, number: int) -> None:
-        most = self.settings.most_items
-        if number > most:
+        if number > self.max_items:
             raise HttpRejection(
-                413, f"{number} values in one request, at most {most} are taken (most_items)"
+                413,
+                f"{number} values in one request, at most {self.max_items} are taken (most_items)",
             )
 
 
-def _answer(settings: Settings, events: Sequence[Event]) -> Response:
-    if settings.reply == "204":
+def _answer(reply: Literal["200", "204"], events: Sequence[Event]) -> Response:
+    if reply == "204":
         return Response(204)
     dropped = sum("dropped" in event.labels or event.kind == "unreadable" for event in events)
     body = b'{"accepted":%d,"dropped":%d}' % (len(events) - dropped, dropped)

@@ -170,7 +170,7 @@ class Daemon:
 
     async def says(self, instance: str, text: str, *, problem: bool) -> None:
         """Wait until the board says this of an instance, such as ``source:sensors`` or
-        ``gap:sensors``.
+        ``source:sensors/gap``.
         """
 
         def said() -> bool:

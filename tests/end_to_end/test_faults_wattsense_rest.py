@@ -23,26 +23,21 @@ from trio.testing import MockClock
 
 from bridge.admin.control import ask
 from bridge.api import RECOVERED
-from bridge_plugins.wattsense.emulator.options import Faults, Sending
-from bridge_plugins.wattsense.emulator.rest import (
-    RestOptions,
-    RestService,
-    Trouble,
-    open_rest_service,
-)
+from bridge_plugins.wattsense.emulator.options import RestOptions, WebhookOptions
+from bridge_plugins.wattsense.emulator.rest import RestService, Trouble, open_rest_service
 from tests.end_to_end.daemon import Daemon
 from tests.end_to_end.towers import Site, calling, section
 
 pytestmark = pytest.mark.slow
 
 RATE = 4.0  # seconds of the bridge in one of ours
-PATIENT = Sending(framing="array", retries=0, timeout=60.0)
+PATIENT = WebhookOptions(framing="array", retries=0, timeout=60.0)
 KEY = "rest-key"
 REST_SECRET = "hunter2-rest"
 USUAL = RestOptions(key=KEY, secret=REST_SECRET)
 DEVICES = ("tower-1", "tower-2")
 LOST = 4
-SOON = 7.0  # seconds: longer than the first pause between two attempts, and than that between two lists of devices
+SOON = 7.0  # seconds: longer than the first pause, and than that between two lists of devices
 PROBE = 301.0  # seconds: a history that needs a person is tried again every five minutes
 WINDOW = 301.0  # seconds: the limits of the API count requests of five minutes
 LEFT_OUT = -1.0
@@ -51,8 +46,8 @@ LEFT_OUT = -1.0
 
 @pytest.fixture
 def daemon(tmp_path: Path, mock_clock: MockClock) -> Daemon:
-    """Give a bridge whose pauses between requests are short; only a test that asks for
-    ``mock_clock`` runs by it.
+    """Return a bridge whose pauses between requests are short, in a test that asks for
+    ``mock_clock``.
     """
     daemon = Daemon(tmp_path, mock_clock)
     mock_clock.rate = RATE
@@ -63,9 +58,9 @@ def daemon(tmp_path: Path, mock_clock: MockClock) -> Daemon:
 async def gap(
     daemon: Daemon, log: pytest.LogCaptureFixture, options: RestOptions = USUAL, settings: str = ""
 ) -> AsyncIterator[tuple[Site, RestService]]:
-    """Let the webhook lose values while the bridge is down; the caller starts it again."""
+    """Let the webhook lose values while the bridge is down; the caller starts it."""
     async with (
-        calling(daemon, log, "github", sending=PATIENT) as site,
+        calling(daemon, log, "github", options=PATIENT) as site,
         open_rest_service(site.cloud.store, options, now=daemon.now) as rest,
     ):
         daemon.write(
@@ -79,11 +74,11 @@ async def gap(
             for device in DEVICES:
                 await site.publish(1, device=device)
             await site.settled()
-        site.cloud.faults = Faults(lost=1)
+        site.cloud.options = evolve(PATIENT, lost=1)
         for device in DEVICES:
             await site.publish(2, 3, device=device)
         assert len(site.cloud.given_up) == LOST
-        site.cloud.faults = Faults()
+        site.cloud.options = PATIENT
         daemon.pass_time(120)
         yield site, rest
 
@@ -91,7 +86,13 @@ async def gap(
 async def read_back(daemon: Daemon, site: Site) -> None:
     """Wait until the gap is closed."""
     await site.settled()
-    await daemon.says("source:towers/gap", f"{LOST} of them new", problem=False)
+    # A second gap, of a restart, may be read back before this one is looked at.
+    await daemon.until(
+        lambda: any(
+            place == "source:towers/gap" and f"{LOST} of them new" in text and not problem
+            for place, text, problem in daemon.board.told
+        )
+    )
     await daemon.clean()
 
 
@@ -157,6 +158,9 @@ NOT_AVAILABLE = "the REST API is not available"
 NO_MORE = "the REST API allows no more requests now (429)"
 QUIET = evolve(USUAL, retry_after=None)
 
+SHORT = {"settings": "timeout = 2s"}
+TIMEOUT = "no answer of the REST API within 2 s (timeout)"
+
 ANSWERED = [
     pause(301, "redirects (301) to another address, which is not followed; correct url"),
     pause(302, "redirects (302)"),
@@ -165,10 +169,14 @@ ANSWERED = [
     pause(308, "redirects (308)"),
     pause("redirect", "redirects (301) to https://elsewhere.example.com/v1/devices"),
     refusal(400, "refuses the request (400)"),
-    pause(401, "refuses the credentials (401); check rest_key, rest_secret, rest_auth and " "the clock"),
+    pause(
+        401,
+        "refuses the credentials (401); check rest_key, rest_secret, rest_auth and the clock",
+    ),
     pause(403, "refuses the credentials (403)"),
     refusal(404, "knows no such device or property (404)"),
     refusal(405, "refuses the request (405)"),
+    pause(407, "refuses the request (407); check url and proxy"),
     retry(408, f"{NOT_AVAILABLE} (408)"),
     refusal(410, "refuses the request (410)"),
     refusal(422, "refuses the request (422)"),
@@ -179,16 +187,17 @@ ANSWERED = [
     retry(500, f"{NOT_AVAILABLE} (500)"),
     retry(502, f"{NOT_AVAILABLE} (502)"),
     retry(503, f"{NOT_AVAILABLE} (503)"),
-    retry(503, f"{NOT_AVAILABLE} (503)", 61, options=evolve(USUAL, retry_after=60), also="a-minute"),
+    retry(
+        503, f"{NOT_AVAILABLE} (503)", 61, options=evolve(USUAL, retry_after=60), also="a-minute"
+    ),
     retry(504, f"{NOT_AVAILABLE} (504)"),
-    retry("slow", "no answer of the REST API within 2 s (timeout)", settings="timeout = 2s"),
-    retry("slow", "no answer of the REST API within 2 s (timeout)", settings="timeout = 2s",
-          options=evolve(USUAL, slowness=3.0), also="three-seconds"),
+    retry("slow", TIMEOUT, **SHORT),
+    retry("slow", TIMEOUT, options=evolve(USUAL, slowness=3.0), also="three-seconds", **SHORT),
     retry("cut", "the REST API cannot be reached"),
     retry("half", "is not JSON"),
     retry("not-json", "an answer of the REST API (200) is not JSON"),
     refusal("not-array", "is JSON, but not the array that was expected"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.fact(
@@ -196,7 +205,7 @@ ANSWERED = [
 )
 @pytest.mark.parametrize("hit", ["list", "page"])
 @pytest.mark.parametrize("row", ANSWERED, ids=lambda row: f"{row.trouble}-{row.also}".rstrip("-"))
-async def test_an_answer_that_is_none_delays_what_is_read_back_and_loses_nothing(
+async def test_an_answer_that_is_none_delays_and_loses_nothing(
     daemon: Daemon, mock_clock: MockClock, caplog: pytest.LogCaptureFixture, row: Answered, hit: str
 ):
     async with gap(daemon, caplog, row.options, row.settings) as (site, rest):
@@ -283,7 +292,6 @@ APIS = [
     Api(evolve(USUAL, empty="no-body")),
     Api(evolve(USUAL, empty="array")),
     Api(evolve(USUAL, needs_property=True), "rest_parts = points"),
-    Api(evolve(USUAL, configuration_requests=0), also="no-configuration-calls"),
     Api(USUAL, BASIC, also="basic"),
     Api(evolve(USUAL, basic=False), BASIC, "refuses the credentials (401)"),
     Api(evolve(USUAL, key="another"), "", "refuses the credentials (401)"),
@@ -304,13 +312,13 @@ APIS = [
     Api(
         evolve(SMALL, link_fault="loop"),
         "rest_devices = tower-1, tower-2",
-        "one that was read already",
+        "the vendor's pages go round in circles",
         left_out=True,
     ),
     Api(
         evolve(SMALL, link_fault="loop"),
         "",
-        "the list /v1/devices cannot be read",
+        "the list /v1/devices gives the same next page a second time",
         also="of-devices",
     ),
     Api(evolve(USUAL, requests=2), "", NO_MORE, problem=False, wait=SOON),
@@ -323,7 +331,7 @@ APIS = [
     "need a person"
 )
 @pytest.mark.parametrize("api", APIS, ids=lambda api: api.name)
-async def test_an_api_that_is_otherwise_is_read_or_said_to_need_a_person(
+async def test_an_api_that_is_otherwise_is_read_or_needs_a_person(
     daemon: Daemon, mock_clock: MockClock, caplog: pytest.LogCaptureFixture, api: Api
 ):
     async with gap(daemon, caplog, api.options, api.settings) as (site, rest):
@@ -358,7 +366,7 @@ async def test_a_gap_of_a_bridge_without_a_key_is_said_to_be_lost(
             )
 
 
-async def test_an_answer_that_is_too_large_needs_a_person_and_is_read_when_more_is_allowed(
+async def test_an_answer_that_is_too_large_is_read_once_allowed(
     daemon: Daemon, mock_clock: MockClock, caplog: pytest.LogCaptureFixture
 ):
     async with gap(daemon, caplog, settings="answer_limit = 1KiB") as (site, _rest):
@@ -378,7 +386,7 @@ async def test_an_answer_that_is_too_large_needs_a_person_and_is_read_when_more_
         check_marks(daemon)
 
 
-async def test_a_backfill_that_is_cut_by_a_restart_goes_on_where_it_was(
+async def test_a_backfill_cut_by_a_restart_goes_on_where_it_was(
     daemon: Daemon, mock_clock: MockClock, caplog: pytest.LogCaptureFixture
 ):
     async with gap(daemon, caplog, SMALL, "rest_devices = tower-1, tower-2") as (site, rest):
@@ -394,8 +402,8 @@ async def test_a_backfill_that_is_cut_by_a_restart_goes_on_where_it_was(
         check_marks(daemon)
 
 
-def test_every_knob_of_the_api_is_turned_somewhere():
-    turned = {name for row in [*APIS, *ANSWERED] for name in changed(row.options)}
-    assert turned == {option.name for option in attrs.fields(RestOptions)}
+def test_every_option_of_the_api_is_used_somewhere():
+    used = {name for row in [*APIS, *ANSWERED] for name in changed(row.options)}
+    assert used == {option.name for option in attrs.fields(RestOptions)}
     _, words = get_args(Trouble)
     assert {row.trouble for row in ANSWERED if isinstance(row.trouble, str)} == set(get_args(words))

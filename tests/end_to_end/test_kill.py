@@ -19,8 +19,8 @@ from bridge_plugins.disruptive.emulator.server import open_emulator as open_disr
 from bridge_plugins.idigi.emulator.account import Occurrence
 from bridge_plugins.idigi.emulator.server import Emulator as DigiCloud
 from bridge_plugins.idigi.emulator.server import open_emulator as open_idigi
+from bridge_plugins.wattsense.emulator.options import WebhookOptions
 from bridge_plugins.wattsense.emulator.server import Emulator as Towers
-from bridge_plugins.wattsense.emulator.server import Sending
 from bridge_plugins.wattsense.emulator.server import open_emulator as open_wattsense
 from tests.end_to_end.oracle import Oracle
 from tests.end_to_end.site import Site
@@ -99,7 +99,7 @@ async def test_killed_again_and_again_the_bridge_loses_nothing_it_acknowledged(
             f"{site.url}/wattsense",
             preset="bare-hex",
             secret="k3y",
-            sending=Sending(framing="array"),
+            options=WebhookOptions(framing="array"),
             ca_file=site.ca_file,
         ) as towers,
     ):

@@ -1,4 +1,4 @@
-"""A bridge that is called by the stand-in for the Wattsense cloud, for tests of what
+"""A bridge that is called by the emulator of the Wattsense cloud, for tests of what
 goes wrong between them.
 """
 
@@ -32,13 +32,19 @@ class Site:
     """Events that must be kept besides the published values."""
 
     async def publish(self, *values: Any, device: str = "tower-1", **members: Any) -> None:
-        """Let a property have these values, and wait until the cloud is done with them."""
+        """Let a property have these values; wait until the cloud is done with them."""
         for value in values:
             self.published[await self.cloud.publish(device, "level", value, **members)] = value
         await self.cloud.drained()
 
-    async def says(self, text: str, *, problem: bool = False) -> None:
-        await self.daemon.says("source:towers", text, problem=problem)
+    async def says(self, text: str, topic: str = "", *, problem: bool = False) -> None:
+        place = f"source:towers/{topic}" if topic else "source:towers"
+        await self.daemon.says(place, text, problem=problem)
+
+    async def well(self, *lasting: str) -> None:
+        """Wait until the source shows no problem but those of these topics."""
+        expected = {f"source:towers/{topic}" if topic else "source:towers" for topic in lasting}
+        await self.daemon.until(lambda: set(self.daemon.board.problems) == expected)
 
     def check_problems(self, *texts: str) -> None:
         """Check that the source has reported these as problems at some time; if there

@@ -13,6 +13,7 @@ from bridge.api.rest.client import (
     ResponseTooLarge,
     RestClient,
     RestResponse,
+    Sign,
     open_rest,
 )
 from bridge.api.rest.pages import read_pages
@@ -29,6 +30,7 @@ __all__ = [
     "ResponseTooLarge",
     "RestClient",
     "RestResponse",
+    "Sign",
     "certificate_failure",
     "client_tls",
     "clock_difference",

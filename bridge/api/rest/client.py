@@ -38,6 +38,10 @@ Failure: TypeAlias = Literal["connect", "broken", "deadline", "lost"]
 """No connection; one that broke before the answer; no answer in time; no place in the
 pool."""
 
+Sign: TypeAlias = Callable[[str, bytes, bytes], Mapping[str, str]]
+"""Returns the headers that authenticate one request, given its method, path with query
+as they go over the wire, and body."""
+
 
 class NoResponse(Retry):
     """There is no answer. The request may have been carried out, unless there was no
@@ -259,6 +263,7 @@ async def open_rest(
     base_url: str = "",
     headers: Mapping[str, str] | None = None,
     login: tuple[str, str] | None = None,
+    sign: Sign | None = None,
     secrets: Sequence[str] = (),
     connect_timeout: float | None = None,
     certificate_hint: str = "check url, or name the CA of a private server in ca_file",
@@ -276,6 +281,8 @@ async def open_rest(
         never used.
     :param headers: sent with every request.
     :param login: user and password of HTTP Basic.
+    :param sign: called for each request that goes out, where a vendor wants each one
+        signed; not together with ``login``.
     :param secrets: texts that no error may hold.
     :param connect_timeout: seconds for making a connection; None: as ``timeout``.
     :param timeout_setting: the setting that holds ``timeout``, for sentences.
@@ -285,6 +292,15 @@ async def open_rest(
     import httpx
 
     tls = client_tls(ca_file)
+    assert login is None or sign is None
+
+    def signed(request: httpx.Request) -> httpx.Request:
+        assert sign is not None
+        # httpx may encode what was open in a URL, so only its own version can be signed.
+        request.headers.update(sign(request.method, request.url.raw_path, request.content))
+        return request
+
+    auth = signed if sign is not None else login
 
     def make() -> httpx.AsyncClient:
         limits = httpx.Limits(max_connections=max_connections, keepalive_expiry=IDLE_SECONDS)
@@ -296,7 +312,7 @@ async def open_rest(
         return httpx.AsyncClient(
             transport=transport,
             base_url=base_url,
-            auth=None if login is None else httpx.BasicAuth(*login),
+            auth=auth,
             headers={
                 "Accept": "application/json",
                 "Accept-Encoding": "identity",  # the limit then counts what arrives

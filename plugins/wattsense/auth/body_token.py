@@ -1,9 +1,9 @@
 """The token that stands in the JSON document itself: checked, and taken out, so that it
 is stored nowhere.
 
-{"token": "...", "deviceId": ...}              one object
-[{"token": "...", ...}, {"token": "...", ...}] each object of an array
-{"token": "...", "data": [...]}                the object around an array
+    {"token": "...", "deviceId": ...}              one object
+    [{"token": "...", ...}, {"token": "...", ...}] each object of an array
+    {"token": "...", "data": [...]}                the object around an array
 
 That Wattsense sends its key so is a guess (assumed); it is off unless ``token_member``
 names the member. Here alone JSON is read before the sender is known, within the limits
@@ -21,11 +21,11 @@ from bridge.api import JSON, HttpRejection
 from .signature import Scheme
 
 TakeToken: TypeAlias = Callable[[JSON], JSON]
-"""Give the document without its token, or raise ``HttpRejection`` with 401."""
+"""Returns the document without its token, or raises ``HttpRejection`` with 401."""
 
 
 def make_take_token(scheme: Scheme, secrets: Sequence[bytes]) -> TakeToken | None:
-    """Make the function that checks a document; None where the token is elsewhere, or
+    """Return the function that checks a document; None where the token is elsewhere, or
     there is none.
     """
     if not scheme.member:

@@ -10,31 +10,95 @@ from __future__ import annotations
 
 import hmac
 from base64 import b64decode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
-from bridge.api import HttpRejection, Request
+from attrs import frozen
 
-from ..settings import Settings
+from bridge.api import HttpRejection, Request, Secret, SettingError
+
 from .signature import only_value, same_text
 
 Authenticate: TypeAlias = Callable[[Request], None]
-"""Return if the caller is known, else raise ``HttpRejection`` with 401."""
+"""Returns if the caller is known, else raises ``HttpRejection`` with 401."""
 
 
-def make_authenticate(settings: Settings) -> Authenticate:
-    """Make the function that checks the credentials these settings ask for."""
+@frozen
+class CallerPolicy:
+    """What a caller must present: of each variant that is not empty, one."""
+
+    logins: tuple[tuple[str, Secret], ...] = ()
+    """User names and passwords; a name may come twice."""
+    bearer_tokens: tuple[Secret, ...] = ()
+    api_key_header: str = ""
+    api_key: Secret | None = None
+
+    @property
+    def asks_nothing(self) -> bool:
+        """Whether anybody may call, as far as credentials go."""
+        return self == CallerPolicy()
+
+
+def caller_policy(
+    *,
+    username: str | None,
+    password: Secret | None,
+    callers: Mapping[str, Secret],
+    bearer_token: Secret | None,
+    previous_bearer_token: tuple[Secret, ...],
+    api_key_header: str | None,
+    api_key: Secret | None,
+) -> CallerPolicy:
+    """Return the policy of these settings.
+
+    :raises SettingError: if something of it is missing or too much.
+    """
+    _check_pair(username=username, password=password)
+    _check_pair(api_key_header=api_key_header, api_key=api_key)
+    if username is not None and ":" in username:
+        raise SettingError(
+            "username", "expected a name without a colon, which HTTP Basic cannot carry"
+        )
+    for name in callers:
+        if ":" in name:
+            raise SettingError(
+                "callers",
+                f"expected names without a colon, which HTTP Basic cannot carry, got {name!r}",
+            )
+    logins = tuple(callers.items())
+    if username is not None and password is not None:
+        logins += ((username, password),)
+    if bearer_token is None:
+        if previous_bearer_token:
+            raise SettingError(
+                "bearer_token", "missing; previous_bearer_token is accepted besides it"
+            )
+        return CallerPolicy(logins, (), api_key_header or "", api_key)
+    if logins:
+        raise SettingError(
+            "bearer_token", "expected either user name and password or a bearer token, got both"
+        )
+    tokens = (bearer_token, *previous_bearer_token)
+    return CallerPolicy((), tokens, api_key_header or "", api_key)
+
+
+def _check_pair(**pair: str | Secret | None) -> None:
+    missing = [name for name, value in pair.items() if value is None]
+    if len(missing) == 1:
+        raise SettingError(missing[0], f"missing; {' and '.join(pair)} belong together")
+
+
+def make_authenticate(policy: CallerPolicy) -> Authenticate:
+    """Return the function that checks the credentials of a request."""
     checks: list[Authenticate] = []
-    pairs = list(settings.callers.items())
-    if settings.username is not None and settings.password is not None:
-        pairs.append((settings.username, settings.password))
-    if pairs:
-        checks.append(_basic([f"{name}:{password.reveal()}".encode() for name, password in pairs]))
-    if settings.bearer_token is not None:
-        tokens = (settings.bearer_token, *settings.previous_bearer_token)
-        checks.append(_bearer([token.reveal().encode() for token in tokens]))
-    if settings.api_key_header is not None and settings.api_key is not None:
-        checks.append(_api_key(settings.api_key_header.lower(), settings.api_key.reveal().encode()))
+    if policy.logins:
+        checks.append(
+            _basic([f"{name}:{password.reveal()}".encode() for name, password in policy.logins])
+        )
+    if policy.bearer_tokens:
+        checks.append(_bearer([token.reveal().encode() for token in policy.bearer_tokens]))
+    if policy.api_key is not None:
+        checks.append(_api_key(policy.api_key_header.lower(), policy.api_key.reveal().encode()))
 
     def authenticate(request: Request) -> None:
         for check in checks:

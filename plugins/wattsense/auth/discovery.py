@@ -11,9 +11,7 @@ import logging
 
 from attrs import define
 
-from bridge.api import Request
-
-from ..texts import shortened
+from bridge.api import Request, shortened
 
 MAX_HEADERS = 60  # named in one line; more are counted
 
@@ -26,19 +24,19 @@ class Discovery:
 
     source: str
     """NAME of the section, for the log."""
-    most: int
+    max_requests: int
     seen: int = 0
 
     def look(self, route: str, request: Request) -> None:
         """Log what a request looks like, if it is one of the first."""
-        if self.seen >= self.most:
+        if self.seen >= self.max_requests:
             return
         self.seen += 1
         log.warning(
             "%s: discovery %d of %d: %s on %s, body of %d bytes, headers: %s",
             self.source,
             self.seen,
-            self.most,
+            self.max_requests,
             request.method,
             route,
             len(request.body),
@@ -47,7 +45,7 @@ class Discovery:
 
 
 def _names(request: Request) -> str:
-    """Name the headers; one that came several times is followed by how often."""
+    """Return the names of the headers; after one that came several times, how often."""
     names = [
         shortened(name) + (f" ({len(values)} times)" if len(values) > 1 else "")
         for name, values in request.headers.items()

@@ -73,8 +73,9 @@ OVERRIDES: Mapping[str, str] = {
 
 
 def overridden(preset: str, given: Mapping[str, Any], *, tolerance: float) -> Scheme:
-    """Give a preset in which some fields are replaced by values as they stand in the
-    settings.
+    """Return a preset in which some fields are replaced.
+
+    :param given: values as they stand in the settings, by the names of the fields.
     """
     fields = dict(given)
     for name in ("header", "timestamp_header", "id_header"):

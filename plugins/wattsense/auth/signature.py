@@ -1,17 +1,19 @@
 r"""Verify that a request was made by somebody who knows the secret.
 
-header(s) ─▶ timestamp within the tolerance? ─▶ signed text of the raw bytes ─▶ HMAC ─▶ equal in constant time?
+    header(s) ─▶ timestamp within the tolerance? ─▶ signed text of the raw bytes
+        ─▶ HMAC ─▶ equal in constant time?
 
 Vendor documentation says that a "secret key" is sent along with the data so that
 integrity can be checked, and no more. The key may sign the data (``hmac``) or may be
 sent itself (``token``). A :class:`Scheme` says which, with every detail; there is no
 default and nothing is guessed.
 
-Rules
-* The signed text is built from the bytes as received, never from JSON that was written again.
-* Comparisons are of bytes: ``compare_digest`` of texts raises for text that is not ASCII.
+* The signed text is built from the bytes as received, never from JSON that was written
+  again.
+* Comparisons are of bytes: ``compare_digest`` of texts raises if one is not ASCII.
 * A header that comes twice is refused: two readers could take two different ones.
-* The caller hears 401 without a reason. The reason is for the log and names headers, never their values.
+* The caller hears 401 without a reason. The reason is for the log and names headers,
+  never their values.
 """
 
 from __future__ import annotations
@@ -28,14 +30,15 @@ from urllib.parse import parse_qs
 
 from attrs import frozen
 
-from bridge.api import HttpRejection, Request
+from bridge.api import HttpRejection, Request, shortened
 
 Verify: TypeAlias = Callable[[Request, datetime], None]
-"""Return if the request is genuine at this time, else raise ``HttpRejection`` with 401.
+"""Returns if the request is genuine at this time, else raises ``HttpRejection`` with
+401.
 """
 
 PLACEHOLDERS = ("body", "timestamp", "id", "method", "path", "query")
-MAX_NAMES = 400  # characters of header names in one reason: enough to find the signature, too few to flood a log
+MAX_NAMES = 400  # characters of header names in a reason: the signature is found, no log flooded
 MIN_MILLISECONDS = 10**11  # since the epoch: as milliseconds in 1973, as seconds in the year 5138
 MAX_PARAMETERS = 100  # query parameters looked at; nobody who is genuine sends that many
 
@@ -53,7 +56,7 @@ class Scheme:
     parameter: str = ""
     """Query parameter that carries the token instead of a header."""
     member: str = ""
-    """JSON member that carries the token instead; see ``token.py``."""
+    """JSON member that carries the token instead; see ``body_token.py``."""
     hash: Literal["sha1", "sha256", "sha384", "sha512"] = "sha256"
     encoding: Literal["hex", "base64", "base64url"] = "hex"
     """Hexadecimal in either case; base64 with or without padding."""
@@ -87,7 +90,7 @@ class Scheme:
 
 
 def make_verify(scheme: Scheme, secrets: Sequence[bytes]) -> Verify:
-    """Make the function that verifies requests.
+    """Return the function that verifies requests.
 
     Any of the secrets is enough, so that they can be rotated.
     """
@@ -99,20 +102,17 @@ def make_verify(scheme: Scheme, secrets: Sequence[bytes]) -> Verify:
 
 
 def only_value(request: Request, header: str) -> str:
-    """Give the value of a header that must be there once.
+    """Return the value of a header that must be there once.
 
     :raises HttpRejection: 401 if it is missing or comes twice.
     """
     values = request.headers.get(header, ())
     if not values:
-        names = ", ".join(request.headers)[:MAX_NAMES]
+        names = shortened(", ".join(request.headers), MAX_NAMES)
         raise HttpRejection(
             401,
-            (
-                f"the header {header} is missing from a {request.method} of {len(request.body)} "
-                "bytes with the headers "
-            )
-            + re.sub(r"[^ -~]", "?", names),
+            f"the header {header} is missing from a {request.method} of {len(request.body)} "
+            f"bytes with the headers {names}",
         )
     if len(values) > 1:
         raise HttpRejection(401, f"the header {header} came {len(values)} times, expected one")
@@ -129,8 +129,8 @@ Template: TypeAlias = tuple[tuple[bytes | str, ...], ...]
 
 
 def compile_template(text: str) -> Template:
-    r"""Read a template such as ``{timestamp}.{body}``, in which ``\n`` begins a new
-    line.
+    r"""Return the parts of a template such as ``{timestamp}.{body}``, in which ``\n``
+    begins a new line.
 
     :raises ValueError: completing "expected ...", for a place that does not exist.
     """
@@ -147,8 +147,8 @@ def _compile_line(line: str) -> tuple[bytes | str, ...]:
 
 
 def _accept_unsigned(request: Request, now: datetime) -> None:
-    """Accept: ``signature = none`` was chosen, or the token is in the document and is
-    looked for there.
+    """Accept what was not verified here: ``signature = none`` was chosen, or the token
+    is in the document and is looked for there.
     """
 
 
@@ -199,10 +199,8 @@ def _verify_hmac(
     if not signatures:
         raise HttpRejection(
             401,
-            (
-                f"the header {scheme.header} holds no {scheme.encoding} signature of the "
-                "configured form"
-            ),
+            f"the header {scheme.header} holds no {scheme.encoding} signature of the "
+            "configured form",
         )
     text = _signed_text(template, scheme, _fillings(scheme, request, entries, now))
     for secret in secrets:
@@ -216,7 +214,7 @@ def _verify_hmac(
 
 
 def _signature(scheme: Scheme, entry: str) -> bytes | None:
-    """Give the bytes of a signature, or None if the entry is something else."""
+    """Return the bytes of a signature, or None if the entry is something else."""
     text = _without_prefix(entry, scheme.prefix)
     if not text:
         return None
@@ -238,7 +236,7 @@ def _without_prefix(text: str, prefix: str) -> str | None:
 def _fillings(
     scheme: Scheme, request: Request, entries: Sequence[str], now: datetime
 ) -> Mapping[str, bytes]:
-    """Give what fills the template's places."""
+    """Return what fills the template's places."""
     fillings = {
         "body": request.body if scheme.body == "received" else request.content(),
         "method": request.method.encode("latin-1", "replace"),
@@ -264,8 +262,9 @@ def _fillings(
 
 
 def _checked(timestamp: str, scheme: Scheme, now: datetime) -> bytes:
-    """Give the timestamp as it was signed, in seconds or milliseconds, if it is near
-    enough to our clock.
+    """Return the timestamp as it was signed, in seconds or milliseconds.
+
+    :raises HttpRejection: 401 if it is not near enough to our clock.
     """
     if re.fullmatch(r"[0-9]{1,15}", timestamp) is None:
         raise HttpRejection(
@@ -276,7 +275,8 @@ def _checked(timestamp: str, scheme: Scheme, now: datetime) -> bytes:
     if abs(difference) > scheme.tolerance:
         raise HttpRejection(
             401,
-            f"the signature was made {abs(difference):.0f} s {'after' if difference > 0 else 'before'} our clock, "
+            f"the signature was made {abs(difference):.0f} s "
+            f"{'after' if difference > 0 else 'before'} our clock, "
             f"at most {scheme.tolerance:.0f} s are allowed (tolerance); check the clock",
         )
     return timestamp.encode()

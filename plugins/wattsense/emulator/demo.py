@@ -1,8 +1,7 @@
-"""Towers for the demo: a few buildings whose values move slowly, sent by the stand-in
-for the Wattsense cloud.
+"""Towers for the demo: a few buildings whose values move slowly, sent by the emulator.
 
-The stand-in for the REST API beside it has the same values, so that the bridge can read
-back what it missed.
+The REST API beside it has the same values, so that the bridge can read back what it
+missed.
 """
 
 from __future__ import annotations
@@ -18,8 +17,8 @@ from attrs import define, frozen
 
 from bridge.testing.emulation import Emulation, EmulatorContext
 
-from .options import Sending
-from .rest import RestOptions, open_rest_service
+from .options import RestOptions, WebhookOptions
+from .rest import open_rest_service
 from .server import Emulator, open_emulator
 
 PATH = "/wattsense"
@@ -59,7 +58,7 @@ class Point:
 async def open_emulation(context: EmulatorContext) -> AsyncIterator[Emulation]:
     """Open towers that call the demo's bridge."""
     secret = f"{context.random.getrandbits(128):032x}"
-    options = RestOptions(
+    api = RestOptions(
         key="demo", secret=f"{context.random.getrandbits(128):032x}", page_size=100, sparse=True
     )
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -78,13 +77,13 @@ async def open_emulation(context: EmulatorContext) -> AsyncIterator[Emulation]:
             preset="bare-hex",
             secret=secret,
             header=HEADER,
-            sending=Sending(framing="array"),
+            options=WebhookOptions(framing="array"),
             rng=context.random,
             ca_file=context.ca_file,
         ) as emulator,
-        open_rest_service(emulator.store, options, tls=tls) as rest,
+        open_rest_service(emulator.store, api, tls=tls) as rest,
     ):
-        settings |= {"url": rest.url, "rest_key": options.key, "rest_secret": options.secret}
+        settings |= {"url": rest.url, "rest_key": api.key, "rest_secret": api.secret}
         settings["ca_file"] = str(context.ca_file)
         yield Emulation(
             "source:towers", settings, partial(_publish_for_ever, emulator, context.random)

@@ -1,4 +1,4 @@
-"""What the stand-in for the Wattsense cloud says, beside proper values."""
+"""What the emulator says beside proper values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HOUR = 3_600_000  # milliseconds
 
 
 def framed(framing: str, items: Sequence[Item]) -> Any:
-    """Put items into one of the framings that a values message may have (assumed):
+    """Return items in one of the framings that a values message may have (assumed);
     ``object`` takes one.
     """
     if framing == "object":
@@ -22,7 +22,7 @@ def framed(framing: str, items: Sequence[Item]) -> Any:
 
 
 def unwanted_items(milliseconds: int) -> list[Any]:
-    """Give items that may be sent and that nobody should take for a live number; the
+    """Return items that may be sent and that nobody should take for a live number; the
     last three are no values at all.
 
     :param milliseconds: now, since the epoch.
@@ -41,26 +41,8 @@ def unwanted_items(milliseconds: int) -> list[Any]:
     ]
 
 
-def payloads() -> list[Any]:
-    """Give a payload of each type that a value may have (property kinds of the REST
-    configuration).
-    """
-    return [
-        21,
-        21.5,
-        -0.0,
-        True,
-        False,
-        "21.5",
-        "open",
-        {"monday": [{"start": "08:00", "value": 1}]},
-        [1, 2],
-        None,
-    ]
-
-
-def opaque_messages(milliseconds: int) -> dict[str, Any]:
-    """Give an event, an alarm and a message of an unknown kind, by cause; made up,
+def other_messages(milliseconds: int) -> dict[str, Any]:
+    """Return an event, an alarm and a message of an unknown kind, by cause; made up,
     since no body is published.
 
     :param milliseconds: now, since the epoch.
@@ -110,5 +92,5 @@ class Body(httpx.AsyncByteStream):
 
 
 def oversized(size: int) -> bytes:
-    """Give a JSON text of so many bytes that says nothing."""
+    """Return a JSON text of so many bytes that says nothing."""
     return b"[" + b" " * (size - 2) + b"]"

@@ -1,6 +1,7 @@
-"""Stand-in for Wattsense's REST API: as exact and as troublesome as one may be.
+"""Emulator of Wattsense's REST API: as exact and as troublesome as one may be.
 
-request ─▶ limits (429) ─▶ trouble, if some is due ─▶ who is it? (401) ─▶ the call ─▶ pages, linked
+    request ─▶ limit (429) ─▶ trouble, if some is due ─▶ who is it? (401) ─▶ the call
+        ─▶ pages, linked
 
 Written from the description of the API. The signature is verified against the raw path
 and query of the request line, so that a client which signs one text and sends another
@@ -24,11 +25,12 @@ from urllib.parse import parse_qs, unquote
 
 import orjson
 import trio
-from attrs import Factory, define, field, frozen
+from attrs import Factory, define, field
 
 from bridge.api import Request, Response
 from bridge.testing.http_server import HangUp, serve_http
 
+from .options import RestOptions
 from .store import Store, sparse
 
 Trouble: TypeAlias = int | Literal["slow", "cut", "half", "not-json", "not-array", "redirect"]
@@ -38,35 +40,6 @@ answer; half of one; ...
 
 WINDOW = 300.0  # seconds in which requests are counted
 FOREIGN = "https://api.example.com"
-
-
-@frozen
-class RestOptions:
-    """How the API is. The defaults are what is published, or else assumed."""
-
-    key: str = "rest-key"
-    secret: str = "rest-secret"  # noqa: S105
-    basic: bool = True
-    """Whether user and password are accepted as well as a signature."""
-    skew: float = 300.0
-    """Seconds that a signature's timestamp may differ from the clock."""
-    page_size: int = 2500
-    """Most items in one answer, whatever is asked for."""
-    links: Literal["relative", "absolute"] = "absolute"
-    link_fault: Literal["none", "foreign", "loop"] = "none"
-    empty: Literal["204", "no-body", "array"] = "204"
-    order: Literal["ascending", "descending", "shuffled"] = "ascending"
-    sparse: bool = False
-    """Whether history items carry nothing but property, time and value."""
-    needs_property: bool = False
-    """Whether the history demands to name a property."""
-    requests: int = 2500
-    """Most requests in a window."""
-    configuration_requests: int = 100
-    retry_after: int | None = 1
-    """Seconds, sent with 429 and 503; None sends none."""
-    slowness: float = 60.0
-    """Seconds until a slow answer."""
 
 
 @define(eq=False)
@@ -88,7 +61,7 @@ class RestService:
     signatures: set[str] = Factory(set)
     """Those that were accepted."""
     _times: list[float] = field(factory=list)
-    _configuration_times: list[float] = field(factory=list)
+    """Of the requests of the last window."""
 
     async def handle(self, request: Request) -> Response:
         """Answer one request."""
@@ -102,7 +75,7 @@ class RestService:
         return answer
 
     async def _answer(self, request: Request) -> Response:
-        if self._too_many(request):
+        if self._too_many():
             return self._refusal(429)
         trouble = self.troubles.pop(0) if self.troubles else None
         if isinstance(trouble, int):
@@ -133,16 +106,12 @@ class RestService:
             headers.append(("Retry-After", str(self.options.retry_after)))
         return Response(status, b'{"message":"refused"}', tuple(headers))
 
-    def _too_many(self, request: Request) -> bool:
-        counts = [(self._times, self.options.requests)]
-        if "/configs/" in request.path:
-            counts.append((self._configuration_times, self.options.configuration_requests))
+    def _too_many(self) -> bool:
         now = trio.current_time()
-        for times, most in counts:
-            times[:] = [time for time in times if time > now - WINDOW]
-            if len(times) >= most:
-                return True
-            times.append(now)
+        self._times[:] = [time for time in self._times if time > now - WINDOW]
+        if len(self._times) >= self.options.requests:
+            return True
+        self._times.append(now)
         return False
 
     def _knows(self, request: Request) -> bool:
@@ -169,7 +138,7 @@ class RestService:
         return abs(int(timestamp) / 1000 - self.now().timestamp()) <= options.skew
 
     def _call(self, request: Request) -> Response:
-        """Answer one of the documented calls."""
+        """Answer one of the documented calls that the bridge makes."""
         if request.method != "GET":
             return self._refusal(405)
         query = {name: values[0] for name, values in parse_qs(request.query).items()}
@@ -183,17 +152,11 @@ class RestService:
     def _of_device(
         self, request: Request, device: str, rest: Sequence[str], query: Mapping[str, str]
     ) -> Response:
-        match rest:
-            case ["properties"] if "since" in query:
-                return self._history(request, device, query)
-            case ["properties"]:
-                return self._paged(request, self.store.current(device), query)
-            case ["properties", name]:
-                point = self.store.point(device, name)
-                return self._refusal(404) if point is None else Response(200, orjson.dumps(point))
-            case ["configs", "current", "properties"]:
-                return self._paged(request, self.store.configuration(device), query)
-        return self._refusal(404)
+        if rest != ["properties"]:
+            return self._refusal(404)
+        if "since" in query:
+            return self._history(request, device, query)
+        return self._paged(request, self.store.current(device), query)
 
     def _history(self, request: Request, device: str, query: Mapping[str, str]) -> Response:
         point = query.get("property")
@@ -204,7 +167,8 @@ class RestService:
             key=lambda item: int(item["timestamp"]), reverse=self.options.order == "descending"
         )
         if self.options.order == "shuffled":
-            random.Random(request.query.partition("&offset=")[0]).shuffle(items)  # noqa: S311  # the same on each page
+            seed = request.query.partition("&offset=")[0]  # the same order on each page
+            random.Random(seed).shuffle(items)  # noqa: S311  # no secret
         return self._paged(request, sparse(items) if self.options.sparse else items, query)
 
     def _paged(self, request: Request, items: Sequence[Any], query: Mapping[str, str]) -> Response:

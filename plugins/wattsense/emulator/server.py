@@ -1,13 +1,13 @@
-"""Stand-in for the Wattsense cloud: it calls a bridge's webhook, as well and as badly
-as one may.
+"""Emulator of the Wattsense cloud: it calls a bridge's webhook, as well and as badly as
+one may.
 
-publish ─▶ lane (a share of the devices, in order) ─▶ requests, signed anew each time ─▶ bridge
-   │                                     ^── not 2xx, or no answer: after a pause ──┘
-   └─▶ store, from which the stand-in for the REST API answers
+    publish ─▶ lane (a share of the devices, in order) ─▶ requests, signed ─▶ bridge
+       │                        ^── not 2xx, or no answer: after a pause ──┘
+       └─▶ store, from which the emulator of the REST API answers
 
 A value is known by (device, property, milliseconds since the epoch), which the bridge's
 events carry unchanged: what is in ``acknowledged`` and never reaches a destination was
-lost. How the cloud calls, and what goes wrong, are options (``emulator_options.py``).
+lost. How the cloud calls, and what goes wrong, are options.
 Faults are requests beside the proper ones: none but ``lost`` makes a value go missing.
 """
 
@@ -35,11 +35,11 @@ from .messages import (
     Body,
     Item,
     framed,
-    opaque_messages,
+    other_messages,
     oversized,
     unwanted_items,
 )
-from .options import Faults, Sending
+from .options import WebhookOptions
 from .signing import Headers, Message, Sign, signer
 from .store import Store
 
@@ -66,11 +66,8 @@ class Emulator:
     """
     store: Store
     """Every value that was published."""
-    sending: Sending
-    faults: Faults
-    """Both may be exchanged while the cloud is up; what concerns lanes and time-outs is
-    fixed.
-    """
+    options: WebhookOptions
+    """May be exchanged while the cloud is up, but for lanes and time-outs."""
 
     _url: str
     _client: httpx.AsyncClient
@@ -143,11 +140,11 @@ class Emulator:
         :param sign: default the proper signature.
         :param signed_at: milliseconds since the epoch; default now.
         """
-        content = gzip.compress(body, 1) if self.sending.gzip else body
-        url = f"{self._url}/{route}" + (f"?{self.sending.query}" if self.sending.query else "")
+        content = gzip.compress(body, 1) if self.options.gzip else body
+        url = f"{self._url}/{route}" + (f"?{self.options.query}" if self.options.query else "")
         parts = urlsplit(url)
         message = Message(
-            method=self.sending.method,
+            method=self.options.method,
             path=parts.path,
             query=parts.query,
             body=content,
@@ -155,10 +152,10 @@ class Emulator:
             id=f"msg_{self._rng.getrandbits(64):016x}",
         )
         headers = {**self._credentials, **(sign or self._sign)(message)}
-        headers |= {"Host": parts.netloc, "Content-Type": self.sending.content_type}
-        if self.sending.gzip:
+        headers |= {"Host": parts.netloc, "Content-Type": self.options.content_type}
+        if self.options.gzip:
             headers["Content-Encoding"] = "gzip"
-        if self.sending.chunked:
+        if self.options.chunked:
             headers["Transfer-Encoding"] = "chunked"
         else:
             headers["Content-Length"] = str(len(content))
@@ -176,21 +173,21 @@ class Emulator:
     async def _deliver(self, lane: Channel) -> None:
         """Send what comes through one lane, for ever."""
         async for first in lane:
-            waiting = [first, *_waiting(lane, self.sending.most_items - 1)]
-            if self._happens(self.faults.reordered):
+            waiting = [first, *_waiting(lane, self.options.max_items - 1)]
+            if self._happens(self.options.reordered):
                 self._rng.shuffle(waiting)
-            size = 1 if self.sending.framing == "object" else len(waiting)
+            size = 1 if self.options.framing == "object" else len(waiting)
             for start in range(0, len(waiting), size):
                 await self._settle(waiting[start : start + size])
 
     async def _settle(self, values: Sequence[tuple[ValueId, Item]]) -> None:
-        items = [{**item, **self.sending.members} for _, item in values]
-        body = orjson.dumps(framed(self.sending.framing, items))
+        items = [{**item, **self.options.members} for _, item in values]
+        body = orjson.dumps(framed(self.options.framing, items))
         await self._go_wrong(body)
-        lost = self._happens(self.faults.lost)
+        lost = self._happens(self.options.lost)
         settled = self.acknowledged if not lost and await self._insist(body) else self.given_up
         settled.update(known_as for known_as, _ in values)
-        if not lost and self._happens(self.faults.duplicates):
+        if not lost and self._happens(self.options.duplicates):
             await self.send_body("values", body, cause="duplicates")
         self._under_way -= len(values)
         async with self._settled:
@@ -200,30 +197,29 @@ class Emulator:
         """Send until answered with success (True) or out of retries (False)."""
         attempt = 0
         while not 200 <= await self.send_body("values", body, cause="values") < 300:
-            if attempt >= self.sending.retries:
+            if attempt >= self.options.retries:
                 return False
-            await trio.sleep(self.sending.pauses[min(attempt, len(self.sending.pauses) - 1)])
+            await trio.sleep(self.options.pauses[min(attempt, len(self.options.pauses) - 1)])
             attempt += 1
         return True
 
     async def _go_wrong(self, body: bytes) -> None:
         """Send what a bridge must refuse, or take without forwarding it."""
         now = self._milliseconds()
-        if self._happens(self.faults.unwanted):
+        if self._happens(self.options.unwanted):
             await self.send_body("values", orjson.dumps(unwanted_items(now)), cause="unwanted")
-        if self._happens(self.faults.bad_signature):
+        if self._happens(self.options.bad_signature):
             await self.send_body("values", body, cause="bad_signature", sign=self._sign_wrongly)
-        if self._happens(self.faults.stale):
+        if self._happens(self.options.stale):
             await self.send_body("values", body, cause="stale", signed_at=now - HOUR)
-        if self._happens(self.faults.malformed):
+        if self._happens(self.options.malformed):
             await self.send_body("values", body[: len(body) // 2], cause="malformed")
-        if self._happens(self.faults.oversized):
+        if self._happens(self.options.oversized):
             await self.send_body(
-                "values", oversized(self.faults.oversized_bytes), cause="oversized"
+                "values", oversized(self.options.oversized_bytes), cause="oversized"
             )
-
-        if self._happens(self.faults.opaque):
-            for cause, document in opaque_messages(now).items():
+        if self._happens(self.options.other_kinds):
+            for cause, document in other_messages(now).items():
                 route = "values" if cause == "unknown" else cause
                 await self.send_body(route, orjson.dumps(document), cause=cause)
             await self.send_body("unknown", b"{}", cause="unknown-route")
@@ -236,7 +232,7 @@ class Emulator:
 
 
 def _waiting(lane: Channel, most: int) -> list[tuple[ValueId, Item]]:
-    """Take what waits in a lane already."""
+    """Return what waits in a lane already."""
     values: list[tuple[ValueId, Item]] = []
     while len(values) < most:
         try:
@@ -255,8 +251,7 @@ async def open_emulator(
     header: str = "X-Signature-SHA256",
     key_id: str = "",
     credentials: Headers | None = None,
-    sending: Sending | None = None,
-    faults: Faults | None = None,
+    options: WebhookOptions | None = None,
     rng: random.Random | None = None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ca_file: Path | None = None,
@@ -268,10 +263,10 @@ async def open_emulator(
     :param preset: convention of signing, with ``secret``, ``header`` and ``key_id`` as
         for :func:`signer`.
     :param credentials: headers that authenticate the caller, such as those of
-        ``emulator_signing.basic``.
+        ``signing.basic``.
     :param ca_file: the CA of the bridge's certificate, PEM; default the public ones.
     """
-    sending = sending or Sending()
+    options = options or WebhookOptions()
     # Loading the public CAs takes long; without TLS nobody needs them.
     plain = url.startswith("http://")
     verify = (
@@ -280,11 +275,11 @@ async def open_emulator(
         else ssl.create_default_context(cafile=ca_file)
     )
     async with (
-        httpx.AsyncClient(verify=verify, timeout=sending.timeout) as client,
+        httpx.AsyncClient(verify=verify, timeout=options.timeout) as client,
         trio.open_nursery() as lanes,
     ):
         channels = [
-            trio.open_memory_channel[tuple[ValueId, Item]](WAITING) for _ in range(sending.lanes)
+            trio.open_memory_channel[tuple[ValueId, Item]](WAITING) for _ in range(options.lanes)
         ]
         emulator = Emulator(
             acknowledged=set(),
@@ -296,9 +291,8 @@ async def open_emulator(
             sign=signer(preset, secret, header=header, key_id=key_id),
             sign_wrongly=signer(preset, WRONG_SECRET, header=header, key_id=key_id),
             credentials=credentials or {},
-            sending=sending,
-            faults=faults or Faults(),
-            rng=rng or random.Random(),  # noqa: S311  # a stand-in keeps no secrets
+            options=options,
+            rng=rng or random.Random(),  # noqa: S311  # an emulator keeps no secrets
             now=now,
             lanes=[send for send, _ in channels],
         )

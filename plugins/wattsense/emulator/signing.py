@@ -1,4 +1,4 @@
-"""How the stand-in for the Wattsense cloud signs: written from the conventions, without
+"""How the emulator signs: written from the conventions, without
 a look at the receiver.
 
 Each function is one convention; it gets one message and gives the headers that prove
@@ -36,26 +36,26 @@ Sign: TypeAlias = Callable[[Message], Headers]
 
 
 def basic(username: str, password: str) -> Headers:
-    """Authenticate by user and password."""
+    """Return the header of user and password."""
     return {
         "Authorization": "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
     }
 
 
 def bearer(token: str) -> Headers:
-    """Authenticate by a bearer token."""
+    """Return the header of a bearer token."""
     return {"Authorization": f"Bearer {token}"}
 
 
 def api_key(header: str, key: str) -> Headers:
-    """Authenticate by an API key in a header of its own."""
+    """Return the API key in a header of its own."""
     return {header: key}
 
 
 def signer(
     preset: str, secret: str, *, header: str = "X-Signature-SHA256", key_id: str = ""
 ) -> Sign:
-    """Give the convention of this name.
+    """Return the convention of this name.
 
     :param header: for ``bare-hex`` and ``token``, which name none.
     :param key_id: the API key, for ``wattsense-rest``.

@@ -1,5 +1,4 @@
-"""What the stand-in for the Wattsense cloud has measured: one store, for the webhook
-and for the REST API.
+"""What the emulator has measured: one store, for the webhook and for the REST API.
 
 Whatever is published is here, whether the webhook brought it or not: what it lost, the
 history returns.
@@ -29,7 +28,7 @@ class Store:
         self.items.setdefault(item["deviceId"], []).append(item)
 
     def devices(self) -> list[Mapping[str, Any]]:
-        """Describe the devices."""
+        """Return the devices, as the API describes them."""
         return [
             {
                 "deviceId": device,
@@ -42,8 +41,9 @@ class Store:
         ]
 
     def history(self, device: str, since: int, until: int, point: str | None) -> list[Item]:
-        """Give the values of a device between two times, both included, in milliseconds
-        since the epoch.
+        """Return the values of a device between two times, both included.
+
+        :param since: milliseconds since the epoch, as ``until``.
         """
         return [
             item
@@ -52,37 +52,13 @@ class Store:
         ]
 
     def current(self, device: str) -> list[Item]:
-        """Give the newest value of each property."""
+        """Return the newest value of each property."""
         newest: dict[str, Item] = {}
         for item in sorted(self.items[device], key=lambda item: int(item["timestamp"])):
             newest[item["property"]] = item
         return list(newest.values())
 
-    def point(self, device: str, name: str) -> Mapping[str, Any] | None:
-        """Give one property by id or slug, with its history; None if there is none."""
-        for item in self.current(device):
-            if name in (item["property"], item.get("slug")):
-                values = self.history(device, 0, 1 << 62, item["property"])
-                return {**item, "history": {"readValues": sparse(values), "writeValues": []}}
-        return None
-
-    def configuration(self, device: str) -> list[Mapping[str, Any]]:
-        """Describe the properties of a device."""
-        return [
-            {
-                "propertyId": item["property"],
-                "name": item.get("name"),
-                "slug": item.get("slug"),
-                "unit": item.get("unit"),
-                "accessType": "REMOTE_READ_ONLY",
-                "scaling": {"a": 1, "b": 0},
-                "disabled": False,
-                "tags": item.get("tags") or {},
-            }
-            for item in self.current(device)
-        ]
-
 
 def sparse(items: Iterable[Item]) -> list[Item]:
-    """Reduce items to what a history must say."""
+    """Return items reduced to what a history must say."""
     return [{name: item[name] for name in SPARSE if name in item} for item in items]

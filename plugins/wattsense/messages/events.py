@@ -1,7 +1,6 @@
-"""Decode values into events: pure, given the time. The webhook and the history use it
-alike.
+"""From values to events: pure, given the time. Used by webhook and history alike.
 
-an object, an array of objects, or {"data": [...]}  ─▶  one event per item
+    an object, an array of objects, or {"data": [...]}  ─▶  one event per item
 
 Nothing that arrived disappears. An item that is not forwarded (out of service, stamped
 in the future, not a number) is kept without readings, with the reason in the label
@@ -21,19 +20,20 @@ from datetime import datetime, timedelta
 
 from bridge.api import JSON, Event, Reading, raw_data
 
-from ..settings import Settings
-from ..texts import UNKNOWN_DEVICE, canonical
-from .values import EPOCH, Dropped, time_of, value_of
+from .keys import EXACT, digest, former_digest
+from .values import EPOCH, DroppedError, ValuePolicy
 
 LABELS = ("name", "slug", "unit", "externalId", "equipmentId", "gatewayInterfaceId")
 """Members that become labels under their own name."""
 
+UNKNOWN_DEVICE = "unknown"
+"""Stands for the device where a body names none."""
+
 MICROSECOND = timedelta(microseconds=1)
-EXACT = 1 << 53  # above it a float does not say which integer was meant
 
 
 def items_of(document: JSON) -> list[JSON]:
-    """Give the items of a values message.
+    """Return the items of a values message.
 
     :raises ValueError: if it is none of the three framings.
     """
@@ -45,10 +45,9 @@ def items_of(document: JSON) -> list[JSON]:
     raise ValueError('expected an object, an array of objects, or {"data": [...]}')
 
 
-def value_event(item: JSON, settings: Settings, now: datetime) -> Event:
-    """Decode one item of a values message.
-
-    An event without readings is one that is not forwarded.
+def value_event(item: JSON, policy: ValuePolicy, now: datetime) -> Event:
+    """Return the event of one item of a values message; without readings it is one that
+    is not forwarded.
     """
     if not isinstance(item, dict):
         return _unusable_item(item, "item", now)
@@ -58,57 +57,70 @@ def value_event(item: JSON, settings: Settings, now: datetime) -> Event:
     if not isinstance(signal, str) or not signal:
         return _unusable_item(item, "property", now)
     try:
-        time = time_of(item.get("timestamp"), settings.timestamp_unit)
+        time = policy.time_of(item.get("timestamp"))
     except ValueError:
         return _unusable_item(item, "timestamp", now)
-    key, labels = _value_key(device, signal, time, item), _labels(item)
+    readings: tuple[Reading, ...] = ()
+    labels, suffix = _labels(item), ""
     try:
-        reading = Reading(
-            signal, _forwarded(item, time, settings, now), time, _text(item.get("unit"))
-        )
-    except Dropped as dropped:
-        reason = dropped.reason
+        value = policy.value_of(item, time, now)
+        readings = (Reading(signal, value, time, _text(item.get("unit"))),)
+    except DroppedError as dropped:
+        labels["dropped"] = dropped.reason
         # The reason is in the key too, so that the same value, sent again when it may
         # pass, is not a duplicate.
-        return Event(
-            f"{key}:{reason}", device, "value", time, (), {**labels, "dropped": reason}, item
-        )
-    return Event(key, device, "value", time, (reading,), labels, item)
+        suffix = f":{dropped.reason}"
+    key, former = _value_keys(device, signal, time, item)
+    return Event(
+        key + suffix,
+        device,
+        "value",
+        time,
+        readings,
+        labels,
+        item,
+        former_keys=(former + suffix,),
+    )
 
 
 def unreadable_event(body: bytes, now: datetime) -> Event:
-    """Keep a body that is no JSON, or none of the framings, as it is."""
-    return Event(
-        f"unreadable:{_digest(body)}", UNKNOWN_DEVICE, "unreadable", now, data=raw_data(body)
-    )
+    """Return an event with a body that is no JSON, or none of the framings."""
+    key = f"unreadable:{hashlib.sha256(body).hexdigest()}"
+    return Event(key, UNKNOWN_DEVICE, "unreadable", now, data=raw_data(body))
 
 
 def _unusable_item(item: JSON, missing: str, now: datetime) -> Event:
     device = _text(item.get("deviceId")) if isinstance(item, dict) else None
-    key = f"unreadable:{_digest(canonical(item))}"
-    return Event(key, device or UNKNOWN_DEVICE, "unreadable", now, (), {"dropped": missing}, item)
+    return Event(
+        f"unreadable:{digest(item)}",
+        device or UNKNOWN_DEVICE,
+        "unreadable",
+        now,
+        (),
+        {"dropped": missing},
+        item,
+        former_keys=(f"unreadable:{former_digest(item)}",),
+    )
 
 
-def _forwarded(
-    item: Mapping[str, JSON], time: datetime, settings: Settings, now: datetime
-) -> float | int | bool | str:
-    if item.get("isOutOfService") is True and settings.out_of_service == "skip":
-        raise Dropped("out-of-service")
-    if (time - now).total_seconds() > settings.future_limit:
-        raise Dropped("future")
-    return value_of(item, settings)
-
-
-def _value_key(device: str, signal: str, time: datetime, item: Mapping[str, JSON]) -> str:
-    """Give what two deliveries of one value have in common: by two connectors, or by
-    webhook and history.
+def _value_keys(
+    device: str, signal: str, time: datetime, item: Mapping[str, JSON]
+) -> tuple[str, str]:
+    """Return what two deliveries of one value have in common, by two connectors or by
+    webhook and history; and the key that version 1.0 gave it.
     """
+    microseconds = (time - EPOCH) // MICROSECOND
     payload = item.get("payload")
+    named = ("payload", payload) if payload is not None else ("scaled", item.get("scaledPayload"))
+    former = payload
     if isinstance(payload, float) and payload.is_integer() and abs(payload) < EXACT:
-        payload = int(payload)  # 21.0 and 21 are one value
+        former = int(payload)
     if payload is None:
-        payload = {"scaled": item.get("scaledPayload")}
-    return _digest(canonical([device, signal, (time - EPOCH) // MICROSECOND, payload]))
+        former = {"scaled": item.get("scaledPayload")}
+    return (
+        digest(device, signal, microseconds, *named),
+        former_digest([device, signal, microseconds, former]),
+    )
 
 
 def _labels(item: Mapping[str, JSON]) -> dict[str, str]:
@@ -122,9 +134,5 @@ def _labels(item: Mapping[str, JSON]) -> dict[str, str]:
 
 
 def _text(member: JSON) -> str | None:
-    """Give a text that is not empty, else None: missing, null and empty mean the same."""
+    """Return a text, or None: missing, null and empty mean the same."""
     return member if isinstance(member, str) and member else None
-
-
-def _digest(text: bytes) -> str:
-    return hashlib.sha256(text).hexdigest()

@@ -1,12 +1,15 @@
-"""JSON paths: which places of a document are meant, written as people write them.
+"""JSON paths: which places of a document are meant. A subset of RFC 9535, and one
+liberty.
 
-$.status                    a member; the $. may be left out
-$.alert.states[0]           the first element of an array
-$.alerts[*].status          each element of an array
-$['alarm status']           a member whose name has blanks, dots or brackets
+    $.status                a member; the $. may be left out, which the RFC forbids
+    $.alert.states[0]       the first element of an array
+    $.alerts[*].status      each element of an array, but not each member of an object
+    $['alarm status']       a member whose name has blanks, dots or brackets
 
-A place that is not there is no match and no error. Each match says which elements the
-``[*]`` stood for, so that matches of two paths that belong together can be told.
+Not of it: ``..``, filters, slices, unions, elements counted from the end, ``["name"]``
+in double quotes. A place that is not there is no match and no error. Each match says
+which elements the ``[*]`` stood for, so that matches of two paths that belong together
+can be told.
 """
 
 from __future__ import annotations
@@ -47,7 +50,7 @@ document.
 
 
 def compile_path(text: str) -> JsonPath:
-    """Read a path. :raises ValueError: completing "expected ..."."""
+    """Return a path, compiled. :raises ValueError: completing "expected ..."."""
     rest = text.removeprefix("$")
     if rest == text:
         rest = rest if rest.startswith("[") else f".{rest}"
@@ -69,7 +72,7 @@ def compile_path(text: str) -> JsonPath:
 
 
 def find(path: JsonPath, document: JSON) -> Matches:
-    """Give all that a path means in a document."""
+    """Return all that a path means in a document."""
     found: dict[tuple[int, ...], JSON] = {(): document}
     for step in path.steps:
         if isinstance(step, str):

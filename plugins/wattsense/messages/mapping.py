@@ -2,14 +2,14 @@
 otherwise.
 
     [source:towers]
-    alarm_device = $.deviceId             # default: the device is unknown
-    alarm_time = $.timestamp              # default: the time of receipt
+    alarm_device = $.deviceId        # default: the device is unknown
+    alarm_time = $.timestamp         # default: the time of receipt
 
-    [source:towers:alarm_signals]         # signal = where in the alarm
+    [source:towers:alarm_signals]    # signal = where in the alarm
     alarm-status = $.status
     alarm-severity = $.severity
 
-    [source:towers:alarm_numbers]         # text = number, for all signals; or SIGNAL.text = number, for one
+    [source:towers:alarm_numbers]    # text = number; SIGNAL.text = number for one
     open = 1
     closed = 0
     alarm-severity.critical = 2
@@ -45,14 +45,14 @@ class MessageMapping:
     time: JsonPath | None
 
     def number_of(self, signal: str, text: str) -> int | float | None:
-        """Give the number that a text means for a signal; None if nobody said."""
+        """Return the number that a text means for a signal; None if nobody said."""
         return self.numbers.get(f"{signal}.{text}", self.numbers.get(text))
 
 
 def compile_mapping(
     kind: MessageKind, signals: Table, numbers: Table, device: str | None, time: str | None
 ) -> MessageMapping:
-    """Read the settings of one kind of message.
+    """Return how one kind of message is read, from its settings.
 
     :raises SettingError: for a path that is none, a number that is none, or a device
         that is in another list than the signal.
@@ -74,8 +74,9 @@ def compile_mapping(
             if other is not None and other.lists != path.lists[: len(other.lists)]:
                 raise SettingError(
                     setting,
-                    f"expected a path through the lists [*] of signal {name} ({path.text}) or outside of them, "
-                    f"got {other.text!r}: it would not be known which belongs to which",
+                    f"expected a path through the lists [*] of signal {name} ({path.text}) "
+                    f"or outside of them, got {other.text!r}: it would not be known which "
+                    "belongs to which",
                 )
     return mapping
 

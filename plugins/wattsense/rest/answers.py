@@ -1,13 +1,12 @@
-"""What an answer of the REST API means. Pure: status, headers and body in, a page or a
-verdict out.
+"""What an answer of the REST API means: an answer in, a page or a verdict out. Pure.
 
-200 with an array          the items, and where the next page is
-204, no body, []           nothing
-401 403 3xx                pause: a person must act
-404                        reject: there is no such device; the others go on
-429                        retry after Retry-After, else after one window of the limits
-408 5xx, not JSON          retry
-any other                  reject
+    200 with an array          the items, and where the next page is
+    204, no body, []           nothing
+    401 403 3xx                pause: a person must act
+    404                        reject: there is no such device; the others go on
+    429                        retry after Retry-After, else after one window
+    not JSON                   retry
+    any other                  as of every vendor, see bridge.api.rest.verdict_of
 
 Statuses and bodies of errors are not published: these actions are our choice.
 """
@@ -16,32 +15,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from urllib.parse import urljoin, urlsplit
 
 from attrs import frozen
 
-from bridge.api import JSON, Pause, Reject, Retry, parse_json
-
-from ..texts import shortened
+from bridge.api import JSON, Pause, Reject, Retry, shortened
+from bridge.api.rest import RestResponse, clock_difference, read_retry_after, verdict_of
 
 WINDOW = 300.0  # seconds: the published limits count requests per 5 minutes
-MAX_RETRY_AFTER = (
-    3600.0  # a longer one is a mistake of the server; asking once an hour harms nobody
-)
-NOTABLE_DIFFERENCE = (
-    30.0  # seconds between two clocks, above which a refused signature is worth a remark
-)
+NOTABLE_DIFFERENCE = 30.0  # seconds between two clocks that are worth a remark on a refusal
 MAX_LINK = 8192  # characters of a link; a longer one no server would take
 
-_LINK = re.compile(r"""<([^<>]*)>((?:[^,"]|"[^"]*")*)""")
-_REL = re.compile(r""";\s*rel\s*=\s*(?:"([^"]*)"|([^\s;,"]+))""", re.IGNORECASE)
 _PORTS = {"http": 80, "https": 443}
 
 
 @frozen
-class RestPage:
+class ListPage:
     """A list, or the part of it that one answer holds."""
 
     items: tuple[JSON, ...] = ()
@@ -49,42 +39,38 @@ class RestPage:
     """Path and query of the next part; None: this was the last."""
 
 
-def read_answer(
-    status: int, headers: Mapping[str, str], body: bytes, *, url: str, now: datetime
-) -> RestPage:
-    """Read the answer to a request.
+def read_answer(answer: RestResponse, now: datetime) -> ListPage:
+    """Return the page that an answer holds.
 
-    :param headers: by lower-case name; those of one name joined by commas.
-    :param url: what was asked for, absolute.
     :raises Retry, Pause, Reject: as the table of this module says.
     """
-    if not 200 <= status < 300:
-        raise verdict(status, headers, now)
-    if status == 204 or not body.strip():
-        return RestPage()
+    if (refusal := verdict(answer, now)) is not None:
+        raise refusal
+    if answer.status == 204 or not answer.body.strip():
+        return ListPage()
     try:
-        document = parse_json(body)
+        document = answer.json()
     except ValueError as exc:
         raise Retry(
-            f"an answer of the REST API ({status}) is not JSON: {shortened(str(exc))}"
+            f"an answer of the REST API ({answer.status}) is not JSON: {shortened(str(exc))}"
         ) from exc
     if not isinstance(document, list):
         raise Reject(
-            f"an answer of the REST API ({status}) is JSON, but not the array that was expected",
-            status=status,
+            f"an answer of the REST API ({answer.status}) is JSON, but not the array that was "
+            "expected",
+            status=answer.status,
         )
-    return RestPage(tuple(document), next_target(headers.get("link", ""), url))
+    link = answer.links.get("next")
+    return ListPage(tuple(document), None if link is None else next_target(link, answer.url))
 
 
-def verdict(status: int, headers: Mapping[str, str], now: datetime) -> Retry | Pause | Reject:
-    """Tell what a refusal means."""
+def verdict(answer: RestResponse, now: datetime) -> Retry | Pause | Reject | None:
+    """Return what a refusal means; None for a success."""
+    status, headers = answer.status, answer.headers
     if status in (401, 403):
         return Pause(
-            (
-                f"the REST API refuses the credentials ({status}); check rest_key, rest_secret, "
-                "rest_auth and the clock"
-            )
-            + _clocks(headers, now)
+            f"the REST API refuses the credentials ({status}); check rest_key, rest_secret, "
+            f"rest_auth and the clock{_clocks(headers, now)}"
         )
     if 300 <= status < 400:
         place = shortened(headers.get("location", "another address").partition("?")[0])
@@ -93,40 +79,39 @@ def verdict(status: int, headers: Mapping[str, str], now: datetime) -> Retry | P
         )
     if status == 404:
         return Reject("the REST API knows no such device or property (404)", status=status)
-    wait = retry_after(headers.get("retry-after"), now)
+    after = read_retry_after(headers, now)
     if status == 429:
         return Retry(
-            "the REST API allows no more requests now (429)", after=WINDOW if wait is None else wait
+            "the REST API allows no more requests now (429)",
+            after=WINDOW if after is None else after,
         )
-    if status >= 500 or status in (408, 425):
-        return Retry(f"the REST API is not available ({status})", after=wait)
-    return Reject(f"the REST API refuses the request ({status})", status=status)
-
-
-def next_target(link: str, url: str) -> str | None:
-    """Find the next page in a ``Link`` header; None if there is none.
-
-    :param url: absolute, of the page that named it.
-    :raises Pause: if it points to another scheme, host or port: credentials go nowhere
-        else.
-    """
-    for match in _LINK.finditer(link):
-        relation = _REL.search(match[2])
-        if relation is not None and "next" in (relation[1] or relation[2] or "").lower().split():
-            return _target(match[1].strip(), url)
+    usual = verdict_of(status)
+    if usual is Retry:
+        return Retry(f"the REST API is not available ({status})", after=after)
+    if usual is Pause:
+        return Pause(f"the REST API refuses the request ({status}); check url and proxy")
+    if usual is Reject:
+        return Reject(f"the REST API refuses the request ({status})", status=status)
     return None
 
 
-def _target(link: str, url: str) -> str:
+def next_target(link: str, url: str) -> str:
+    """Return path and query of the next page.
+
+    :param link: as the page names it, perhaps relative.
+    :param url: absolute, of the page that names it.
+    :raises Pause: if it has another scheme, host or port: credentials stay here.
+    :raises Reject: if no request could ask for it.
+    """
     try:
         absolute = urljoin(url, link)
-        same = origin(absolute) == origin(url)
+        same = _origin(absolute) == _origin(url)
     except ValueError:
         absolute, same = "", False
     if not same:
         raise Pause(
-            f"the REST API names a next page at {shortened(link.partition('?')[0])}, which is not the host of url; "
-            "it is not followed: correct url"
+            f"the REST API names a next page at {shortened(link.partition('?')[0])}, which is "
+            "not the host of url; it is not followed: correct url"
         )
     parts = urlsplit(absolute)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
@@ -135,8 +120,8 @@ def _target(link: str, url: str) -> str:
     return target
 
 
-def origin(url: str) -> tuple[str, str, int]:
-    """Give scheme, host and port.
+def _origin(url: str) -> tuple[str, str, int]:
+    """Return scheme, host and port.
 
     :raises ValueError: if it has none of these, or credentials.
     """
@@ -146,28 +131,9 @@ def origin(url: str) -> tuple[str, str, int]:
     return parts.scheme, parts.hostname, parts.port or _PORTS[parts.scheme]
 
 
-def retry_after(value: str | None, now: datetime) -> float | None:
-    """Read a ``Retry-After`` header as seconds; None if it is absent or makes no sense."""
-    if value is None:
-        return None
-    if re.fullmatch(r"\d{1,9}", value.strip(), re.ASCII):
-        return min(float(value), MAX_RETRY_AFTER)
-    date = _date(value)
-    return None if date is None else min(max((date - now).total_seconds(), 0.0), MAX_RETRY_AFTER)
-
-
-def _date(value: str) -> datetime | None:
-    try:
-        date = parsedate_to_datetime(value)
-    except (ValueError, TypeError, OverflowError):
-        return None
-    return date if date.tzinfo is not None else date.replace(tzinfo=UTC)
-
-
 def _clocks(headers: Mapping[str, str], now: datetime) -> str:
-    """Remark on clocks that differ: a signature holds the time."""
-    date = _date(headers.get("date", ""))
-    difference = 0.0 if date is None else (now - date).total_seconds()
+    """Return a remark on clocks that differ, if they do: a signature holds the time."""
+    difference = clock_difference(headers, now) or 0.0
     if abs(difference) < NOTABLE_DIFFERENCE:
         return ""
     return (

@@ -1,8 +1,9 @@
 r"""How requests to the REST API prove who sends them: pure.
 
-X-API-Auth: <api key>:<signature> X-API-Timestamp: <milliseconds since the epoch>
-signature = base64( HMAC-SHA512( secret, METHOD \n path [\n query] [\n body] \n
-timestamp ) )
+    X-API-Auth: <api key>:<signature>
+    X-API-Timestamp: <milliseconds since the epoch>
+    signature = base64( HMAC-SHA512( secret, text ) )
+    text      = METHOD \n path [\n query] [\n body] \n timestamp
 
 From vendor documentation; that lines which would be empty are left out, and that the
 path begins with a slash and is without host and query, is how working clients do it. A
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import hmac
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from urllib.parse import quote
 
@@ -22,7 +23,7 @@ from ..messages.values import EPOCH, MILLISECOND
 
 
 def query_of(*pairs: tuple[str, str | int]) -> str:
-    """Write a query in the order given, percent-encoded, a blank as ``%20``.
+    """Return a query in the order given, percent-encoded, a blank as ``%20``.
 
     What is signed is what is sent.
     """
@@ -30,31 +31,20 @@ def query_of(*pairs: tuple[str, str | int]) -> str:
 
 
 def signed_text(method: str, target: bytes, body: bytes, milliseconds: int) -> bytes:
-    """Give the text under the signature.
+    """Return the text under the signature.
 
-    ``target`` is path and query as they go over the wire.
+    :param target: path and query as they go over the wire.
     """
     path, _, query = target.partition(b"?")
-    lines: Sequence[bytes] = (
-        method.upper().encode(),
-        path,
-        query,
-        body,
-        str(milliseconds).encode(),
-    )
+    lines = (method.upper().encode(), path, query, body, str(milliseconds).encode())
     return b"\n".join(line for line in lines if line)
 
 
-def hmac_headers(
-    key: str, secret: str, method: str, target: bytes, now: datetime, body: bytes = b""
+def signature_headers(
+    key: str, secret: str, method: str, target: bytes, body: bytes, now: datetime
 ) -> Mapping[str, str]:
-    """Sign a request."""
+    """Return the headers that authenticate a request made now."""
     milliseconds = (now - EPOCH) // MILLISECOND
     text = signed_text(method, target, body, milliseconds)
     signature = b64encode(hmac.digest(secret.encode(), text, "sha512")).decode()
     return {"X-API-Auth": f"{key}:{signature}", "X-API-Timestamp": str(milliseconds)}
-
-
-def basic_headers(key: str, secret: str) -> Mapping[str, str]:
-    """Authenticate by key and secret as they are; older clients do so."""
-    return {"Authorization": "Basic " + b64encode(f"{key}:{secret}".encode()).decode()}

@@ -85,6 +85,29 @@ async def test_links_are_found_by_each_of_their_relations(link, links):
         assert (await client.request("GET", url)).links == links
 
 
+async def test_each_request_is_signed_as_it_goes_over_the_wire():
+    asked: list[Request] = []
+    signed: list[tuple[str, bytes, bytes]] = []
+
+    async def handler(request: Request) -> Response:
+        asked.append(request)
+        return Response()
+
+    def sign(method: str, target: bytes, body: bytes) -> dict[str, str]:
+        signed.append((method, target, body))
+        return {"X-Signature": str(len(signed))}
+
+    async with asking(handler, sign=sign) as (client, url):
+        await client.request("GET", f'{url}/a%2Fb?c="d e"')
+        await client.request("PUT", url, content=b"body")
+    assert [
+        (request.method, f"{request.path}?{request.query}".rstrip("?").encode(), request.body)
+        for request in asked
+    ] == signed
+    assert signed[0][1] == b"/a%2Fb?c=%22d%20e%22"
+    assert [request.headers["x-signature"] for request in asked] == [("1",), ("2",)]
+
+
 async def test_a_redirect_is_an_answer_and_not_followed():
     async def handler(request: Request) -> Response:
         assert request.path == "/"

@@ -1,4 +1,4 @@
-"""What the tests of this plugin share: signed requests, and settings that accept them."""
+"""What the tests of this plugin share: signed requests, and settings for them."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ def now() -> datetime:
 
 @pytest.fixture
 def make_settings() -> Callable[..., Settings]:
-    """Give settings for a preset, with what that preset needs."""
+    """Return settings for a preset, with what that preset needs."""
 
     def make(signature: str = "none", **more: Any) -> Settings:
         needed: dict[str, Any] = {} if signature == "none" else {"secret": Secret(SECRET)}
@@ -37,7 +37,7 @@ def make_settings() -> Callable[..., Settings]:
 
 @pytest.fixture
 def make_request() -> Callable[..., Request]:
-    """Give a request as the vendor would sign it."""
+    """Return a request as the vendor would sign it."""
 
     def make(
         preset: str = "none",

@@ -21,7 +21,7 @@ BODY = orjson.dumps(ITEM)
 
 @pytest.fixture
 async def site(nursery):
-    """Give a function that sends a request, and the outlet behind it."""
+    """Return a function that sends a request, and the outlet behind it."""
     outlet, routes = FakeOutlet(), Routes()
     settings = Settings(signature="none")
     for path in paths(settings):
@@ -47,9 +47,7 @@ async def site(nursery):
     "path",
     ["/wattsense/values", "/wattsense//values", "//wattsense/values/", "/wattsense/values//"],
 )
-async def test_values_are_taken_by_post_and_put_whatever_slashes_the_customer_wrote(
-    site, method, path
-):
+async def test_values_are_taken_by_post_and_put_with_any_slashes(site, method, path):
     ask, outlet = site
     assert (await ask(path, method=method)).status == 200
     assert [event.device for event in outlet.events] == ["bx01"]

@@ -6,13 +6,14 @@ import orjson
 import pytest
 import trio
 
-from bridge_plugins.wattsense.emulator.rest import RestOptions, open_rest_service
-from bridge_plugins.wattsense.emulator.server import Sending, open_emulator
+from bridge_plugins.wattsense.emulator.options import RestOptions, WebhookOptions
+from bridge_plugins.wattsense.emulator.rest import open_rest_service
+from bridge_plugins.wattsense.emulator.server import open_emulator
 from tests.end_to_end.site import READY, Site
 
 
 async def arrived(site: Site, wanted: set[tuple[str, str, int]]) -> list[dict]:
-    """Wait until the file sink has these values, and give all of its events."""
+    """Wait until the file sink has these values, and return all of its events."""
     path = site.folder / "events.jsonl"
     with trio.fail_after(READY):
         while True:
@@ -34,7 +35,7 @@ async def publish(cloud, first, count):
 @pytest.mark.fact(
     "Backfill: what was sent while the bridge was away arrives after its start, by the real process"
 )
-async def test_what_was_sent_while_the_bridge_was_away_arrives_after_its_start(site: Site):
+async def test_what_was_sent_meanwhile_arrives_after_the_start(site: Site):
     options = RestOptions(page_size=4)
     async with (
         open_emulator(
@@ -42,7 +43,7 @@ async def test_what_was_sent_while_the_bridge_was_away_arrives_after_its_start(s
             preset="token",
             secret="k3y",
             header="X-Key",
-            sending=Sending(framing="array", retries=0),
+            options=WebhookOptions(framing="array", retries=0),
             ca_file=site.ca_file,
         ) as cloud,
         open_rest_service(cloud.store, options, tls=site.server_tls()) as rest,

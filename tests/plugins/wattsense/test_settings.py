@@ -248,7 +248,7 @@ path = FOLDER/events.jsonl
 @pytest.mark.fact(
     "A mapping names JSON paths to signals and texts to numbers, in tables of the INI file",
 )
-def test_a_building_engineer_writes_the_mapping_as_tables_of_the_ini_file(tmp_path, capsys):
+def test_a_mapping_is_written_as_tables_of_the_ini_file(tmp_path, capsys):
     path = tmp_path / "office.ini"
     path.write_text(INI.replace("FOLDER", str(tmp_path)))
     path.chmod(0o600)
@@ -259,7 +259,7 @@ def test_a_building_engineer_writes_the_mapping_as_tables_of_the_ini_file(tmp_pa
     assert "hunter2" not in shown
 
 
-def test_the_sample_of_the_section_is_a_configuration_that_is_good(tmp_path, capsys):
+def test_the_sample_of_the_section_is_a_good_configuration(tmp_path, capsys):
     assert run(["sample-config", "wattsense"]) == 0
     sample = capsys.readouterr().out
     assert "#[source:wattsense:alarm_numbers]\n#open = 1" in sample
@@ -283,14 +283,14 @@ def test_a_mistake_in_a_mapping_is_found_at_start_with_its_place(tmp_path, capsy
 
 
 @pytest.mark.fact("Backfill is opt-in: without credentials it is said what will be missing")
-def test_without_rest_credentials_it_is_said_plainly_what_will_be_missing():
+def test_without_a_rest_key_it_is_said_what_will_be_missing():
     (kind,) = bridge_source_kinds()
     assert "missing for good" in kind.recovery.lacks(Settings(signature="none"))
     assert kind.recovery.lacks(Settings(signature="none", rest_key="k", rest_secret=S)) is None
 
 
 @pytest.mark.fact("Backfill: overlap 10 min, automatic, no retries of the webhook assumed")
-def test_gaps_are_read_back_by_themselves_because_no_retries_are_assumed():
+def test_gaps_are_read_back_as_no_retries_are_assumed():
     (kind,) = bridge_source_kinds()
     assert (kind.recovery.automatic, kind.recovery.after, kind.recovery.overlap) == (
         True,

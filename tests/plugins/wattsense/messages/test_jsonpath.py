@@ -34,7 +34,7 @@ ALARM = {
         ("$[0]", []),
     ],
 )
-def test_a_path_means_what_stands_there_and_nothing_where_nothing_stands(path, found):
+def test_a_path_means_what_stands_there_or_nothing(path, found):
     assert list(find(compile_path(path), ALARM).values()) == found
 
 
