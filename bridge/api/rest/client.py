@@ -296,7 +296,7 @@ async def open_rest(
 
     def signed(request: httpx.Request) -> httpx.Request:
         assert sign is not None
-        # httpx may encode what was open in a URL, so only its own version can be signed.
+        # httpx may encode what was open in a URL: only its own version can be signed.
         request.headers.update(sign(request.method, request.url.raw_path, request.content))
         return request
 

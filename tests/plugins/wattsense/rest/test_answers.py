@@ -27,7 +27,7 @@ def test_204_an_empty_body_and_an_empty_array_mean_nothing(status, body):
     assert (page.items, page.next) == ((), None)
 
 
-@pytest.mark.fact("REST: 401 403 pause; 404 and other 4xx reject; 3xx pause; 429, 5xx retry")
+@pytest.mark.fact("REST: 401 403 407 3xx pause; 404 and other 4xx reject; 408 425 429 5xx retry")
 @pytest.mark.parametrize(
     ("status", "kind", "words"),
     [
