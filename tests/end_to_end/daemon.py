@@ -46,14 +46,14 @@ class WatchedBoard(Board):
     def __init__(self, now: Callable[[], datetime]) -> None:
         super().__init__(now)
         self.changed = trio.Event()
-        self.told: list[tuple[str, str, bool]] = []  # instance, text, whether it was a problem
+        self.told: list[tuple[str, str, bool]] = []  # place, text, whether it was a problem
 
     def report(self, instance: str) -> Report:
         pin = super().report(instance)
 
-        def report(text: str, *, problem: bool = False) -> None:
-            pin(text, problem=problem)
-            self.told.append((instance, text, problem))
+        def report(text: str, *, problem: bool = False, topic: str = "") -> None:
+            pin(text, problem=problem, topic=topic)
+            self.told.append((f"{instance}/{topic}" if topic else instance, text, problem))
             self.wake()
 
         return report
@@ -168,7 +168,7 @@ class Daemon:
 
     async def says(self, instance: str, text: str, *, problem: bool) -> None:
         """Wait until the board says this of an instance, such as ``source:sensors`` or
-        ``gap:sensors``.
+        ``source:sensors/gap``.
         """
 
         def said() -> bool:

@@ -1,4 +1,4 @@
-"""``bridged disruptive connectors``, at the stand-in of DT: what is printed, what is
+"""``bridged disruptive connectors``, at the emulator of DT: what is printed, what is
 changed, what is refused.
 """
 
@@ -6,6 +6,7 @@ import json
 from argparse import ArgumentParser
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from random import Random
 
 import httpx
@@ -28,7 +29,7 @@ SECRETS = ("hook-secret", "other-secret", "key-secret", ACCOUNT.secret)
 
 @define
 class Terminal:
-    """Runs the command at a stand-in."""
+    """Runs the command at an emulator."""
 
     cloud: object
     project: object
@@ -50,7 +51,7 @@ class Terminal:
         self.capsys.readouterr()
         with trio.fail_after(20):
             # No TLS here: nobody waits for the system's certificates to be read.
-            network = httpx.AsyncHTTPTransport(verify=False)
+            network = partial(httpx.AsyncHTTPTransport, verify=False)
             assert await run_connectors(context, parser.parse_args(words), network=network) == 0
         out = self.capsys.readouterr().out
         for secret in SECRETS:
@@ -428,7 +429,7 @@ async def test_the_command_itself_runs_without_a_network_of_the_tests(terminal):
 
 
 @pytest.mark.fact("OAuth2 at an implementation of its own")
-async def test_oauth_works_at_the_stand_in_as_well(terminal):
+async def test_oauth_works_at_the_emulator_as_well(terminal):
     terminal.cloud.accounts[:] = [Account()]
     terminal.add()
     oauth = {"service_account_email": ACCOUNT.email, "token_url": Url(terminal.cloud.token_url)}

@@ -101,7 +101,7 @@ async def opened(answers, **settings):
     dt = FakeDT({DEVICES: {"devices": [device()]}} | answers)
     context = fake_source_context("sensors", clock=FixedClock(NOW))
     async with open_history(
-        make_settings(**settings), context, network=httpx.MockTransport(dt)
+        make_settings(**settings), context, network=lambda: httpx.MockTransport(dt)
     ) as history:
         yield history, dt
 
@@ -405,7 +405,7 @@ async def test_a_history_without_credentials_waits_for_a_person():
 
 @pytest.mark.fact("The only way to recover lost events is the REST event history, per device")
 @pytest.mark.fact("Recovery merges by the same keys as the pushes")
-async def test_the_history_of_the_stand_in_gives_what_was_pushed_with_the_same_keys():
+async def test_the_history_of_the_emulator_gives_what_was_pushed_with_the_same_keys():
     account = Account(basic=True)
     pushed = []
 

@@ -6,6 +6,7 @@ import copy
 import json
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import httpx
 import pytest
@@ -24,7 +25,7 @@ from bridge.testing.fakes import (
 )
 from bridge_plugins.disruptive.connector.documents import Metrics
 from bridge_plugins.disruptive.connector.manage import advice, complaint, keep_connector
-from bridge_plugins.disruptive.connector.state import REMEMBERED
+from bridge_plugins.disruptive.connector.state import STATE
 from bridge_plugins.disruptive.emulator.server import Account, open_cloud
 from bridge_plugins.disruptive.settings import Settings
 from bridge_plugins.disruptive.webhook import run
@@ -160,7 +161,8 @@ class Bench:
 
     @property
     def said(self):
-        return self.report.texts[-1] if self.report.texts else ""
+        """What is said of the connector, and that it cannot be looked at."""
+        return self.report.topics.get("connector", ""), self.report.topics.get("manage", "")
 
     async def look(self, times=1):
         """Let the time until the next look pass, of both clocks."""
@@ -178,13 +180,10 @@ class Bench:
         )
         self.dt.context = self.recover
         async with trio.open_nursery() as nursery:
-            network = httpx.MockTransport(self.dt)
-            keep = make_settings(**settings)
-
-            async def kept():
-                await keep_connector(keep, context, self.report, network=network)
-
-            nursery.start_soon(kept)
+            network = partial(httpx.MockTransport, self.dt)
+            nursery.start_soon(
+                partial(keep_connector, make_settings(**settings), context, network=network)
+            )
             await trio.sleep(INTERVAL / 2)
             yield self
             nursery.cancel_scope.cancel()
@@ -228,7 +227,7 @@ async def test_a_connector_as_wanted_is_left_alone(autojump_clock, bench):
     bench.dt.add()
     async with bench.keeping():
         await bench.look(3)
-        assert bench.said == "connector c1 is ACTIVE"
+        assert bench.said == ("connector c1 is ACTIVE", "")
     assert bench.dt.changes == []
     assert bench.report.problems == []
 
@@ -267,9 +266,9 @@ async def test_the_headers_are_read_back_and_what_still_differs_is_a_problem(aut
     bench.dt.add()
     bench.dt.deaf_to = {"httpConfig"}
     async with bench.keeping(header_name="X-Key", header_value=Secret("v")):
-        assert "still differs after it was set: header X-Key is missing" in bench.said
         await bench.look()
-        assert bench.report.problems[-1] == bench.said
+        assert "still differs after it was set: header X-Key is missing" in bench.said[0]
+        assert bench.said[0] in bench.report.problems
 
 
 @pytest.mark.fact(
@@ -340,7 +339,7 @@ async def test_our_connector_gets_the_new_url_when_the_url_changes(autojump_cloc
 
 
 async def test_what_was_remembered_of_another_project_does_not_count(autojump_clock, bench):
-    bench.state.values[REMEMBERED] = json.dumps(
+    bench.state.values[STATE] = json.dumps(
         {"project": "p0", "connector": "c1", "disabled": "SYSTEM_DISABLED"}
     )
     bench.dt.add(httpConfig={"url": "https://old.example.org"})
@@ -349,8 +348,8 @@ async def test_what_was_remembered_of_another_project_does_not_count(autojump_cl
     assert bench.recover.asked == []
 
 
-async def test_a_memory_that_cannot_be_read_is_no_memory(autojump_clock, bench):
-    bench.state.values[REMEMBERED] = json.dumps(
+async def test_a_state_that_cannot_be_read_counts_for_nothing(autojump_clock, bench):
+    bench.state.values[STATE] = json.dumps(
         {"project": "p1", "connector": "c1", "worked": "yesterday"}
     )
     bench.dt.add(httpConfig={"url": "https://old.example.org"})
@@ -456,10 +455,8 @@ async def test_a_connector_that_dt_disabled_is_enabled_first_and_then_the_histor
         assert bench.recover.asked == [
             ("the connector was SYSTEM_DISABLED", START - timedelta(hours=3))
         ]
-        assert (
-            bench.said
-            == "connector c1 was SYSTEM_DISABLED and is ACTIVE again; what it missed is read back"
-        )
+        told = "connector c1 was SYSTEM_DISABLED and is ACTIVE again; what it missed is read back"
+        assert bench.said == (told, "")
         await bench.look(2)
         assert len(bench.recover.asked) == 1
     assert json.loads(bench.dt.bodies[bench.dt.calls.index("PATCH /c1")]) == {"status": "ACTIVE"}
@@ -573,7 +570,7 @@ async def test_more_failed_pushes_than_at_the_look_before_are_a_problem_until_th
             in bench.report.problems[-1]
         )
         await bench.look()
-        assert bench.said == "connector c1 is ACTIVE"
+        assert bench.said == ("connector c1 is ACTIVE", "")
 
 
 @pytest.mark.parametrize(
@@ -607,8 +604,8 @@ async def test_trouble_at_dt_is_told_and_passes(autojump_clock, bench):
     bench.dt.add()
     bench.dt.refuses = {"GET": [httpx.Response(503)] * 6}
     async with bench.keeping():
-        assert "could not be looked at" in bench.report.problems[0]
-        assert bench.said == "connector c1 is ACTIVE"
+        assert "looking at the connector failed: GET" in bench.report.problems[0]
+        assert bench.said == ("connector c1 is ACTIVE", "")
 
 
 async def test_a_login_that_is_refused_is_told_and_tried_again_at_the_next_look(
@@ -617,21 +614,21 @@ async def test_a_login_that_is_refused_is_told_and_tried_again_at_the_next_look(
     bench.dt.add()
     bench.dt.refuses = {"GET": [httpx.Response(401)]}
     async with bench.keeping():
-        assert "DT refuses the service account" in bench.said
+        assert "DT refuses the service account" in bench.report.problems[0]
         await bench.look()
-        assert bench.said == "connector c1 is ACTIVE"
+        assert bench.said == ("connector c1 is ACTIVE", "")
 
 
 async def test_a_project_that_dt_does_not_know_is_told(autojump_clock, bench):
     bench.dt.refuses = {"GET": [httpx.Response(404, json={"error": "not found"})]}
     async with bench.keeping():
-        assert "check project (p1)" in bench.said
+        assert "check project (p1)" in bench.report.problems[0]
 
 
 async def test_an_answer_that_makes_no_sense_is_trouble_at_dt(autojump_clock, bench):
     bench.dt.connectors["odd"] = {"type": "HTTP_PUSH"}
     async with bench.keeping():
-        assert "cannot be read: expected a connector with a name" in bench.said
+        assert "cannot be read: expected a connector with a name" in bench.said[1]
 
 
 async def test_a_full_spool_is_told_and_passes(autojump_clock, bench):
@@ -646,19 +643,20 @@ async def test_a_full_spool_is_told_and_passes(autojump_clock, bench):
     bench.dt.add()
     bench.state = FullState()
     async with bench.keeping():
-        assert "no room" in bench.said
+        assert "no room" in bench.said[1]
         FullState.full = False
         await bench.look()
-        assert bench.said == "connector c1 is ACTIVE"
+        assert bench.said == ("connector c1 is ACTIVE", "")
 
 
 async def test_a_mistake_in_the_plugin_ends_nothing_and_is_logged(autojump_clock, bench, caplog):
     bench.dt.add()
     bench.dt.refuses = {"GET": [RuntimeError("hook-secret")]}
     async with bench.keeping():
-        assert bench.said == "the connector is not managed: RuntimeError; see the log"
+        [problem] = bench.report.problems
+        assert "failed: RuntimeError, a mistake in the plugin; see the log" in problem
         await bench.look()
-        assert bench.said == "connector c1 is ACTIVE"
+        assert bench.said == ("connector c1 is ACTIVE", "")
     assert "Traceback" in caplog.text
 
 
@@ -666,7 +664,7 @@ async def test_a_ca_file_that_is_gone_is_told(autojump_clock, bench, tmp_path):
     report = FakeReport()
     settings = make_settings(ca_file=tmp_path / "gone.pem")
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(keep_connector, settings, fake_source_context(), report)
+        nursery.start_soon(keep_connector, settings, fake_source_context(report=report))
         await report.wait_for("ca_file")
         nursery.cancel_scope.cancel()
     assert report.problems == report.texts
@@ -681,12 +679,12 @@ async def test_the_source_receives_while_dt_cannot_be_reached(autojump_clock):
     settings = make_settings(url=Url("http://127.0.0.1:1/v2"), scheme="none", secret=None)
     async with trio.open_nursery() as nursery:
         await nursery.start(lambda task_status: run(settings, context, task_status=task_status))
-        await report.wait_for("could not be looked at")
+        await report.wait_for("looking at the connector failed")
         assert list(mount.routes) == ["/disruptive"]
         nursery.cancel_scope.cancel()
 
 
-async def test_the_source_makes_its_connector_at_the_stand_in_of_dt():
+async def test_the_source_makes_its_connector_at_the_emulator_of_dt():
     account = Account()
     report, recover = FakeReport(), FakeRecover()
     with trio.fail_after(20):
