@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 import trio
-from attrs import define, evolve
+from attrs import define, evolve, frozen
 
 from bridge.api import Pause, Reject, Retry, SourceContext, SpoolUnavailable
 from bridge.api.rest import Network
@@ -45,9 +45,17 @@ log = logging.getLogger(__name__)
 TOPIC = "connector"
 """Of the reports on what the connector is like.
 
-That it cannot be looked at is said beside them, under ``manage``: what was seen last may
-still be so.
+That it cannot be looked at is said beside them, under ``manage``: what was seen last
+may still be so.
 """
+
+
+@frozen
+class _Seen:
+    """What a look at the connector has shown, for a report."""
+
+    text: str
+    problem: bool = False
 
 
 @define(eq=False)
@@ -64,13 +72,10 @@ class _Keeper:
     counted: Metrics = Metrics()
     """At the last look."""
 
-    def report(self, text: str, *, problem: bool = False) -> None:
-        self.context.report(text, problem=problem, topic=TOPIC)
-
-    def tell(self, text: str, problem: str = "") -> None:
-        """Report what was seen: the problems, or the text if there are none."""
+    def seen(self, text: str, problem: str = "") -> _Seen:
+        """Return the problems, or the text if there are none."""
         problems = [each for each in (problem, *self.lasting_problems) if each]
-        self.report("; ".join(problems) or text, problem=bool(problems))
+        return _Seen("; ".join(problems) or text, problem=bool(problems))
 
     async def remember(self, state: ConnectorState) -> None:
         self.state = state
@@ -87,15 +92,16 @@ async def keep_connector(
     """
     keeper = _Keeper(settings, context, recall(context.state, settings))
 
-    async def attempt() -> None:
-        await _attempt(keeper, network)
+    async def attempt() -> _Seen:
+        return await _attempt(keeper, network)
 
     while True:
-        await context.insist(attempt, topic="manage", doing="looking at the connector")
+        seen = await context.insist(attempt, topic="manage", doing="looking at the connector")
+        context.report(seen.text, problem=seen.problem, topic=TOPIC)
         await trio.sleep(settings.watch_interval)
 
 
-async def _attempt(keeper: _Keeper, network: Network | None) -> None:
+async def _attempt(keeper: _Keeper, network: Network | None) -> _Seen:
     """Look at the connector once; what goes wrong is a Retry, a Pause or a
     SpoolUnavailable.
     """
@@ -107,13 +113,13 @@ async def _attempt(keeper: _Keeper, network: Network | None) -> None:
         ) as cloud:
             if keeper.connector is None:
                 await _settle(keeper, cloud)
-            await _look(keeper, cloud)
+            return await _look(keeper, cloud)
     except Reject as refused:
         if refused.status != 404:
             raise Pause(str(refused)) from refused
         if keeper.connector is None:
             raise Pause(f"{refused}; check project ({keeper.settings.project})") from refused
-        keeper.report(
+        return _Seen(
             f"connector {keeper.connector} is gone, so nothing is pushed; if nobody meant that, "
             f"create it again: bridged disruptive connectors apply --name {context.name}, and "
             "restart the bridge",
@@ -146,7 +152,7 @@ async def _settle(keeper: _Keeper, cloud: Cloud) -> None:
     keeper.connector = done.connector.id
     keeper.lasting_problems = _lasting_problems(plan, done)
     if text := _changed(plan, done):
-        keeper.report(text)
+        keeper.context.report(text, topic=TOPIC)
 
 
 def _changed(plan: Plan, done: Provisioned) -> str:
@@ -177,41 +183,39 @@ def _lasting_problems(plan: Plan, done: Provisioned) -> list[str]:
     return said
 
 
-async def _look(keeper: _Keeper, cloud: Cloud) -> None:
-    """Look at status and metrics once, do what follows, and report."""
+async def _look(keeper: _Keeper, cloud: Cloud) -> _Seen:
+    """Look at status and metrics once, and do what follows."""
     connector_id = keeper.connector
     assert connector_id is not None
     connector = await cloud.patiently(lambda: get_connector(cloud, connector_id))
     if connector.status != ACTIVE:
-        await _disabled(keeper, cloud, connector_id, connector.status)
-    elif keeper.state.disabled is not None:
-        await _enabled_again(keeper, connector_id, keeper.state.disabled)
-    else:
-        metrics = await cloud.patiently(lambda: get_metrics(cloud, connector_id))
-        problem = complaint(connector_id, metrics, keeper.counted, keeper.settings)
-        keeper.counted = metrics
-        if metrics.successes:
-            await keeper.remember(evolve(keeper.state, worked=keeper.context.now()))
-        keeper.tell(f"connector {connector_id} is {ACTIVE}", problem)
+        return await _disabled(keeper, cloud, connector_id, connector.status)
+    if keeper.state.disabled is not None:
+        return await _enabled_again(keeper, connector_id, keeper.state.disabled)
+    metrics = await cloud.patiently(lambda: get_metrics(cloud, connector_id))
+    problem = complaint(connector_id, metrics, keeper.counted, keeper.settings)
+    keeper.counted = metrics
+    if metrics.successes:
+        await keeper.remember(evolve(keeper.state, worked=keeper.context.now()))
+    return keeper.seen(f"connector {connector_id} is {ACTIVE}", problem)
 
 
-async def _disabled(keeper: _Keeper, cloud: Cloud, connector_id: str, status: str) -> None:
+async def _disabled(keeper: _Keeper, cloud: Cloud, connector_id: str, status: str) -> _Seen:
     # Remembered before anything else: whoever enables it, and whenever, what was missed
     # is read back then.
     if keeper.state.disabled != status:
         await keeper.remember(evolve(keeper.state, disabled=status))
     if status == SYSTEM_DISABLED and keeper.settings.reenable:
         await cloud.patiently(lambda: patch_connector(cloud, connector_id, {"status": ACTIVE}))
-        await _enabled_again(keeper, connector_id, status)
-        return
-    keeper.tell("", advice(connector_id, status, keeper.context.name))
+        return await _enabled_again(keeper, connector_id, status)
+    return keeper.seen("", advice(connector_id, status, keeper.context.name))
 
 
-async def _enabled_again(keeper: _Keeper, connector_id: str, status: str) -> None:
+async def _enabled_again(keeper: _Keeper, connector_id: str, status: str) -> _Seen:
     """The connector is active: now, and not before, ask for what it missed."""
     keeper.context.recover(f"the connector was {status}", since=keeper.state.last_worked)
     await keeper.remember(evolve(keeper.state, disabled=None))
-    keeper.tell(
+    return keeper.seen(
         f"connector {connector_id} was {status} and is {ACTIVE} again; what it missed is read back"
     )
 

@@ -16,7 +16,16 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.api import Duration, HttpRejection, Pause, Request, Response, Retry, SpoolUnavailable, Url
+from bridge.api import (
+    Duration,
+    HttpRejection,
+    Pause,
+    Request,
+    Response,
+    Retry,
+    SpoolUnavailable,
+    Url,
+)
 from bridge.testing.fakes import FakeMount, FakeReport, FakeState, FixedClock, fake_source_context
 from bridge.testing.http_server import serve_http
 from bridge_plugins.disruptive.settings import Settings
