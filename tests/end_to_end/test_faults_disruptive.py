@@ -230,7 +230,7 @@ async def open_world(
     "In either a scheme whose header is present and whose key is known must be right too",
 )
 @pytest.mark.parametrize(("push", "scheme", "hears"), CELLS)
-async def test_a_faulty_push_is_answered_as_it_must_be_and_what_it_brings_arrives_once(
+async def test_a_faulty_push_is_answered_rightly_and_arrives_once(
     tmp_path: Path, mock_clock: MockClock, push: Push, scheme: str, hears: str
 ):
     async with open_world(tmp_path, mock_clock, scheme, push.delivery) as world:
@@ -318,7 +318,7 @@ async def test_a_body_that_never_ends_hears_408(tmp_path: Path, mock_clock: Mock
 
 @pytest.mark.fact("A wrong static header is 401 and a problem")
 @pytest.mark.parametrize("headers", [{}, {"X-Bridge-Key": "another"}, {"X-Other": STATIC}])
-async def test_a_push_without_our_custom_header_is_refused_until_the_connector_has_it(
+async def test_a_push_without_our_custom_header_is_refused(
     tmp_path: Path, mock_clock: MockClock, headers: dict[str, str]
 ):
     settings = f"header_name = X-Bridge-Key\nheader_value = {STATIC}\n"
@@ -340,9 +340,7 @@ async def test_a_push_without_our_custom_header_is_refused_until_the_connector_h
 
 
 @pytest.mark.fact("Two secrets are good at once")
-async def test_both_secrets_are_good_while_dt_changes_from_one_to_the_other(
-    tmp_path: Path, mock_clock: MockClock
-):
+async def test_both_secrets_are_good_while_dt_changes_them(tmp_path: Path, mock_clock: MockClock):
     settings = "previous_secret = the-secret-before-the-last-change\n"
     async with (
         open_world(tmp_path, mock_clock, "hmac", PROMPT, settings) as world,

@@ -251,7 +251,7 @@ KEYS = [
     ("scheme", "fault", "problem"),
     [("both", *KEYS[0]), *(("asymmetric", *unobtainable) for unobtainable in KEYS)],
 )
-async def test_while_the_keys_cannot_be_had_pushes_hear_503_and_afterwards_they_arrive(
+async def test_pushes_hear_503_while_there_are_no_keys_then_arrive(
     tmp_path: Path, mock_clock: MockClock, scheme: str, fault: RestFault, problem: str
 ):
     async with open_world(
@@ -273,7 +273,7 @@ async def test_while_the_keys_cannot_be_had_pushes_hear_503_and_afterwards_they_
 
 
 @pytest.mark.parametrize("remembered", [False, True])
-async def test_a_ca_file_that_is_gone_is_told_and_stops_nothing_that_can_go_on(
+async def test_a_ca_file_that_is_gone_stops_nothing_that_can_go_on(
     tmp_path: Path, mock_clock: MockClock, authority: trustme.CA, remembered: bool
 ):
     ca_file = tmp_path / "ca.pem"
@@ -301,9 +301,7 @@ async def test_a_ca_file_that_is_gone_is_told_and_stops_nothing_that_can_go_on(
 
 
 @pytest.mark.fact("Keys are cached on disk: a start without DT serves")
-async def test_keys_that_are_remembered_serve_a_bridge_that_starts_while_dt_cannot_be_asked(
-    tmp_path: Path, mock_clock: MockClock
-):
+async def test_remembered_keys_serve_a_start_without_dt(tmp_path: Path, mock_clock: MockClock):
     async with open_world(tmp_path, mock_clock, "scheme = asymmetric", secret=False) as world:
         async with world.daemon.running():
             world.publish(10)
@@ -341,7 +339,7 @@ async def test_a_new_key_of_dts_is_fetched_within_a_minute(tmp_path: Path, mock_
 
 
 @pytest.mark.fact("An unknown kid is looked for at once, and is 401 when DT publishes no such key")
-async def test_a_key_that_dt_never_published_is_refused_once_dt_was_asked(
+async def test_a_key_never_published_is_refused_once_dt_was_asked(
     tmp_path: Path, mock_clock: MockClock
 ):
     async with (
@@ -551,9 +549,7 @@ TROUBLES = {
     Rules(clock_offset=-7200): CLOCK,
     Rules(clock_offset=7200): CLOCK,
     Rules(clock_offset=7200, error_members=()): CLOCK,
-    Rules(
-        repeat_page_token=True
-    ): "gives the same next page a second time: its list has no end",
+    Rules(repeat_page_token=True): "gives the same next page a second time: its list has no end",
 }
 
 
@@ -564,7 +560,7 @@ TROUBLES = {
         for trouble in TROUBLES.items()
     ],
 )
-async def test_what_a_person_must_see_to_is_a_problem_and_then_everything_is_read_back(
+async def test_after_a_person_saw_to_it_everything_is_read_back(
     tmp_path: Path, mock_clock: MockClock, rules: Rules, says: str
 ):
     async with open_world(tmp_path, mock_clock) as world, world.daemon.running():
@@ -599,7 +595,7 @@ async def test_a_history_without_end_is_told_and_what_was_read_is_kept(
 ODDITIES = [
     Rules(),
     Rules(page_size=1),
-    Rules(most_page_size=1),
+    Rules(max_page_size=1),
     Rules(order="descending"),
     Rules(order="shuffled"),
     Rules(inclusive=False),
@@ -627,7 +623,7 @@ async def test_however_dt_keeps_its_record_it_is_read_back(
 
 @pytest.mark.fact("With Retry-After in both forms makes reading back slow and nothing else")
 @pytest.mark.parametrize("as_date", [False, True])
-async def test_a_rate_that_is_never_lifted_makes_reading_back_slow_and_nothing_else(
+async def test_a_rate_makes_reading_back_slow_and_nothing_else(
     tmp_path: Path, mock_clock: MockClock, as_date: bool
 ):
     rate = Rate(calls=2, seconds=30.0, as_date=as_date)
@@ -659,7 +655,7 @@ async def test_a_rate_that_is_never_lifted_makes_reading_back_slow_and_nothing_e
     ],
     ids=["deleted", "rotated", "role"],
 )
-async def test_credentials_that_were_revoked_are_a_problem_until_they_are_restored(
+async def test_revoked_credentials_are_a_problem_until_restored(
     tmp_path: Path, mock_clock: MockClock, revoked: list[Account], says: str
 ):
     async with open_world(tmp_path, mock_clock) as world, world.daemon.running():
@@ -700,7 +696,7 @@ async def recovered(world: World) -> None:
         ("USER_DISABLED", "no", "is USER_DISABLED: somebody disabled it"),
     ],
 )
-async def test_what_a_disabled_connector_missed_is_read_back_when_it_is_enabled_again(
+async def test_what_a_disabled_connector_missed_is_read_back(
     tmp_path: Path,
     mock_clock: MockClock,
     authority: trustme.CA,
@@ -740,7 +736,7 @@ async def test_what_a_disabled_connector_missed_is_read_back_when_it_is_enabled_
 @pytest.mark.fact(
     "Days of refusals end in SYSTEM_DISABLED, and the history gives back what was lost",
 )
-async def test_days_of_refusals_are_a_problem_end_in_a_disabled_connector_and_lose_nothing(
+async def test_days_of_rejections_disable_it_and_lose_nothing(
     tmp_path: Path, mock_clock: MockClock, authority: trustme.CA
 ):
     delivery = evolve(PROMPT, disable_after=timedelta(hours=5))
@@ -812,7 +808,7 @@ LOOKS = [
 
 
 @pytest.mark.parametrize(("fault", "says"), LOOKS)
-async def test_a_connector_that_cannot_be_looked_at_is_a_problem_until_it_can_and_pushes_go_on(
+async def test_pushes_go_on_while_the_connector_cannot_be_looked_at(
     tmp_path: Path, mock_clock: MockClock, authority: trustme.CA, fault: RestFault, says: str
 ):
     async with (
@@ -863,7 +859,7 @@ MAKING_RULES = [Rules(), STRICT, Rules(merge_headers=True)]
     ("fault", "rules"),
     [*((fault, Rules()) for fault in MAKES), *((MAKES[1], rules) for rules in MAKING_RULES[1:])],
 )
-async def test_whatever_happens_while_it_is_made_there_is_one_connector_and_it_pushes(
+async def test_whatever_happens_one_connector_is_made_and_pushes(
     tmp_path: Path, mock_clock: MockClock, authority: trustme.CA, fault: RestFault, rules: Rules
 ):
     settings = f"timeout = 1h\nheader_name = X-Bridge-Key\nheader_value = {STATIC}"
@@ -895,9 +891,7 @@ def test_every_knob_of_the_calls_is_turned_by_a_row():
     )
     turned |= set().union(*(changed_fields(read.fault) for read in READS))
     assert turned == {knob.name for knob in attrs.fields(RestFault)}
-    # Those of how a connector is made: new_ids_on_sync belongs to a command, and is not
-    # a fault.
-    rules = [*ODDITIES, *TROUBLES, *MAKING_RULES, Rules(rate=Rate(1, 1.0), new_ids_on_sync=True)]
+    rules = [*ODDITIES, *TROUBLES, *MAKING_RULES, Rules(rate=Rate(1, 1.0))]
     assert set().union(*map(changed_fields, rules)) == {knob.name for knob in attrs.fields(Rules)}
     assert {knob.name for knob in attrs.fields(Rate)} == {
         "calls",

@@ -72,7 +72,7 @@ class ConnectorState:
 
 
 def recall(state: KeyValue, settings: Settings) -> ConnectorState:
-    """Return what is remembered; nothing if it is of another project or cannot be read."""
+    """Return what is remembered; nothing if it is of another project or unreadable."""
     kept = state.get(STATE)
     if not isinstance(kept, dict) or kept.get("project") != settings.project:
         return ConnectorState()

@@ -187,7 +187,7 @@ async def test_the_connector_is_the_one_that_pushes_to_public_url(terminal):
     assert f"id: {ours.id}" in await terminal("show")
 
 
-async def test_an_id_on_the_line_or_in_the_settings_goes_before_the_url(terminal):
+async def test_an_id_given_or_set_goes_before_the_url(terminal):
     terminal.add()
     other = terminal.add("https://other.example.org")
     assert f"id: {other.id}" in await terminal("show", other.id)
@@ -273,7 +273,7 @@ async def test_a_dry_run_changes_nothing(terminal, there):
 
 
 @pytest.mark.fact("Mistake: waiting for missed events after enabling")
-async def test_apply_leaves_a_disabled_connector_so_unless_told_to_enable_it(terminal):
+async def test_apply_enables_only_when_told_to(terminal):
     ours = terminal.add()
     ours.disable("SYSTEM_DISABLED")
     assert "--enable enables it" in await terminal("apply")
@@ -303,9 +303,7 @@ async def test_what_dt_does_not_take_is_told(terminal):
 
 @pytest.mark.fact("Headers are right whether DT merges or replaces")
 @pytest.mark.parametrize("merges", [True, False])
-async def test_our_header_arrives_and_that_of_others_stays_whether_dt_merges_or_replaces(
-    capsys, merges
-):
+async def test_our_header_is_set_and_others_stay_merged_or_replaced(capsys, merges):
     async with opened(capsys, merge_headers=merges) as terminal:
         ours = terminal.add(headers={"X-Proxy": "theirs", "X-Key": "old"})
         await terminal("apply", header_name="X-Key", header_value=Secret("key-secret"))
@@ -333,7 +331,7 @@ async def test_what_needs_public_url_says_so(terminal, action):
     assert "[source:sensors] lacks public_url" in await terminal.refused(action, public_url=None)
 
 
-async def test_a_named_connector_that_is_not_there_is_not_created_by_apply(terminal):
+async def test_apply_creates_no_named_connector_that_is_not_there(terminal):
     assert "no connector nothere" in await terminal.refused("apply", "nothere", error=Pause)
     assert terminal.cloud.connectors == {}
 
@@ -357,7 +355,7 @@ async def test_disable_says_what_is_lost_and_needs_yes(terminal):
     "SYSTEM_DISABLED"
 )
 @pytest.mark.parametrize("status", ["USER_DISABLED", "SYSTEM_DISABLED"])
-async def test_enable_enables_and_says_how_to_read_back_what_was_missed(terminal, status):
+async def test_enable_says_how_to_read_back_what_was_missed(terminal, status):
     ours = terminal.add()
     ours.disable(status)
     out = await terminal("enable")

@@ -198,7 +198,7 @@ def bench():
 
 
 @pytest.mark.fact("A connector is created with all that is wanted")
-async def test_a_project_without_our_connector_gets_one_as_the_settings_ask(autojump_clock, bench):
+async def test_a_project_without_our_connector_gets_one(autojump_clock, bench):
     bench.dt.add("theirs", httpConfig={"url": "https://other.example.org"})
     bench.dt.connectors["pubsub"] = {
         "name": "projects/p1/dataconnectors/pubsub",
@@ -232,9 +232,7 @@ async def test_a_connector_as_wanted_is_left_alone(autojump_clock, bench):
     assert bench.report.problems == []
 
 
-async def test_a_connector_that_differs_is_corrected_and_the_differences_are_told(
-    autojump_clock, bench
-):
+async def test_a_connector_that_differs_is_corrected_and_that_is_told(autojump_clock, bench):
     bench.dt.add(events=["touch"], httpConfig={"signatureSecret": "other-secret"})
     async with bench.keeping():
         assert (
@@ -262,7 +260,7 @@ async def test_no_secret_is_reported_or_remembered(autojump_clock, bench):
 
 
 @pytest.mark.fact("Headers are read back")
-async def test_the_headers_are_read_back_and_what_still_differs_is_a_problem(autojump_clock, bench):
+async def test_headers_that_still_differ_when_read_back_are_a_problem(autojump_clock, bench):
     bench.dt.add()
     bench.dt.deaf_to = {"httpConfig"}
     async with bench.keeping(header_name="X-Key", header_value=Secret("v")):
@@ -274,9 +272,7 @@ async def test_the_headers_are_read_back_and_what_still_differs_is_a_problem(aut
 @pytest.mark.fact(
     "A secret that cannot be read back is set when it changes, known by a salted hash",
 )
-async def test_a_secret_that_dt_does_not_show_is_set_once_and_again_when_it_changes(
-    autojump_clock, bench
-):
+async def test_a_secret_that_is_not_shown_is_set_when_it_changes(autojump_clock, bench):
     bench.dt.add()
     bench.dt.shows_secrets = False
     header = {"header_name": "X-Key", "header_value": Secret("v")}
@@ -305,9 +301,7 @@ async def test_what_was_set_at_one_connector_is_not_known_of_another(autojump_cl
         assert bench.dt.connectors["c2"]["httpConfig"]["signatureSecret"] == "hook-secret"
 
 
-async def test_of_two_connectors_for_our_url_the_one_that_was_ours_stays_ours(
-    autojump_clock, bench
-):
+async def test_of_two_connectors_the_one_that_was_ours_stays_ours(autojump_clock, bench):
     bench.dt.add("c2")
     async with bench.keeping():
         pass
@@ -365,9 +359,7 @@ async def test_a_connector_named_in_the_settings_is_the_one(autojump_clock, benc
     assert bench.dt.changes == ["PATCH /c2"]
 
 
-async def test_a_named_connector_that_is_not_there_is_a_problem_and_none_is_created(
-    autojump_clock, bench
-):
+async def test_a_named_connector_that_is_not_there_is_not_created(autojump_clock, bench):
     async with bench.keeping(connector="c9"):
         assert "the project has no connector c9" in bench.report.problems[-1]
     assert bench.dt.changes == []
@@ -390,9 +382,7 @@ async def test_two_connectors_for_our_url_are_a_problem(autojump_clock, bench):
 @pytest.mark.parametrize(
     "lost", [httpx.ReadTimeout("slow"), httpx.Response(502), httpx.Response(200, text="<html>")]
 )
-async def test_a_create_whose_answer_is_lost_does_not_make_two_connectors(
-    autojump_clock, bench, lost
-):
+async def test_a_create_whose_answer_is_lost_makes_no_second_one(autojump_clock, bench, lost):
     bench.dt.refuses = {"POST": [(lost,)]}
     async with bench.keeping():
         await bench.look()
@@ -401,7 +391,7 @@ async def test_a_create_whose_answer_is_lost_does_not_make_two_connectors(
 
 
 @pytest.mark.fact("Create rule: tried again only after a list that lacks ours")
-async def test_a_create_that_did_not_happen_is_tried_again_after_a_list(autojump_clock, bench):
+async def test_a_create_that_failed_is_tried_again_after_a_list(autojump_clock, bench):
     bench.dt.refuses = {"POST": [httpx.ConnectError("no route"), httpx.Response(503)]}
     async with bench.keeping():
         pass
@@ -443,9 +433,7 @@ async def test_a_connector_that_may_not_be_created_is_a_problem(autojump_clock, 
 
 
 @pytest.mark.fact("After SYSTEM_DISABLED: enabled first, then the history, so that no hole opens")
-async def test_a_connector_that_dt_disabled_is_enabled_first_and_then_the_history_is_asked_for(
-    autojump_clock, bench
-):
+async def test_after_dt_disabled_it_it_is_enabled_then_read_back(autojump_clock, bench):
     bench.dt.add()
     async with bench.keeping(reenable=True):
         bench.dt.connectors["c1"]["status"] = "SYSTEM_DISABLED"
@@ -462,9 +450,7 @@ async def test_a_connector_that_dt_disabled_is_enabled_first_and_then_the_histor
     assert json.loads(bench.dt.bodies[bench.dt.calls.index("PATCH /c1")]) == {"status": "ACTIVE"}
 
 
-async def test_a_connector_that_was_never_seen_to_work_is_read_back_since_the_last_event(
-    autojump_clock, bench
-):
+async def test_one_never_seen_to_work_is_read_back_from_the_last_event(autojump_clock, bench):
     bench.dt.add(status="SYSTEM_DISABLED")
     async with bench.keeping(reenable=True):
         assert bench.recover.asked == [("the connector was SYSTEM_DISABLED", None)]
@@ -490,9 +476,7 @@ async def test_a_disabled_connector_is_a_problem_and_left_so(
 
 @pytest.mark.fact("A status that was not ACTIVE is read back when it is again")
 @pytest.mark.parametrize("status", ["SYSTEM_DISABLED", "USER_DISABLED"])
-async def test_when_a_person_has_enabled_it_again_the_history_is_asked_for(
-    autojump_clock, bench, status
-):
+async def test_when_a_person_has_enabled_it_it_is_read_back(autojump_clock, bench, status):
     bench.dt.add()
     async with bench.keeping():
         bench.dt.connectors["c1"]["status"] = status
@@ -511,9 +495,7 @@ async def test_a_disabled_connector_is_remembered_over_a_restart(autojump_clock,
         assert bench.recover.asked == [("the connector was SYSTEM_DISABLED", None)]
 
 
-async def test_a_crash_between_enabling_and_asking_for_the_history_does_not_lose_the_asking(
-    autojump_clock, bench
-):
+async def test_a_crash_after_enabling_does_not_lose_the_reading_back(autojump_clock, bench):
     bench.dt.add(status="SYSTEM_DISABLED")
     bench.dt.refuses = {"PATCH /c1": [(httpx.Response(400),)]}  # enabled, and we never hear of it
     async with bench.keeping(reenable=True):
@@ -529,9 +511,7 @@ async def test_a_connector_in_a_state_that_nobody_knows_is_a_problem(autojump_cl
     assert bench.dt.changes == []
 
 
-async def test_a_connector_that_is_gone_is_a_problem_and_not_created_behind_a_persons_back(
-    autojump_clock, bench
-):
+async def test_a_connector_that_is_gone_is_a_problem_and_not_made_anew(autojump_clock, bench):
     bench.dt.add()
     async with bench.keeping():
         bench.dt.connectors.clear()
@@ -540,9 +520,7 @@ async def test_a_connector_that_is_gone_is_a_problem_and_not_created_behind_a_pe
         assert bench.dt.connectors == {}
 
 
-async def test_a_connector_that_was_gone_at_start_is_created_and_the_history_asked_for(
-    autojump_clock, bench
-):
+async def test_a_connector_gone_at_start_is_created_and_read_back(autojump_clock, bench):
     bench.dt.add()
     async with bench.keeping():
         pass
@@ -556,9 +534,7 @@ async def test_a_connector_that_was_gone_at_start_is_created_and_the_history_ask
 
 
 @pytest.mark.fact("A growing errorCount is a problem with what to do")
-async def test_more_failed_pushes_than_at_the_look_before_are_a_problem_until_they_stop(
-    autojump_clock, bench
-):
+async def test_growing_numbers_of_failed_pushes_are_a_problem(autojump_clock, bench):
     bench.dt.add()
     bench.dt.metrics = {"successCount": 5, "errorCount": 2}
     async with bench.keeping():
@@ -583,7 +559,7 @@ def test_only_a_number_of_failures_that_grows_is_a_complaint(before, now, proble
     assert not text or URL in text
 
 
-def test_the_advice_for_a_connector_that_dt_disabled_names_the_setting_that_would_have_helped():
+def test_the_advice_after_dt_disabled_it_names_the_setting():
     assert "reenable = yes" in advice("c1", "SYSTEM_DISABLED", "sensors")
     assert "reenable" not in advice("c1", "USER_DISABLED", "sensors")
 
@@ -608,9 +584,7 @@ async def test_trouble_at_dt_is_told_and_passes(autojump_clock, bench):
         assert bench.said == ("connector c1 is ACTIVE", "")
 
 
-async def test_a_login_that_is_refused_is_told_and_tried_again_at_the_next_look(
-    autojump_clock, bench
-):
+async def test_a_login_that_is_refused_is_told_and_tried_again(autojump_clock, bench):
     bench.dt.add()
     bench.dt.refuses = {"GET": [httpx.Response(401)]}
     async with bench.keeping():

@@ -175,7 +175,7 @@ async def test_a_token_is_used_until_five_minutes_before_its_end(autojump_clock)
     assert server.authorizations == ["Bearer token-1", "Bearer token-1", "Bearer token-2"]
 
 
-async def test_a_token_of_less_than_five_minutes_is_used_for_half_of_them(autojump_clock):
+async def test_a_token_of_under_five_minutes_is_used_for_half_of_it(autojump_clock):
     async with opened(**OAUTH, token_answers=[{"access_token": "short", "expires_in": 60}]) as (
         cloud,
         server,
@@ -187,9 +187,7 @@ async def test_a_token_of_less_than_five_minutes_is_used_for_half_of_them(autoju
 
 
 @pytest.mark.parametrize("expires", [None, "soon", -1, 0, True])
-async def test_a_token_that_does_not_tell_its_lifetime_is_renewed_before_an_hour_has_passed(
-    autojump_clock, expires
-):
+async def test_a_token_without_a_lifetime_is_renewed_within_an_hour(autojump_clock, expires):
     async with opened(
         **OAUTH, token_answers=[{"access_token": "first", "expires_in": expires}]
     ) as (cloud, server):
@@ -271,14 +269,14 @@ async def test_the_token_endpoint_saying_400_names_the_four_causes():
         (failure(404), Pause),
     ],
 )
-async def test_trouble_at_the_token_endpoint_passes_or_waits_for_a_person(answer, verdict):
+async def test_trouble_at_the_token_endpoint_has_its_verdict(answer, verdict):
     async with opened(**OAUTH, token_answers=[answer]) as (cloud, server):
         with pytest.raises(verdict):
             await cloud.call("GET", "/projects")
     assert server.requests == []
 
 
-async def test_after_a_renewal_that_failed_the_refused_token_is_not_used_again():
+async def test_a_refused_token_is_not_used_after_a_failed_renewal():
     async with opened(failure(401), {"ok": 1}, **OAUTH) as (cloud, server):
         await trio.lowlevel.checkpoint()
         server.token_answers = [{"access_token": "first"}, failure(500)]
@@ -342,7 +340,7 @@ async def test_an_error_body_may_lack_its_members():
 
 
 @pytest.mark.fact("Role too low, not tried again")
-async def test_a_role_that_is_too_low_is_told_with_the_role_that_it_takes():
+async def test_a_role_too_low_is_told_with_the_role_it_takes():
     async with opened(failure(403)) as (cloud, _):
         with pytest.raises(Pause, match="Project Developer"):
             await cloud.call("PATCH", "/projects/p1/dataconnectors/c", body={})
@@ -390,7 +388,7 @@ async def test_a_ca_file_that_cannot_be_read_waits_for_a_person(tmp_path):
             pass
 
 
-async def test_the_certificate_of_dt_must_be_trusted_and_ca_file_adds_to_those_that_are(tmp_path):
+async def test_ca_file_adds_to_the_certificates_that_are_trusted(tmp_path):
     async def answer(_request):
         return Response(200, b'{"ok":1}')
 
@@ -409,8 +407,23 @@ async def test_the_certificate_of_dt_must_be_trusted_and_ca_file_adds_to_those_t
                 assert await cloud.call("GET", "/projects") == {"ok": 1}
 
 
+async def test_dt_is_asked_through_the_proxy_of_the_settings():
+    targets = []
+
+    async def proxy(request):
+        targets.append(request.path)
+        return Response(200, b'{"ok":1}')
+
+    with trio.fail_after(20):
+        async with serve_http(proxy) as url:
+            settings = make_settings(url=Url("http://localhost:1/v2"), proxy=Url(url))
+            async with open_cloud(settings, now=lambda: NOW, random=lambda: 0) as cloud:
+                assert await cloud.call("GET", "/projects") == {"ok": 1}
+    assert targets == ["http://localhost:1/v2/projects"]
+
+
 @pytest.mark.fact("Answer bodies of DELETE and :sync are ignored")
-async def test_the_body_goes_out_as_json_and_an_unknown_answer_is_not_read():
+async def test_a_body_goes_out_as_json_and_an_answer_may_be_ignored():
     async with opened(httpx.Response(200, text="")) as (cloud, server):
         assert (
             await cloud.call("POST", "/projects/p1/x:sync", body={"a": 1}, ignore_answer=True) == {}
@@ -482,7 +495,7 @@ async def test_a_429_at_the_login_shuts_the_gate_too(autojump_clock):
 
 
 @pytest.mark.fact("Without Retry-After: back off")
-async def test_429s_that_name_no_time_shut_the_gate_for_longer_each_time(autojump_clock):
+async def test_429s_without_a_time_shut_the_gate_for_ever_longer(autojump_clock):
     async with opened(*[failure(429)] * 3, {}, failure(429)) as (cloud, _):
         waits = []
         for _ in range(3):

@@ -40,7 +40,10 @@ from bridge_plugins.disruptive.verify.keys import INTERVAL, MAX_UNKNOWN, KeyRing
 from bridge_plugins.disruptive.verify.rejections import KeyNotFetched, UnknownKey
 from bridge_plugins.disruptive.webhook import run
 
-BODY = b'{"event":{"eventId":"a","eventType":"touch","targetName":"projects/p/devices/d","data":{"touch":{}}}}'
+BODY = (
+    b'{"event":{"eventId":"a","eventType":"touch","targetName":"projects/p/devices/d",'
+    b'"data":{"touch":{}}}}'
+)
 IAT = 1700000000
 ORGANIZATION = "cvi1t5h4sugsec4d6vog"
 DISCOVERY = "https://identity.example.com/dc/.well-known/openid-configuration"
@@ -89,7 +92,7 @@ def test_a_key_of_another_kind_or_form_is_passed_over(dt_key, jwk_of, others):
 
 
 @pytest.mark.parametrize("curve", [ec.SECP256K1(), ec.SECP384R1()])
-def test_a_key_of_another_curve_is_not_used_whatever_it_is_called(jwk_of, base64url, curve):
+def test_a_key_of_another_curve_is_not_used_under_any_name(jwk_of, base64url, curve):
     numbers = ec.generate_private_key(curve).public_key().public_numbers()
     x, y = (
         base64url(number.to_bytes(curve.key_size // 8, "big")) for number in (numbers.x, numbers.y)
@@ -145,7 +148,7 @@ def status_of(ring, kid):
 
 
 @pytest.mark.fact("An unknown kid is 503 until DT has been asked, then 401")
-async def test_an_unknown_key_is_503_until_dt_has_been_asked_for_it_then_401(dt_key, jwk_of):
+async def test_an_unknown_key_is_503_until_dt_was_asked_then_401(dt_key, jwk_of):
     ring = KeyRing()
     with pytest.raises(KeyNotFetched):
         ring.find("dt-2")
@@ -157,9 +160,7 @@ async def test_an_unknown_key_is_503_until_dt_has_been_asked_for_it_then_401(dt_
         ring.find("dt-2")
 
 
-async def test_a_key_that_is_first_named_after_a_fetch_began_is_looked_for_once_more(
-    dt_key, jwk_of
-):
+async def test_a_key_first_named_during_a_fetch_is_looked_for_again(dt_key, jwk_of):
     ring = KeyRing()
     ring.want()
     asked = await ring.wanted()
@@ -170,9 +171,7 @@ async def test_a_key_that_is_first_named_after_a_fetch_began_is_looked_for_once_
     assert status_of(ring, "dt-2") == 401
 
 
-async def test_a_key_that_was_fetched_while_requests_asked_for_it_is_not_fetched_again(
-    dt_key, jwk_of, autojump_clock
-):
+async def test_a_key_fetched_while_asked_for_is_not_fetched_again(dt_key, jwk_of, autojump_clock):
     ring = KeyRing()
     assert status_of(ring, "dt-1") == 503
     asked = await ring.wanted()
@@ -361,7 +360,7 @@ async def test_keys_are_fetched_at_start_where_none_are_remembered(dt, autojump_
 
 
 @pytest.mark.fact("Keys are remembered across restarts, public parts only")
-async def test_remembered_keys_are_used_after_a_restart_without_any_network(dt, autojump_clock):
+async def test_remembered_keys_are_used_after_a_restart(dt, autojump_clock):
     state = FakeState()
     async with keeping(dt, state, FakeReport()):
         pass
@@ -393,9 +392,7 @@ async def test_remembered_keys_of_no_use_are_fetched_anew(dt, autojump_clock, re
         assert status_of(ring, "dt-1") == 200
 
 
-async def test_the_keys_of_another_tenant_are_not_remembered_as_those_of_this_one(
-    dt, autojump_clock
-):
+async def test_the_keys_of_another_tenant_are_not_taken_for_ours(dt, autojump_clock):
     state = FakeState()
     async with keeping(dt, state, FakeReport()):
         pass
@@ -453,7 +450,7 @@ async def test_a_new_key_is_fetched_when_a_request_names_it(dt, autojump_clock, 
 
 
 @pytest.mark.fact("Keys that cannot be fetched are a problem until they can")
-async def test_keys_that_cannot_be_fetched_are_a_problem_until_they_can(dt, autojump_clock):
+async def test_keys_not_to_be_fetched_are_a_problem_until_they_are(dt, autojump_clock):
     report = FakeReport()
     dt.down = (500,)
     async with keeping(dt, FakeState(), report) as ring:
@@ -502,9 +499,7 @@ async def test_an_unchanged_set_of_keys_is_not_written_again(dt, autojump_clock)
     assert written == [STATE]
 
 
-async def test_a_ca_file_without_certificates_is_told_until_it_has_some(
-    dt, autojump_clock, tmp_path
-):
+async def test_a_ca_file_without_certificates_is_told(dt, autojump_clock, tmp_path):
     path, report = tmp_path / "ca.pem", FakeReport()
     async with keeping(dt, FakeState(), report, ca_file=path) as ring:
         for text in (None, "nothing"):

@@ -15,7 +15,10 @@ from bridge_plugins.disruptive.settings import Settings
 from bridge_plugins.disruptive.verify.rejections import QUIET, Cause, RejectionWatch, Unauthentic
 from bridge_plugins.disruptive.webhook import run
 
-BODY = b'{"event":{"eventId":"a","eventType":"touch","targetName":"projects/p/devices/d","data":{"touch":{}}}}'
+BODY = (
+    b'{"event":{"eventId":"a","eventType":"touch","targetName":"projects/p/devices/d",'
+    b'"data":{"touch":{}}}}'
+)
 SECRET = "test-secret-of-32-bytes-or-longer"
 
 
@@ -198,7 +201,7 @@ def test_every_cause_says_what_to_do(cause):
 
 
 @given(causes=st.lists(st.sampled_from(list(Cause)), min_size=1))
-def test_however_many_are_refused_there_is_one_report_for_each_cause(causes):
+def test_there_is_one_report_for_each_cause(causes):
     report = FakeReport()
     watch = RejectionWatch(report, lambda: 0.0)
     for cause in causes:
