@@ -35,7 +35,7 @@ IDLE_SECONDS = 30.0  # then a connection is closed: the limits of vendors are no
 POOL_TIMEOUT = 5.0  # seconds; a place in the pool is free, so any wait for one is a loss
 
 Network: TypeAlias = "Callable[[], httpx.AsyncBaseTransport]"
-"""Makes what carries requests: for tests, that need no real network."""
+"""Makes what carries requests: for tests without a real network."""
 
 Failure: TypeAlias = Literal["connect", "broken", "deadline", "lost"]
 """No connection; one that broke before the answer; no answer in time; no place in the

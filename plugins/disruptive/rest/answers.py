@@ -19,7 +19,7 @@ from bridge.api import Pause, Reject, Retry, parse_json
 from bridge.api.rest import verdict_of
 
 
-def refusal(request: str, status: int, said: str, wait: float | None) -> Retry | Pause | Reject:
+def verdict_on(request: str, status: int, said: str, wait: float | None) -> Retry | Pause | Reject:
     """Return the verdict of an answer that is not 200.
 
     :param request: method and path, for the text.

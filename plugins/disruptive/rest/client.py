@@ -26,7 +26,7 @@ from bridge.api import JSON, Retry, backoff, parse_json
 from bridge.api.rest import Network, open_rest, read_pages
 
 from ..settings import Settings
-from .answers import refusal
+from .answers import verdict_on
 from .gate import FIRST_WAIT, MAX_WAIT, Gate
 from .login import Login, make_login
 
@@ -81,7 +81,7 @@ class Cloud:
         if response.status != 200:
             said = self._gate.said(response, *secrets, authorization.partition(" ")[2])
             wait = self._gate.asked_wait(response)
-            raise refusal(f"{method} {path}", response.status, said, wait)
+            raise verdict_on(f"{method} {path}", response.status, said, wait)
         return {} if ignore_answer else _read(response.body, f"{method} {path}")
 
     async def page(

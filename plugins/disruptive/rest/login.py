@@ -25,7 +25,7 @@ from bridge.api import Pause, Retry, parse_json
 from bridge.api.rest import RestResponse
 
 from ..settings import Settings
-from .answers import refusal
+from .answers import verdict_on
 from .gate import Gate
 
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:jwt-bearer"
@@ -100,7 +100,7 @@ class _Bearer:
         status, said = response.status, self._gate.said(response, assertion)
         if status not in (400, 401, 403):
             wait = self._gate.asked_wait(response)
-            verdict = refusal("the login at token_url", status, said, wait)
+            verdict = verdict_on("the login at token_url", status, said, wait)
             return verdict if isinstance(verdict, Retry) else Pause(f"{verdict}; check token_url")
         return Pause(
             f"DT refuses the login of the service account ({status}"

@@ -61,9 +61,9 @@ class Receiver:
     async def __call__(self, request):
         try:
             accepted = self.receive(request)
-        except HttpRejection as refusal:
-            self.reasons.append(refusal.reason)
-            return Response(refusal.status)
+        except HttpRejection as rejection:
+            self.reasons.append(rejection.reason)
+            return Response(rejection.status)
         for event in accepted.events:
             self.times_received += 1
             self.events[event.key] = event

@@ -65,9 +65,9 @@ class Bridge:
     async def __call__(self, request):
         try:
             accepted = self.mount.routes[request.path](request)
-        except HttpRejection as refusal:
-            self.reasons.append((refusal.status, refusal.reason))
-            return Response(refusal.status)
+        except HttpRejection as rejection:
+            self.reasons.append((rejection.status, rejection.reason))
+            return Response(rejection.status)
         self.events |= {event.key: event for event in accepted.events}
         return accepted.answer
 
