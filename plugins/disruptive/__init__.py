@@ -1,17 +1,17 @@
 """Source: sensors of Disruptive Technologies (DT), pushed to us by an HTTP Data
 Connector.
 
-    DT ── POST, one event each ──▶ webhook.py ─▶ schemes.py ─▶ events.py ─▶ Event
-    DT ◀── REST ── cloud.py (login.py, transport.py, answers.py)
-                     ├── history.py       reads back what was not pushed
-                     ├── manage.py        keeps the connector as the settings ask (provisioning.py, memory.py)
-                     └── commands.py      bridged disruptive connectors
-                                          connectors.py: as it should be, as it is, what differs
+    DT ── POST, one event each ──▶ webhook ─ verify ─ events ─▶ Event
+    DT ◀── rest ──┬── history      reads back what was not pushed
+                  ├── connector    kept as the settings ask
+                  └── commands     bridged disruptive connectors
 
 Every request is answered 200 once its event is durable, and otherwise sent again by DT
 for 12 hours (vendor documentation). The bridge asks DT for nothing unless it has
-credentials of a service account, or verifies with DT's public keys. What needs an HTTP
-client is imported when it is called.
+credentials of a service account, or verifies with DT's public keys.
+
+What needs cryptography is imported when it is called: most commands do not, and it is
+slow to load.
 
 ``docs/facts/disruptive.rst`` lists what is known of the vendor, each fact with the test
 that holds it.
@@ -22,6 +22,8 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+
+import trio
 
 from bridge.api import (
     Command,
@@ -34,7 +36,6 @@ from bridge.api import (
 )
 
 from .settings import Settings
-from .webhook import run
 
 HOUR = 3600.0
 DAY = 24 * HOUR
@@ -42,7 +43,7 @@ DAY = 24 * HOUR
 
 @hookimpl
 def bridge_source_kinds() -> Sequence[SourceKind[Settings]]:
-    """Give the source."""
+    """Return the source."""
     recovery = Recovery(
         open_history,
         lacks,
@@ -55,7 +56,7 @@ def bridge_source_kinds() -> Sequence[SourceKind[Settings]]:
         SourceKind(
             "disruptive",
             Settings,
-            run,
+            _run,
             paths=lambda settings: [settings.path],
             recovery=recovery,
             help="Disruptive Technologies sensors, by HTTP Data Connector",
@@ -63,21 +64,30 @@ def bridge_source_kinds() -> Sequence[SourceKind[Settings]]:
     ]
 
 
+async def _run(
+    settings: Settings, context: SourceContext, *, task_status: trio.TaskStatus[None]
+) -> None:
+    from .webhook import run
+
+    await run(settings, context, task_status=task_status)
+
+
 def lacks(settings: Settings) -> str | None:
-    """Say what the settings lack to read the history."""
+    """Return what the settings lack to read the history; None if nothing."""
     if not settings.missing_for_rest:
         return None
     return (
-        f"{', '.join(settings.missing_for_rest)} are not set, so what DT has given up sending (events older than 12 "
-        "hours, and all that happened while the connector was disabled) is missing and stays so; a service account "
-        "with the role Project User would recover up to 30 days of it"
+        f"{', '.join(settings.missing_for_rest)} are not set, so what DT has given up sending "
+        "(events older than 12 hours, and all that happened while the connector was disabled) is "
+        "missing and stays so; a service account with the role Project User would recover up to "
+        "30 days of it"
     )
 
 
 @asynccontextmanager
 async def open_history(settings: Settings, context: SourceContext) -> AsyncIterator[History]:
     """Open the history."""
-    from . import history  # httpx is slow to import, and only a gap needs it
+    from . import history
 
     async with history.open_history(settings, context) as opened:
         yield opened
@@ -85,7 +95,7 @@ async def open_history(settings: Settings, context: SourceContext) -> AsyncItera
 
 @hookimpl
 def bridge_commands() -> Sequence[Command]:
-    """Give the command for the project's Data Connectors."""
+    """Return the command for the project's Data Connectors."""
     help_ = "show, create, correct, watch and delete the Data Connectors of the project"
     return [Command("disruptive", "connectors", _run_connectors, help_, _add_connector_arguments)]
 

@@ -1,9 +1,9 @@
 """``bridged disruptive connectors``: the project's Data Connectors, looked at and
 changed through DT's REST API.
 
-bridged disruptive connectors list            all of the project
-bridged disruptive connectors apply --dry-run what would be changed; without --dry-run, change it
-bridged disruptive connectors disable ID --yes
+    bridged disruptive connectors list             all of the project
+    bridged disruptive connectors apply --dry-run  what would be changed
+    bridged disruptive connectors disable ID --yes
 
 Without an ID it is the connector of the settings: ``connector``, else the one that
 pushes to ``public_url``. Nothing that is printed holds a secret.
@@ -16,11 +16,11 @@ from argparse import Namespace
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
-import httpx
 import orjson
 from attrs import frozen
 
-from bridge.api import JSON, CommandContext, CommandError, Reject
+from bridge.api import JSON, CommandContext, CommandError, Reject, redacted
+from bridge.api.rest import Network
 
 from .connector.documents import (
     ACTIVE,
@@ -43,15 +43,14 @@ from .connector.provisioning import (
     patch_connector,
     sync_connector,
 )
-from .rest.answers import redact
 from .rest.client import Cloud, open_cloud
 from .settings import Settings
 
 LOSS = (
-    "while a connector is disabled DT throws away its queue and everything that happens, and pushes none of it later; "
-    "for maintenance leave it enabled: DT tries each event for 12 hours"
+    "while a connector is disabled DT throws away its queue and everything that happens, and "
+    "pushes none of it later; for maintenance leave it enabled: DT tries each event for 12 hours"
 )
-MAX_LINE = 2000  # characters: a connector may name all event types, and many labels
+MAX_TEXT = 2000  # characters: a connector may name all event types, and many labels
 READ_BACK = (
     "what happened while it was disabled is not pushed later; read it back: bridged "
     "disruptive backfill"
@@ -73,13 +72,13 @@ async def run_connectors(
     context: CommandContext,
     arguments: Namespace,
     *,
-    network: httpx.AsyncBaseTransport | None = None,
+    network: Network | None = None,
 ) -> int:
     """Do what the arguments say, and print it.
 
     :param arguments: ``action``, ``id`` (or None), ``json``, ``dry_run``, ``enable``,
         ``yes``.
-    :param network: what carries the requests, instead of the real one.
+    :param network: makes what carries the requests, instead of the real one.
     :raises CommandError: if it cannot be done.
     """
     _check(arguments)
@@ -103,7 +102,7 @@ async def run_connectors(
 
 
 def _check(arguments: Namespace) -> None:
-    """Refuse an option that an action would not heed."""
+    """Check that the action heeds all options."""
     action = arguments.action
     if arguments.id is not None and action in ("list", "create"):
         raise CommandError(f"connectors {action} takes no ID")
@@ -128,7 +127,8 @@ async def _list(desk: _Desk) -> JSON:
         desk.say(f"project {desk.settings.project} has no Data Connector")
     for connector in connectors:
         where = shown_url(connector.url) if connector.url else connector.type
-        _say(desk, f"{connector.id}  {connector.status}  {where}  {connector.display_name}")
+        columns = connector.id, connector.status, where, connector.display_name
+        desk.say("  ".join(_fit(column) for column in columns).rstrip())
     return [shown(connector) for connector in connectors]
 
 
@@ -203,7 +203,7 @@ async def _metrics(desk: _Desk) -> JSON:
     desk.say(f"connector {chosen.id}, {chosen.status}, in the last 3 hours:")
     desk.say(f"  pushes that succeeded  {_number(metrics.successes)}")
     desk.say(f"  pushes that failed     {_number(metrics.errors)}")
-    _say(desk, f"  99 % answered within   {metrics.latency or 'unknown'}")
+    desk.say(f"  99 % answered within   {_fit(metrics.latency) or 'unknown'}")
     return {
         "id": chosen.id,
         "status": chosen.status,
@@ -217,8 +217,8 @@ async def _delete(desk: _Desk) -> JSON:
     chosen = await _chosen(desk)
     if not desk.arguments.yes:
         raise CommandError(
-            f"connector {chosen.id} is not deleted: DT would throw away its queue, and push nothing more to "
-            f"{shown_url(chosen.url)}; --yes deletes it"
+            f"connector {chosen.id} is not deleted: DT would throw away its queue, and push "
+            f"nothing more to {shown_url(chosen.url)}; --yes deletes it"
         )
     await desk.cloud.patiently(lambda: delete_connector(desk.cloud, chosen.id))
     desk.say(f"connector {chosen.id} is deleted")
@@ -248,7 +248,7 @@ def _wanted(desk: _Desk) -> Wanted:
 
 
 async def _chosen(desk: _Desk) -> Connector:
-    """Give the connector that is meant."""
+    """Return the connector that is meant."""
     cloud, url = desk.cloud, desk.settings.public_url
     named = desk.arguments.id or desk.settings.connector
     if named is not None:
@@ -278,7 +278,7 @@ def _say_plan(desk: _Desk, plan: Plan) -> None:
             + ("" if plan.differences else ", is as wanted")
         )
     for difference in plan.differences:
-        _say(desk, f"  {difference.text}")
+        desk.say(f"  {_fit(difference.text)}")
     for other in plan.others:
         desk.say(
             f"warning: connector {other} pushes to the same URL, so every event arrives more "
@@ -289,7 +289,7 @@ def _say_plan(desk: _Desk, plan: Plan) -> None:
 async def _made_so(desk: _Desk, wanted: Wanted, plan: Plan) -> JSON:
     done = await carry_out(desk.cloud, wanted, plan)
     for difference in done.remaining:
-        _say(desk, f"warning: set, but DT still shows: {difference.text}")
+        desk.say(f"warning: set, but DT still shows: {_fit(difference.text)}")
     if plan.found is None:
         desk.say(f"connector {done.connector.id} is created")
     elif plan.differences:
@@ -310,24 +310,24 @@ async def _set_status(desk: _Desk, chosen: Connector, status: str) -> JSON:
 def _shown(desk: _Desk, connector: Connector) -> JSON:
     document = shown(connector)
     for line in _lines(document):
-        _say(desk, line)
+        desk.say(line)
     return document
 
 
 def _lines(document: Mapping[str, Any], indent: str = "") -> Iterable[str]:
-    """Write one line for each member; what is empty is a dash."""
+    """Yield one line for each member; what is empty is a dash."""
     for name, value in document.items():
         if isinstance(value, dict):
             yield f"{indent}{name}:"
             yield from _lines(value, indent + "  ")
         else:
-            yield f"{indent}{name}: {(', '.join(value) if isinstance(value, list) else value) or '-'}"
+            text = ", ".join(value) if isinstance(value, list) else value
+            yield f"{indent}{_fit(name)}: {_fit(text) or '-'}"
 
 
-def _say(desk: _Desk, text: str) -> None:
-    """Print a line in which there is text of DT's."""
-    indent = text[: len(text) - len(text.lstrip())]
-    desk.say(indent + redact(text, (), longest=MAX_LINE))
+def _fit(text: str) -> str:
+    """Return a text of DT's as it may be shown on a terminal."""
+    return redacted(text, (), MAX_TEXT)
 
 
 def _number(count: int | None) -> str:

@@ -1,9 +1,9 @@
 """From DT's JSON to an event. Pure: nothing here waits, reads a clock or raises for
 what DT may send tomorrow.
 
-    {"event": {"eventId", "targetName", "eventType", "data": {TYPE: {...}}, "timestamp"},     a push; and
-     "labels": {...}, "metadata": {...}}                                                      what history has:
-              {"eventId", "targetName", "eventType", "data": {TYPE: {...}}, "timestamp"}      the event alone
+    a push:   {"event": EVENT, "labels": {...}, "metadata": {...}}
+    history:  EVENT, which is
+              {"eventId", "targetName", "eventType", "data": {TYPE: {...}}, "timestamp"}
 
 Field names and states are known from vendor documentation and recorded traffic. Every
 inner field is optional: bodies grew over the years. What is missing, of another type or
@@ -12,9 +12,9 @@ unknown gives no reading, and stays in ``data``.
 Signals carry the vendor's words: the type's where it has one quantity, the field's
 where it has several.
 
-=================== ==================== ==== =====================================================
+=================== ==================== ==== =========================================
 eventType           signal               unit value
-=================== ==================== ==== =====================================================
+=================== ==================== ==== =========================================
 touch               touch                     1
 temperature         temperature          °C   ``value``, one reading for each sample
 humidity            relativeHumidity     %    one reading for each sample
@@ -34,10 +34,10 @@ waterPresent        waterPresent              1 PRESENT, 0 NOT_PRESENT
 motion              motion                    1 MOTION_DETECTED, 0 NO_MOTION_DETECTED
 deskOccupancy       deskOccupancy             1 OCCUPIED, 0 NOT_OCCUPIED
 contact             contact                   1 OPEN, 0 CLOSED
-probeWireStatus     probeWireStatus           1 for any number of wires, 0 for INVALID_...
+probeWireStatus     probeWireStatus           1 any number of wires, 0 INVALID_...
 connectionStatus    connectionStatus          0 OFFLINE, 1 SDS, ETHERNET or CELLULAR
 labelsChanged       none
-=================== ==================== ==== =====================================================
+=================== ==================== ==== =========================================
 
 A reading has the time of its sample, else ``updateTime``, else the time of the event.
 Labels that people gave come first; ``metadata.deviceType``, ``metadata.projectId``,
@@ -124,7 +124,7 @@ _WITH_ERRORS = ("ethernetStatus", "cellularStatus")
 
 
 def decode_event(document: JSON, *, received: datetime) -> Event:
-    """Decode a push request, or an event alone.
+    """Return the event of a push request, or of an event alone.
 
     :param received: time of an event that carries none.
     :raises ValueError: if there is no event with an ``eventId`` and an ``eventType``:
@@ -144,7 +144,7 @@ def decode_event(document: JSON, *, received: datetime) -> Event:
     time = _time(event.get("timestamp")) or updated or received
     return Event(
         # One eventId was seen with several types in public samples, so it is no key by
-        # itself.
+        # itself. Of three texts orjson always writes the same.
         key=orjson.dumps([event_id, event_type, target]).decode(),
         device=_device(target, metadata),
         kind=event_type,
@@ -160,7 +160,7 @@ def _object(value: JSON) -> Mapping[str, Any]:
 
 
 def _time(value: JSON) -> datetime | None:
-    """Read an RFC 3339 time; digits of the fraction after the sixth are cut off."""
+    """Return an RFC 3339 time; digits of the fraction after the sixth are cut off."""
     if not isinstance(value, str):
         return None
     try:
@@ -171,8 +171,8 @@ def _time(value: JSON) -> datetime | None:
 
 
 def _device(target: str, metadata: Mapping[str, Any]) -> str:
-    """Give the segment after ``devices`` of ``projects/PROJECT/devices/DEVICE``, never
-    a fixed number of characters.
+    """Return the segment after ``devices`` of ``projects/PROJECT/devices/DEVICE``: a
+    fixed number of characters would be wrong for emulated sensors.
     """
     parts = target.split("/")
     if len(parts) > 1 and parts[-2] == "devices" and (device := parts[-1].strip()):
@@ -210,7 +210,7 @@ def _readings(event_type: str, data: Mapping[str, Any], time: datetime) -> Itera
 
 
 def _samples(numbers: tuple[_Number, ...], data: Mapping[str, Any]) -> list[Reading]:
-    """Give all measurements of a heartbeat, oldest first; the newest of them is also
+    """Return all measurements of a heartbeat, oldest first; the newest of them is also
     the outer value.
     """
     samples = data.get("samples")

@@ -1,6 +1,7 @@
 """History: reads back from DT's REST API what was not pushed, device by device.
 
-    devices of the project ─▶ parts       events of a device ─▶ page, sorted ─▶ as a push would bring them ─▶ Event
+    devices of the project ─▶ parts
+    events of a device ─▶ page, sorted ─▶ as a push would bring them ─▶ Event
 
 History holds the event alone; labels and metadata, which a push has beside it, are
 taken from the device as it is now. So events are decoded as pushes are and get their
@@ -14,18 +15,18 @@ and does not say in which order (vendor documentation).
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from hashlib import sha256
 from operator import attrgetter
 from urllib.parse import quote
 
-import httpx
 import orjson
 from attrs import define, field, frozen
 
 from bridge.api import JSON, Event, Page, Pause, Reject, SourceContext
+from bridge.api.rest import Network
 
 from .events import UNREADABLE, decode_event
 from .rest.client import Cloud, open_cloud
@@ -50,7 +51,7 @@ class DeviceHistory:
     _devices: dict[str, _Device] = field(factory=dict)
 
     async def parts(self) -> Sequence[str]:
-        """Give the ids of the project's devices."""
+        """Return the ids of the project's devices."""
         query = [("pageSize", str(self._settings.page_size))]
         try:
             answers = await self._cloud.listing(f"{self._cloud.project}/devices", "devices", query)
@@ -64,10 +65,10 @@ class DeviceHistory:
         return list(self._devices)
 
     async def page(self, part: str, start: datetime, end: datetime, cursor: str | None) -> Page:
-        """Get a page of a device's events."""
+        """Return a page of a device's events."""
         path = f"{self._cloud.project}/devices/{quote(part, safe='')}"
         device = self._devices.get(part)
-        if device is None:  # the parts were listed before the bridge was started again
+        if device is None:  # the parts were listed before the bridge was restarted
             _, device = read_device(await self._cloud.call("GET", path), self._settings)
             self._devices[part] = device
         query = [
@@ -76,22 +77,21 @@ class DeviceHistory:
             *(("eventTypes", event_type) for event_type in self._settings.events),
             ("pageSize", str(self._settings.page_size)),
         ]
-        listed = await self._cloud.page(f"{path}/events", "events", query, cursor)
+        items, following = await self._cloud.page(f"{path}/events", "events", query, cursor)
         received = self._context.now()
         events = [
-            recovered_event(item, part, device.labels, device.metadata, received)
-            for item in listed.items
+            recovered_event(item, part, device.labels, device.metadata, received) for item in items
         ]
-        return Page(tuple(sorted(events, key=attrgetter("time"))), listed.token)
+        return Page(tuple(sorted(events, key=attrgetter("time"))), following)
 
 
 @asynccontextmanager
 async def open_history(
-    settings: Settings, context: SourceContext, *, network: httpx.AsyncBaseTransport | None = None
+    settings: Settings, context: SourceContext, *, network: Network | None = None
 ) -> AsyncIterator[DeviceHistory]:
-    """Open the history. :param network: what carries the requests, instead of the real
-    one.
+    """Open the history.
 
+    :param network: makes what carries the requests, instead of the real one.
     :raises Pause: settings are missing, or ``ca_file`` cannot be used.
     """
     if settings.missing_for_rest:
@@ -103,7 +103,7 @@ async def open_history(
 
 
 def read_device(answer: Mapping[str, JSON], settings: Settings) -> tuple[str, _Device]:
-    """Read a device: its id, and what a push tells of it. Members may be missing."""
+    """Return the id of a device and what a push tells of it. Members may be missing."""
     name = _name(answer)
     parts = name.split("/")
     labels = answer.get("labels")
@@ -141,16 +141,50 @@ def recovered_event(
         )
     except ValueError:
         return Event(
-            key=hashlib.sha256(orjson.dumps(item, option=orjson.OPT_SORT_KEYS)).hexdigest(),
+            key=unreadable_key(part, item),
             device=part,
             kind=UNREADABLE,
             time=received,
             data=item,
+            former_keys=(_former_key(item),),
         )
 
 
+def unreadable_key(part: str, item: JSON) -> str:
+    """Return the key of what cannot be read: a hash of what it says, for ever the same.
+
+    It is not made of JSON that is written anew, which another version of a library may
+    write otherwise, nor of the bytes that came: DT may give members in another order.
+    """
+    digest = sha256()
+    for piece in _pieces([part, item]):
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def _pieces(value: JSON) -> Iterator[bytes]:
+    """Yield a value as bytes that no other has: types, lengths, members by name."""
+    if isinstance(value, dict):
+        yield b"{%d" % len(value)
+        for name in sorted(value):
+            yield from _pieces(name)
+            yield from _pieces(value[name])
+    elif isinstance(value, list):
+        yield b"[%d" % len(value)
+        for item in value:
+            yield from _pieces(item)
+    else:
+        text = (value.hex() if isinstance(value, float) else str(value)).encode()
+        yield b"%s%d:%s" % (type(value).__name__.encode(), len(text), text)
+
+
+def _former_key(item: JSON) -> str:
+    """Return the key of version 0.1."""
+    return sha256(orjson.dumps(item, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
 def rfc3339(time: datetime) -> str:
-    """Write a time as DT does: UTC with ``Z``, never with an offset as well."""
+    """Return a time as DT writes it: UTC with ``Z``, never with an offset as well."""
     return time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from attrs import frozen
 
-from bridge.api import Duration, Secret, SettingError, Url, at_least, between, setting
+from bridge.api import LOOPBACK, Duration, Secret, SettingError, Url, at_least, between, setting
 
 ISSUER = "https://identity.disruptive-technologies.com/data-connector"
 DISCOVERY_URL = f"{ISSUER}/.well-known/openid-configuration"
@@ -21,7 +21,6 @@ API_URL = "https://api.d21s.com/v2"
 TOKEN_URL = "https://identity.disruptive-technologies.com/oauth2/token"  # noqa: S105  # an address
 """Vendor documentation."""
 
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _SIGNATURES = ("x-dt-signature", "dt-asymmetric-signature")
 
 
@@ -36,13 +35,14 @@ def _a_header_name(_instance: Any, _attribute: Any, value: str | None) -> None:
 
 
 def is_safe(url: str) -> bool:
-    """Tell whether nobody on the way can change what this URL gives: HTTPS, or HTTP on
-    this machine.
+    """Return whether nobody on the way can change what this URL leads to.
+
+    It is HTTPS, or HTTP on this machine.
     """
     try:
         parts = urlsplit(url)
         return bool(parts.hostname) and (
-            parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
+            parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK)
         )
     except ValueError:
         return False
@@ -74,8 +74,8 @@ class Settings:
     )
     scheme: Literal["hmac", "asymmetric", "either", "both", "none"] = setting(
         "hmac",
-        help="hmac verifies X-Dt-Signature; asymmetric DT-Asymmetric-Signature; either one of them; both; "
-        "none accepts whoever knows the URL",
+        help="hmac verifies X-Dt-Signature; asymmetric DT-Asymmetric-Signature; either one of "
+        "them; both; none accepts whoever knows the URL",
     )
     secret: Secret | None = setting(
         None,
@@ -112,6 +112,11 @@ class Settings:
         None,
         help="CA certificates to trust beside the system's when the bridge asks DT, PEM",
         example="/etc/bridge/tls/ca.pem",
+    )
+    proxy: Url | None = setting(
+        None,
+        help="HTTP proxy when the bridge asks DT; proxies of the environment are not used",
+        example="http://proxy.example.com:3128",
     )
     header_name: str | None = setting(
         None,
@@ -210,10 +215,8 @@ def _check_scheme(settings: Settings) -> None:
     if settings.verifies_hmac and settings.secret is None:
         raise SettingError(
             "secret",
-            (
-                "expected the connector's signature secret, got nothing; scheme = none would "
-                "verify nothing"
-            ),
+            "expected the connector's signature secret, got nothing; scheme = none would verify "
+            "nothing",
         )
     if not settings.verifies_hmac and (settings.secret or settings.previous_secret):
         raise SettingError(
@@ -221,14 +224,11 @@ def _check_scheme(settings: Settings) -> None:
             f"expected hmac because a secret is set, got {settings.scheme}; remove one of the two",
         )
     if settings.verifies_asymmetric and settings.organization is None:
-        # The key that signs is common to all customers of DT: any of them could feed in
-        # events.
+        # All customers of DT have one key in common: any of them could feed in events.
         raise SettingError(
             "organization",
-            (
-                f"expected the id of your organization because of scheme = {settings.scheme}, got "
-                "nothing"
-            ),
+            f"expected the id of your organization because of scheme = {settings.scheme}, got "
+            "nothing",
         )
     if not is_safe(settings.discovery_url):
         raise SettingError(

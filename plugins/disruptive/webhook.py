@@ -1,7 +1,7 @@
 """Source: receives the pushes of a DT Data Connector of type HTTP_PUSH.
 
-    Request ─ static header ─ signature(s) ───▶ authentic ─ decode ─▶ Accepted, one event
-                 └── Refusal 401, 503 ─┘            └─ unreadable ─▶ Accepted, one event with the raw bytes
+    Request ─ static header ─ signature(s) ───▶ authentic ─ decode ─▶ one event
+                 └─── 401, 503 ────┘                └─ unreadable ─▶ one, raw bytes
 
 401 says that a request is not authentic, 503 that this cannot be told yet: DT's key is
 still to be fetched. What is authentic is never refused: DT would send it again for 12
@@ -15,7 +15,6 @@ import hashlib
 import hmac
 from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 import trio
 
@@ -31,76 +30,53 @@ from bridge.api import (
     raw_data,
 )
 
+from .connector.manage import keep_connector
 from .events import UNKNOWN_DEVICE, UNREADABLE, decode_event
-from .reports import Reports
 from .settings import Settings
-from .verify.rejections import Cause, RefusalWatch, Unauthentic
+from .verify.key_fetching import keep_keys, recall
+from .verify.keys import KeyRing
+from .verify.rejections import Cause, RejectionWatch, Unauthentic
 from .verify.schemes import make_verify
 
-if TYPE_CHECKING:
-    from .verify.keys import KeyRing
-
-_SHORT = 32  # bytes; RFC 7518 wants a key of HS256 to have as many as its hash
+_MIN_SECRET = 32  # bytes; RFC 7518 wants a key of HS256 to have as many as its hash
 
 
 async def run(
     settings: Settings, context: SourceContext, *, task_status: trio.TaskStatus[None]
 ) -> None:
     """Receive on ``settings.path`` until cancelled."""
-    reports = Reports(context.report)
-    keys = _open_keys(settings, context)
-    receive = _watched(make_receive(settings, context.now, keys), reports)
-    async with (
-        trio.open_nursery() as background
-    ):  # what goes on beside receiving: each with a topic of the reports
+    keys = KeyRing() if settings.verifies_asymmetric else None
+    if keys is not None:
+        recall(keys, settings, context.state)
+    receive = _watched(make_receive(settings, context.now, keys), context.report)
+    async with trio.open_nursery() as background:
         if keys is not None:
-            from .verify.key_fetching import keep_keys
-
-            background.start_soon(keep_keys, keys, settings, context.state, reports.about("keys"))
+            background.start_soon(keep_keys, keys, settings, context)
         if settings.manage:
-            from .connector.manage import keep_connector  # httpx, for those who manage only
-
-            background.start_soon(keep_connector, settings, context, reports.about("connector"))
+            background.start_soon(keep_connector, settings, context)
         with context.mount(settings.path, receive):
-            _report_start(settings, reports.about("receiving"))
+            _report_start(settings, context.report)
             task_status.started()
             await trio.sleep_forever()
 
 
-def _open_keys(settings: Settings, context: SourceContext) -> KeyRing | None:
-    """Give the public keys that are remembered; None if this scheme needs none, and so
-    no cryptography.
-    """
-    if not settings.verifies_asymmetric:
-        return None
-    from .verify.key_fetching import recall
-    from .verify.keys import KeyRing
-
-    keys = KeyRing()
-    recall(keys, settings, context.state)
-    return keys
-
-
-def _watched(receive: Receive, reports: Reports) -> Receive:
-    """Make a receive function that tells a person what the core only logs."""
-    watch = RefusalWatch(reports.about("refusals"))
-    report_unreadable = reports.about("unreadable")
+def _watched(receive: Receive, report: Report) -> Receive:
+    """Return a receive function that tells a person what the core only logs."""
+    watch = RejectionWatch(report)
 
     def receive_and_tell(request: Request) -> Accepted:
         try:
             accepted = receive(request)
-        except Unauthentic as refusal:
-            watch.refused(refusal)
+        except Unauthentic as rejection:
+            watch.rejected(rejection)
             raise
         watch.authentic()
         if accepted.events[0].kind == UNREADABLE:
-            report_unreadable(
-                (
-                    "an authentic request could not be read; its bytes are kept as an event of "
-                    f"kind {UNREADABLE}"
-                ),
-                problem=True,
+            text = (
+                "an authentic request could not be read; its bytes are kept as an event of "
+                f"kind {UNREADABLE}"
             )
+            report(text, problem=True, topic=UNREADABLE)
         return accepted
 
     return receive_and_tell
@@ -114,9 +90,9 @@ def _report_start(settings: Settings, report: Report) -> None:
             "set scheme = hmac and the connector's secret",
             problem=True,
         )
-    elif settings.secret is not None and len(settings.secret.reveal().encode()) < _SHORT:
+    elif settings.secret is not None and len(settings.secret.reveal().encode()) < _MIN_SECRET:
         report(
-            f"receives at {settings.path}; the secret is shorter than {_SHORT} bytes, a "
+            f"receives at {settings.path}; the secret is shorter than {_MIN_SECRET} bytes, a "
             "longer one is safer"
         )
     else:
@@ -126,7 +102,7 @@ def _report_start(settings: Settings, report: Report) -> None:
 def make_receive(
     settings: Settings, now: Callable[[], datetime], keys: KeyRing | None = None
 ) -> Receive:
-    """Make the receive function of one instance: verify, then decode.
+    """Return the receive function of one instance: verify, then decode.
 
     :param now: the wall clock, with a time zone.
     :param keys: DT's public keys, for the schemes that need them.

@@ -47,7 +47,7 @@ class WatchedBoard(Board):
     def __init__(self, now: Callable[[], datetime]) -> None:
         super().__init__(now)
         self.changed = trio.Event()
-        self.told: list[tuple[str, str, bool]] = []  # instance, text, whether it was a problem
+        self.told: list[tuple[str, str, bool]] = []  # place, text, whether it was a problem
 
     def report(self, instance: str) -> Report:
         pin = super().report(instance)

@@ -9,6 +9,7 @@ say, from the table of :func:`verdict_of`.
 
 from bridge.api.rest.client import (
     CertificateRefused,
+    Network,
     NoResponse,
     ResponseTooLarge,
     RestClient,
@@ -25,6 +26,7 @@ from bridge.api.rest.verdicts import verdict_of
 __all__ = [
     "MAX_RETRY_AFTER",
     "CertificateRefused",
+    "Network",
     "NoResponse",
     "RequestSpacing",
     "ResponseTooLarge",

@@ -34,6 +34,9 @@ MAX_CONNECTIONS = 8  # above this httpx spends its time on choosing a connection
 IDLE_SECONDS = 30.0  # then a connection is closed: the limits of vendors are not known
 POOL_TIMEOUT = 5.0  # seconds; a place in the pool is free, so any wait for one is a loss
 
+Network: TypeAlias = "Callable[[], httpx.AsyncBaseTransport]"
+"""Makes what carries requests: for tests without a real network."""
+
 Failure: TypeAlias = Literal["connect", "broken", "deadline", "lost"]
 """No connection; one that broke before the answer; no answer in time; no place in the
 pool."""
@@ -269,7 +272,7 @@ async def open_rest(
     certificate_hint: str = "check url, or name the CA of a private server in ca_file",
     timeout_setting: str = "timeout",
     max_connections: int = MAX_CONNECTIONS,
-    network: Callable[[], httpx.AsyncBaseTransport] | None = None,
+    network: Network | None = None,
 ) -> AsyncIterator[RestClient]:
     """Open a client. Connections are made when there is something to send.
 

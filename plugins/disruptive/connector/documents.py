@@ -2,7 +2,7 @@
 removes them. Pure.
 
     settings ─▶ Wanted ──┐
-                         ├─▶ differences ─▶ body of the PATCH: only the members that differ
+                         ├─▶ differences ─▶ body of the PATCH: only what differs
     answer ─▶ Connector ─┘
 
 Of the custom headers ours must be there; those of others stay. Whether DT merges or
@@ -87,7 +87,10 @@ class Metrics:
 
 
 def read_connector(answer: Mapping[str, JSON]) -> Connector:
-    """Read a connector; members may be missing. :raises ValueError: if it has no name."""
+    """Return a connector; members may be missing.
+
+    :raises ValueError: if it has no name.
+    """
     name = answer.get("name")
     if not isinstance(name, str) or not name.rpartition("/")[2]:
         raise ValueError("expected a connector with a name")
@@ -110,7 +113,7 @@ def read_connector(answer: Mapping[str, JSON]) -> Connector:
 
 
 def read_metrics(answer: Mapping[str, JSON]) -> Metrics:
-    """Read metrics; a number may come as a text, as protocol buffers write 64 bits."""
+    """Return metrics; a number may be a text, as protocol buffers write 64 bits."""
     metrics = answer.get("metrics")
     metrics = metrics if isinstance(metrics, dict) else {}
     return Metrics(
@@ -121,7 +124,7 @@ def read_metrics(answer: Mapping[str, JSON]) -> Metrics:
 
 
 def wanted_connector(settings: Settings, name: str) -> Wanted:
-    """Give the connector that settings with a ``public_url`` ask for.
+    """Return the connector that settings with a ``public_url`` ask for.
 
     :param name: of the source.
     """
@@ -138,7 +141,7 @@ def wanted_connector(settings: Settings, name: str) -> Wanted:
 
 
 def pushing_to(connectors: Iterable[Connector], url: str) -> list[Connector]:
-    """Give the connectors that push to a URL, active ones first."""
+    """Return the connectors that push to a URL, active ones first."""
     address = _address(url)
     found = [
         each for each in connectors if each.type == HTTP_PUSH and _address(each.url) == address
@@ -149,7 +152,7 @@ def pushing_to(connectors: Iterable[Connector], url: str) -> list[Connector]:
 def differences(
     wanted: Wanted, found: Connector, *, same_secret: bool = False, same_headers: bool = False
 ) -> tuple[Difference, ...]:
-    """Tell how a connector differs.
+    """Return how a connector differs.
 
     :param same_secret: what to take for true if the secret is not shown.
     :param same_headers: the same for the headers.
@@ -189,7 +192,10 @@ def differences(
 
 
 def patch_body(wanted: Wanted, found: Connector, said: Iterable[Difference]) -> dict[str, Any]:
-    """Make the body of the PATCH that removes these differences. It may hold secrets."""
+    """Return the body of the PATCH that removes these differences.
+
+    It may hold secrets.
+    """
     body: dict[str, Any] = {}
     config: dict[str, Any] = {}
     whole = {**_members(wanted), "headers": _whole(wanted.headers, found.headers or {})}
@@ -200,7 +206,7 @@ def patch_body(wanted: Wanted, found: Connector, said: Iterable[Difference]) -> 
 
 
 def create_body(wanted: Wanted) -> dict[str, Any]:
-    """Make the body that creates the connector. It may hold secrets."""
+    """Return the body that creates the connector. It may hold secrets."""
     members = _members(wanted)
     config: dict[str, Any] = {"url": wanted.url}
     if wanted.secret is not None:
@@ -218,7 +224,7 @@ def create_body(wanted: Wanted) -> dict[str, Any]:
 
 
 def secrets_in(body: Mapping[str, Any]) -> list[str]:
-    """Give the secrets in the body of a request, so that no error repeats them; those
+    """Return the secrets in the body of a request, so that no error repeats them; those
     of others are among them.
     """
     config = body.get("httpConfig", {})
@@ -226,7 +232,7 @@ def secrets_in(body: Mapping[str, Any]) -> list[str]:
 
 
 def shown(connector: Connector) -> dict[str, Any]:
-    """Give a connector as JSON that anybody may see."""
+    """Return a connector as JSON that anybody may see."""
     config: dict[str, Any] = {"url": shown_url(connector.url)}
     if connector.secret is not None:
         config["signatureSecret"] = str(connector.secret)
@@ -243,7 +249,7 @@ def shown(connector: Connector) -> dict[str, Any]:
 
 
 def shown_url(url: str) -> str:
-    """Give a URL without what may be secret in it: user, password, query."""
+    """Return a URL without what may be secret in it: user, password, query."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -253,7 +259,7 @@ def shown_url(url: str) -> str:
 
 
 def fingerprint(salt: str, *secrets: str) -> str:
-    """Give what tells whether secrets are the same as before, and nothing else."""
+    """Return what shows whether secrets are the same as before, and nothing else."""
     return hmac.digest(bytes.fromhex(salt), "\0".join(secrets).encode(), "sha256").hex()
 
 
@@ -268,7 +274,7 @@ def _members(wanted: Wanted) -> dict[Member, Any]:
 
 
 def _whole(ours: Mapping[str, Secret], theirs: Mapping[str, Secret | None]) -> dict[str, str]:
-    """Give the whole map to send: theirs, but ours where names are the same in any
+    """Return the whole map to send: theirs, but ours where names are the same in any
     case.
     """
     names = {name.lower() for name in ours}
@@ -299,7 +305,7 @@ def _same(one: Secret, other: Secret) -> bool:
 
 
 def _address(url: str) -> tuple[object, ...]:
-    """Give what makes two URLs the same."""
+    """Return what makes two URLs the same."""
     try:
         parts = urlsplit(url)
         port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)

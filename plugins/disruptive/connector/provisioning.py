@@ -1,7 +1,8 @@
 """The REST calls on Data Connectors, and how a connector is made as it should be.
 
     list ─ ours? ─ no ──▶ create, and after any doubt list before trying again ─┐
-             └─ yes ─ differences ─▶ PATCH only those ──────────────────────────┴─▶ read back: what still differs?
+             └─ yes ─ differences ─▶ PATCH only those ──────────────────────────┤
+                                            read back: what still differs? ◀────┘
 
 DT has no idempotency key: a second create would make a second connector, and every
 event would arrive twice (vendor documentation). So nothing is created before a list was
@@ -12,13 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import trio
 from attrs import frozen
 
 from bridge.api import JSON, Pause, Reject, Retry
 
-from ..rest.client import MAX_ATTEMPTS, Cloud
-from ..rest.transport import MAX_WAIT
+from ..rest.client import Cloud
 from .documents import (
     HTTP_PUSH,
     Connector,
@@ -59,13 +58,13 @@ class Provisioned:
 
 
 async def list_connectors(cloud: Cloud) -> list[Connector]:
-    """Give all connectors of the project. Raises what a call raises."""
+    """Return all connectors of the project. Raises what a call raises."""
     answers = await cloud.listing(_path(cloud), "dataConnectors")
     return [_connector(answer) for answer in answers]
 
 
 async def get_connector(cloud: Cloud, connector_id: str) -> Connector:
-    """Give a connector. :raises Reject: 404, there is none of this id."""
+    """Return a connector. :raises Reject: 404, there is none of this id."""
     return _connector(await cloud.call("GET", _path(cloud, connector_id)))
 
 
@@ -86,7 +85,7 @@ async def sync_connector(cloud: Cloud, connector_id: str) -> None:
 
 
 async def get_metrics(cloud: Cloud, connector_id: str) -> Metrics:
-    """Give what DT counted over the last 3 hours."""
+    """Return what DT counted over the last 3 hours."""
     return read_metrics(await cloud.call("GET", f"{_path(cloud, connector_id)}:metrics"))
 
 
@@ -97,29 +96,26 @@ async def create_connector(cloud: Cloud, wanted: Wanted) -> Connector:
     :raises Retry: it is not known whether it was created: begin again with a list.
     """
     body = create_body(wanted)
-    number = 1
-    while True:
+    in_doubt = False
+
+    async def attempt() -> Connector:
+        nonlocal in_doubt
+        if in_doubt and (existing := await _existing(cloud, wanted)):
+            return existing
+        in_doubt = True  # from now on it may exist, although no answer came
         try:
-            return _connector(
-                await cloud.call("POST", _path(cloud), body=body, secrets=secrets_in(body))
-            )
-        except Retry as failed:
-            if number == MAX_ATTEMPTS or (failed.after or 0.0) > MAX_WAIT:
-                raise
-            await trio.sleep(cloud.pause(number) if failed.after is None else failed.after)
+            answer = await cloud.call("POST", _path(cloud), body=body, secrets=secrets_in(body))
         except Reject as refused:
-            if refused.status != 409:
-                raise
-            if existing := await _existing(cloud, wanted):
+            if refused.status == 409 and (existing := await _existing(cloud, wanted)):
                 return existing
             raise
-        if existing := await _existing(cloud, wanted):
-            return existing
-        number += 1
+        return _connector(answer)
+
+    return await cloud.patiently(attempt)
 
 
 async def _existing(cloud: Cloud, wanted: Wanted) -> Connector | None:
-    found = pushing_to(await cloud.patiently(lambda: list_connectors(cloud)), wanted.url)
+    found = pushing_to(await list_connectors(cloud), wanted.url)
     return found[0] if found else None
 
 
@@ -132,7 +128,7 @@ def make_plan(
     same_secret: bool = False,
     same_headers: bool = False,
 ) -> Plan:
-    """Choose our connector and tell how it differs.
+    """Return which connector is ours and how it differs.
 
     :param named: id that a person gave; nothing else will do.
     :param remembered: id of the one that was ours; used when none pushes to the URL,

@@ -1,5 +1,5 @@
-"""What is remembered of our connector from one start to the next. No secret: salted
-hashes of those that were set.
+"""What is remembered of our connector from one start to the next. No secret is: only
+salted hashes of those that were set.
 
 An answer may not show the signature secret (vendor documentation). Whether the one at
 DT is still ours can then be told only by what was set last.
@@ -19,8 +19,8 @@ from bridge.api import JSON, KeyValue
 from ..settings import Settings
 from .documents import Wanted, fingerprint
 
-REMEMBERED = "connector"
-"""Key of the state."""
+STATE = "connector"
+"""Key of the durable state."""
 
 METRICS_SPAN = timedelta(hours=3)
 """DT's counts are of so long a time (vendor documentation): so much earlier may the
@@ -29,8 +29,8 @@ last success have been.
 
 
 @frozen
-class Memory:
-    """Of one connector, in one project."""
+class ConnectorState:
+    """What is remembered of one connector, in one project."""
 
     connector: str | None = None
     """Its id."""
@@ -46,15 +46,15 @@ class Memory:
     """Status in which it was found, until it is active again."""
 
     def has_secret(self, wanted: Wanted) -> bool:
-        """Tell whether the wanted secret is the one that was set last."""
+        """Return whether the wanted secret is the one that was set last."""
         return self.secret is not None and self.secret == _hash_of_secret(self.salt, wanted)
 
     def has_headers(self, wanted: Wanted) -> bool:
-        """Tell whether the wanted headers are those that were set last."""
+        """Return whether the wanted headers are those that were set last."""
         return self.headers is not None and self.headers == _hash_of_headers(self.salt, wanted)
 
     def of(self, connector: str, wanted: Wanted) -> Self:
-        """Remember what was set; what was remembered of another connector is forgotten."""
+        """Return the state after this was set, without what is of another connector."""
         salt = self.salt or secrets.token_hex(16)
         kept = self if self.connector == connector else type(self)()
         return evolve(
@@ -67,20 +67,18 @@ class Memory:
 
     @property
     def last_worked(self) -> datetime | None:
-        """A time at which, or after which, it delivered for the last time; None: not
-        known.
-        """
+        """Its last delivery was at this time or later; None: unknown."""
         return None if self.worked is None else self.worked - METRICS_SPAN
 
 
-def recall(state: KeyValue, settings: Settings) -> Memory:
-    """Give what is remembered; nothing if it is of another project or cannot be read."""
-    kept = state.get(REMEMBERED)
+def recall(state: KeyValue, settings: Settings) -> ConnectorState:
+    """Return what is remembered; nothing if it is of another project or unreadable."""
+    kept = state.get(STATE)
     if not isinstance(kept, dict) or kept.get("project") != settings.project:
-        return Memory()
+        return ConnectorState()
     worked = _text(kept, "worked")
     try:
-        return Memory(
+        return ConnectorState(
             connector=_text(kept, "connector"),
             salt=_text(kept, "salt"),
             secret=_text(kept, "secret"),
@@ -89,21 +87,21 @@ def recall(state: KeyValue, settings: Settings) -> Memory:
             disabled=_text(kept, "disabled"),
         )
     except ValueError:
-        return Memory()
+        return ConnectorState()
 
 
-async def remember(state: KeyValue, settings: Settings, memory: Memory) -> None:
+async def remember(state: KeyValue, settings: Settings, known: ConnectorState) -> None:
     """Store it. :raises SpoolUnavailable: if it cannot be stored."""
     await state.put(
-        REMEMBERED,
+        STATE,
         {
             "project": settings.project,
-            "connector": memory.connector,
-            "salt": memory.salt,
-            "secret": memory.secret,
-            "headers": memory.headers,
-            "worked": None if memory.worked is None else memory.worked.isoformat(),
-            "disabled": memory.disabled,
+            "connector": known.connector,
+            "salt": known.salt,
+            "secret": known.secret,
+            "headers": known.headers,
+            "worked": None if known.worked is None else known.worked.isoformat(),
+            "disabled": known.disabled,
         },
     )
 

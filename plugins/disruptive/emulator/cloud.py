@@ -21,10 +21,10 @@ import trio
 from attrs import define, field, frozen
 
 from .events import new_xid
-from .project import Device, Project
+from .project import Project
 from .push.connector import Connector
 from .push.delivery import Delivery, Network
-from .push.faults import Faults
+from .push.faults import NO_FAULTS
 from .push.requests import Endpoint
 from .push.tokens import SigningKeys
 from .rest.faults import Meter, Rate, RestFault
@@ -54,7 +54,7 @@ class Rules:
     # Lists
     page_size: int = 100
     """Items of a page where the call does not say."""
-    most_page_size: int = 1000
+    max_page_size: int = 1000
     """Items of a page at most, whatever the call says."""
     repeat_page_token: bool = False
     """Whether a list never ends: each page names the same next one."""
@@ -90,8 +90,6 @@ class Rules:
     """
     show_secrets: bool = True
     """Whether answers have ``signatureSecret``, in clear."""
-    new_ids_on_sync: bool = False
-    """Whether events that ``:sync`` pushes have ids of their own: unknown."""
 
     # Calls
     rate: Rate | None = None
@@ -126,12 +124,8 @@ class Cloud:
     """Base of the REST API."""
     identity_url: str
     """Base of the identity service."""
-    sensors_url: str
-    """Base of DT's sensor emulator."""
     rules: Rules
     """May be replaced at any time."""
-    faults: Faults
-    """Of connectors that are made from now on."""
     accounts: list[Account]
     delivery: Delivery
     """Of connectors that are made from now on."""
@@ -159,7 +153,7 @@ class Cloud:
         return self.network.random
 
     def now(self) -> datetime:
-        """Give the time of day."""
+        """Return the time of day."""
         return self.network.now()
 
     @property
@@ -210,7 +204,7 @@ class Cloud:
             id=new_xid(self.now(), self.random),
             project=project,
             endpoint=Endpoint(httpx.URL(url), secret, dict(headers or {}), self.keys),
-            faults=self.faults,
+            faults=NO_FAULTS,
             display_name=display_name,
             events=tuple(events),
             labels=None if labels is None else tuple(labels),
@@ -225,12 +219,6 @@ class Cloud:
         connector = OtherConnector(new_xid(self.now(), self.random), project, connector_type)
         self.connectors[connector.id] = connector
         return connector
-
-    def transfer(self, device: str, source: Project, target: Project) -> Device:
-        """Move a device to another project. Its old events still name the old one."""
-        moved = source.devices.pop(device)
-        target.devices[device] = moved
-        return moved
 
     def revoke_tokens(self) -> None:
         """Let every access token expire now."""

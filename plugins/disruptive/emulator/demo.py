@@ -36,7 +36,7 @@ class _Round:
     random: Random
 
     def wave(self, middle: float, swing: float, rounds: float, digits: int = 2) -> float:
-        """Give a value that swings around a middle once in so many rounds, with a
+        """Return a value that swings around a middle once in so many rounds, with a
         little noise.
         """
         noise = self.random.uniform(-0.02, 0.02)
@@ -45,7 +45,7 @@ class _Round:
         )
 
     def changes(self, rounds: int) -> bool:
-        """Give True for so many rounds, then False for as many."""
+        """Return True for so many rounds, then False for as many."""
         return self.number // rounds % 2 == 0
 
 

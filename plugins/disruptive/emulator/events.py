@@ -8,6 +8,7 @@ bare event (vendor documentation).
 from __future__ import annotations
 
 import json
+import re
 from base64 import b32hexencode
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -56,19 +57,31 @@ def event_data(event_type: str, fields: Mapping[str, Any], time: datetime) -> di
     """Make ``event.data`` from the fields of a type: adds what DT adds and ``fields``
     does not have.
     """
-    if event_type == "labelsChanged":
+    if event_type == "labelsChanged":  # people chose these names
         return dict(fields)
-    inner = {**fields}
+    inner = _in_camel_case(fields)
     updated = inner.setdefault("updateTime", rfc3339(time))
     if event_type in ("temperature", "humidity") and "samples" not in inner:
         measured = {
             name: value
-            for name, value in fields.items()
+            for name, value in inner.items()
             if name not in ("updateTime", "isBackfilled")
         }
         inner["samples"] = [{**measured, "sampleTime": updated}]
         inner.setdefault("isBackfilled", False)
     return {event_type: inner}
+
+
+def _in_camel_case(value: Any) -> Any:
+    """Return a value whose members are named as DT answers, whatever was published."""
+    if isinstance(value, Mapping):
+        return {camel_case(name): _in_camel_case(member) for name, member in value.items()}
+    return [_in_camel_case(item) for item in value] if isinstance(value, list) else value
+
+
+def camel_case(name: str) -> str:
+    """Return ``pageSize`` for ``page_size``."""
+    return re.sub("_([a-z])", lambda match: match[1].upper(), name)
 
 
 def make_event(

@@ -9,23 +9,17 @@ what its pushes lost. A device that nobody added comes into being with its first
 
 from __future__ import annotations
 
-import json
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from operator import attrgetter
 from random import Random
 from typing import Any
 
-from attrs import define, evolve, field
+from attrs import define, field
 
-from .events import DeviceEvent, compact, event_data, make_event, new_xid
+from .events import DeviceEvent, event_data, make_event, new_xid
 
-_ALWAYS_REPORTED = (
-    "networkStatus",
-    "batteryStatus",
-    "touch",
-)  # null until the first one (vendor documentation)
 _time = attrgetter("time")
 
 
@@ -37,27 +31,19 @@ class Device:
     type: str
     """``deviceType``."""
     labels: dict[str, str] = field(factory=dict)
-    product_number: str | None = None
-    """None: not known, so missing in REST and empty in a push."""
-    reported: dict[str, Any] = field(factory=dict)
-    """The latest data of each event type."""
     events: list[DeviceEvent] = field(factory=list)
     """All of them, by time."""
     latest: dict[str, DeviceEvent] = field(factory=dict)
     """The latest event of each type."""
 
-    def __attrs_post_init__(self) -> None:
-        self.reported = {**dict.fromkeys(_ALWAYS_REPORTED), **self.reported}
-
-    def add(self, event: DeviceEvent, data: Mapping[str, Any]) -> None:
+    def add(self, event: DeviceEvent) -> None:
         """Keep an event."""
         insort(self.events, event, key=_time)
         if event.type not in self.latest or event.time >= self.latest[event.type].time:
             self.latest[event.type] = event
-            self.reported |= {name: data[name] for name in data if name == event.type}
 
     def between(self, start: datetime, end: datetime, *, inclusive: bool) -> list[DeviceEvent]:
-        """Give the events of a span of time, oldest first.
+        """Return the events of a span of time, oldest first.
 
         :param inclusive: whether the ends of the span belong to it.
         """
@@ -85,19 +71,10 @@ class Project:
     _random: Random = field(kw_only=True)
 
     def add_device(
-        self,
-        device: str,
-        device_type: str,
-        *,
-        labels: Mapping[str, str] | None = None,
-        product_number: str | None = None,
-        reported: Mapping[str, Any] | None = None,
+        self, device: str, device_type: str, *, labels: Mapping[str, str] | None = None
     ) -> Device:
         """Add a device, or put it in the place of the one with this id."""
-        added = Device(
-            device, device_type, dict(labels or {}), product_number, dict(reported or {})
-        )
-        self.devices[device] = added
+        added = self.devices[device] = Device(device, device_type, dict(labels or {}))
         return added
 
     def publish(
@@ -110,7 +87,7 @@ class Project:
         labels: Mapping[str, str] | None = None,
         device_type: str | None = None,
     ) -> str:
-        """Let a device publish an event, and give its eventId.
+        """Let a device publish an event, and return its eventId.
 
         :param event_type: may be one that nobody knows.
         :param fields: of the type's object, such as ``{"value": 21.5}``.
@@ -130,51 +107,13 @@ class Project:
         time = time or now
         data = event_data(event_type, fields or {}, time)
         event = make_event(new_xid(now, self._random), self.id, device, event_type, data, time, now)
-        known.add(event, data)
+        known.add(event)
         for take in self.takers:
             take(event, known, False)
         return event.id
 
-    def backfill(
-        self, event_type: str, device: str, measured: Iterable[tuple[datetime, Mapping[str, Any]]]
-    ) -> list[str]:
-        """Let a sensor send what it stored while it was offline: marked so, in a burst,
-        newest first.
-
-        :param measured: (time of the measurement, fields). The events carry these old
-            times (assumed).
-        """
-        newest_first = sorted(measured, key=lambda item: item[0], reverse=True)
+    def latest(self) -> list[tuple[DeviceEvent, Device]]:
+        """Return the latest event of each type of each device now in the project."""
         return [
-            self.publish(event_type, device, {**fields, "isBackfilled": True}, time=time)
-            for time, fields in newest_first
-        ]
-
-    def change_labels(self, device: str, labels: Mapping[str, str]) -> str:
-        """Give a device other labels, which is an event as well; gives its eventId."""
-        known = self.devices[device]
-        before, known.labels = known.labels, dict(labels)
-        fields = {
-            "added": {key: labels[key] for key in labels if key not in before},
-            "modified": {
-                key: labels[key] for key in labels if before.get(key, labels[key]) != labels[key]
-            },
-            "removed": [key for key in before if key not in labels],
-        }
-        return self.publish("labelsChanged", device, fields)
-
-    def latest(self, *, new_ids: bool) -> list[tuple[DeviceEvent, Device]]:
-        """Give the latest event of each type of each device now in the project.
-
-        :param new_ids: whether they get ids of their own. Which DT does is unknown.
-        """
-        events = [
             (event, device) for device in self.devices.values() for event in device.latest.values()
         ]
-        return [(self._renamed(event), device) for event, device in events] if new_ids else events
-
-    def _renamed(self, event: DeviceEvent) -> DeviceEvent:
-        event_id = new_xid(self._now(), self._random)
-        return evolve(
-            event, id=event_id, text=compact({**json.loads(event.text), "eventId": event_id})
-        )

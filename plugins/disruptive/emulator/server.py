@@ -32,7 +32,7 @@ from .push.faults import NO_FAULTS, Faults
 from .push.requests import Endpoint
 from .push.tokens import SigningKeys
 from .rest.identity import make_identity
-from .rest.service import REST, SENSORS, make_rest, serve
+from .rest.service import REST, make_rest, serve
 
 __all__ = ["Account", "Cloud", "Connector", "Delivery", "Rules", "open_cloud", "open_emulator"]
 
@@ -48,7 +48,6 @@ async def open_cloud(
     rules: Rules | None = None,
     asymmetric: bool = True,
     delivery: Delivery | None = None,
-    faults: Faults = NO_FAULTS,
     tls: ssl.SSLContext | None = None,
     verify: ssl.SSLContext | bool = True,
     random: Random | None = None,
@@ -81,11 +80,9 @@ async def open_cloud(
     ):
         cloud = Cloud(
             rest_url=api + REST,
-            sensors_url=api + SENSORS,
             identity_url=identity_url,
             accounts=list(accounts) or [Account()],
             rules=rules or Rules(),
-            faults=faults,
             delivery=delivery or Delivery(),
             network=network,
         )
@@ -104,7 +101,6 @@ async def open_emulator(
     headers: Mapping[str, str] | None = None,
     delivery: Delivery | None = None,
     faults: Faults = NO_FAULTS,
-    keys: SigningKeys | None = None,
     random: Random | None = None,
     now: Callable[[], datetime] = _wall_clock,
     transport: httpx.AsyncBaseTransport | None = None,
@@ -114,7 +110,6 @@ async def open_emulator(
 
     :param verify: how to verify the certificate of the bridge.
     :param headers: the connector's custom headers.
-    :param keys: to send ``DT-Asymmetric-Signature`` as well.
     :param now: the clock of tokens and ages. Retries and time limits follow trio's
         clock.
     :param transport: another way than the network, for tests.
@@ -124,7 +119,7 @@ async def open_emulator(
         yield Connector(
             id=new_xid(now(), random),
             project=Project(new_xid(now(), random), ORGANIZATION, "", now=now, random=random),
-            endpoint=Endpoint(httpx.URL(url), secret, dict(headers or {}), keys),
+            endpoint=Endpoint(httpx.URL(url), secret, dict(headers or {})),
             faults=faults,
             delivery=delivery or Delivery(),
             network=network,
@@ -139,9 +134,8 @@ async def _open_network(
     transport: httpx.AsyncBaseTransport | None,
 ) -> AsyncIterator[Network]:
     forever = httpx.Timeout(None)  # the answer limit is around the whole attempt
-    endless = httpx.Limits(
-        max_connections=None
-    )  # each connector has so many pushes under way, and no more
+    # Each connector has so many pushes under way, and no more.
+    endless = httpx.Limits(max_connections=None)
     client = httpx.AsyncClient(
         verify=verify, timeout=forever, limits=endless, trust_env=False, transport=transport
     )

@@ -1,11 +1,13 @@
 """Verification of ``DT-Asymmetric-Signature``: did DT send this body to our
 organization, recently, and is it whole?
 
-    header: ES256, kid ─▶ DT's public key ─▶ signature ─▶ iss ─▶ iat, exp ─▶ sub ─▶ checksum_sha256 ─▶ authentic
+    header: ES256, kid ─▶ DT's public key ─▶ signature ─▶ iss ─▶ iat, exp
+                                ─▶ sub ─▶ checksum_sha256 ─▶ authentic
 
-A JWT with the raw signature ``r || s`` of JOSE, 64 bytes; it lives for 300 seconds (vendor documentation). The key is
-common to all customers of DT: without comparing ``sub`` any of them could feed in events. Its exact form is not known:
-the id alone and ``organizations/ID`` are accepted (assumed).
+A JWT with the raw signature ``r || s`` of JOSE, 64 bytes; it lives for 300 seconds
+(vendor documentation). The key is common to all customers of DT: without comparing
+``sub`` any of them could feed in events. Its exact form is not known: the id alone and
+``organizations/ID`` are accepted (assumed).
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from .token import Verify, check_body, check_times, only_token, read_object
 HEADER = "DT-Asymmetric-Signature"
 
 FindKey: TypeAlias = Callable[[str], EllipticCurvePublicKey]
-"""Give the key of a ``kid``.
+"""Returns the key of a ``kid``.
 
 :raises HttpRejection: 503 if it is not known yet, 401 if there is no such key.
 """
@@ -36,7 +38,7 @@ FindKey: TypeAlias = Callable[[str], EllipticCurvePublicKey]
 def make_verify(
     find_key: FindKey, *, issuer: str, organization: str, leeway: float, now: Callable[[], datetime]
 ) -> Verify:
-    """Make the function that raises :class:`HttpRejection` unless a request is
+    """Return the function that raises :class:`HttpRejection` unless a request is
     authentic.
 
     :param organization: the id alone.
@@ -65,7 +67,7 @@ def make_verify(
 
 
 def _kid(token: str) -> str:
-    """Give the name of the key.
+    """Return the name of the key.
 
     The header is not trusted by this: PyJWT verifies it with the rest of the token.
     """
@@ -77,9 +79,8 @@ def _kid(token: str) -> str:
     header = read_object(text, f"the header of the token of {HEADER}")
     if header.get("alg") != "ES256":
         raise Unauthentic(Cause.UNREADABLE, f"the token of {HEADER} is not signed with ES256")
-    if (
-        "crit" in header
-    ):  # extensions that must be understood; we understand none, and old PyJWT does not look
+    if "crit" in header:
+        # Extensions that must be understood: we know none, and old PyJWT does not look.
         raise Unauthentic(Cause.UNREADABLE, f"the token of {HEADER} asks for an extension")
     kid = header.get("kid")
     if not isinstance(kid, str) or not kid:
@@ -88,16 +89,14 @@ def _kid(token: str) -> str:
 
 
 def _verify_token(tokens: jwt.PyJWS, key: EllipticCurvePublicKey, token: str) -> Mapping[str, Any]:
-    """Give the claims of a token that was signed with this key."""
+    """Return the claims of a token that was signed with this key."""
     try:
         text: bytes = tokens.decode(token, key, algorithms=["ES256"])
     except jwt.InvalidSignatureError as exc:
         raise Unauthentic(
             Cause.NOT_DTS, f"{HEADER} was not made with the key that it names"
         ) from exc
-    except (
-        jwt.PyJWTError,
-        RecursionError,
-    ) as exc:  # old PyJWT lets the latter through for a deeply nested header
+    except (jwt.PyJWTError, RecursionError) as exc:
+        # Old PyJWT lets the latter through for a deeply nested header.
         raise Unauthentic(Cause.UNREADABLE, f"the token of {HEADER} cannot be read") from exc
     return read_object(text, f"the claims of {HEADER}")

@@ -10,15 +10,14 @@ internet.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import NoReturn
 
-import httpx
 import trio
 
-from bridge.api import JSON, KeyValue, Pause, Report, SpoolUnavailable, parse_json
-from bridge.api.rest import client_tls
+from bridge.api import JSON, KeyValue, Pause, Retry, SourceContext, SpoolUnavailable
+from bridge.api.rest import Network, open_rest, read_retry_after, verdict_of
 
 from ..settings import Settings, is_safe
 from .keys import INTERVAL, KeyRing, PublicKey, read_keys
@@ -29,10 +28,10 @@ STATE = "keys"
 """Key of the durable state: ``{"url": where they are from, "keys": [JWK, ...]}``,
 public keys only.
 """
-
-
-class Unobtainable(Exception):
-    """The keys cannot be fetched; the message completes a sentence."""
+REMEDY = (
+    "allow HTTPS from here to discovery_url, or correct it (a request whose key is not known is "
+    "answered 503, and DT sends it again for 12 h)"
+)
 
 
 def recall(keys: KeyRing, settings: Settings, state: KeyValue) -> None:
@@ -48,57 +47,80 @@ def recall(keys: KeyRing, settings: Settings, state: KeyValue) -> None:
 
 
 async def keep_keys(
-    keys: KeyRing,
-    settings: Settings,
-    state: KeyValue,
-    report: Report,
-    *,
-    transport: httpx.AsyncBaseTransport | None = None,
+    keys: KeyRing, settings: Settings, context: SourceContext, *, network: Network | None = None
 ) -> NoReturn:
-    """Fetch the keys whenever they are wanted, at most once a minute, and until it
-    succeeds.
+    """Fetch the keys whenever they are wanted, at most once a minute.
 
-    What goes wrong is reported and tried again, never raised: requests are verified
-    meanwhile with the keys that are known.
+    A fetch is attempted until it succeeds; meanwhile requests are verified with the
+    keys that are known.
 
-    :param transport: the network; None is the real one.
+    :param network: makes what carries the requests, instead of the real one.
     """
+
+    async def fetch() -> dict[str, PublicKey]:
+        return await fetch_keys(settings, context.now, network)
+
     while True:
         asked = await keys.wanted()
-        try:
-            async with _open_client(settings, transport) as client:
-                found = await fetch_keys(client, settings)
-        except (Unobtainable, Pause) as exc:
-            keys.want()
-            report(
-                f"DT's public keys cannot be fetched: {exc}; allow HTTPS from here to discovery_url, or correct it "
-                "(a request whose key is not known is answered 503, and DT sends it again for 12 h)",
-                problem=True,
-            )
-        else:
-            keys.replace(found, asked)
-            report("")
-            await _remember(found, settings, state)
+        found = await context.insist(fetch, topic="keys", doing="fetching DT's public keys")
+        keys.replace(found, asked)
+        await _remember(found, settings, context.state)
         await trio.sleep(INTERVAL)
 
 
-async def fetch_keys(client: httpx.AsyncClient, settings: Settings) -> dict[str, PublicKey]:
-    """Ask DT for its public keys; gives at least one.
+async def fetch_keys(
+    settings: Settings, now: Callable[[], datetime], network: Network | None = None
+) -> dict[str, PublicKey]:
+    """Ask DT for its public keys; there is at least one.
 
-    :raises Unobtainable: saying where and why.
+    :raises Retry, Pause: saying where and why, and what to do.
     """
-    discovery = await _get(client, settings.discovery_url, settings.timeout)
+    try:
+        return await _fetch(settings, now, network)
+    except Retry as failed:
+        raise Retry(f"{failed}; {REMEDY}", after=failed.after) from failed
+    except Pause as refused:
+        raise Pause(f"{refused}; {REMEDY}") from refused
+
+
+async def _fetch(
+    settings: Settings, now: Callable[[], datetime], network: Network | None
+) -> dict[str, PublicKey]:
+    discovery = await _get(settings.discovery_url, settings, now, network)
     url = discovery.get("jwks_uri") if isinstance(discovery, dict) else None
     if not isinstance(url, str) or len(url) > MAX_URL:
-        raise Unobtainable(f"{settings.discovery_url} names no jwks_uri")
+        raise Pause(f"{settings.discovery_url} names no jwks_uri")
     if not is_safe(url):
-        raise Unobtainable(
-            f"the jwks_uri that {settings.discovery_url} names is not an https:// URL"
-        )
-    found = read_keys(await _get(client, url, settings.timeout))
+        raise Pause(f"the jwks_uri that {settings.discovery_url} names is not an https:// URL")
+    found = read_keys(await _get(url, settings, now, network))
     if not found:
-        raise Unobtainable(f"{url} holds no key for ES256")
+        raise Pause(f"{url} holds no key for ES256")
     return found
+
+
+async def _get(
+    url: str, settings: Settings, now: Callable[[], datetime], network: Network | None
+) -> JSON:
+    # A client of its own: fetches are rare, and its errors name this URL.
+    async with open_rest(
+        url,
+        timeout=settings.timeout,
+        max_body=MAX_ANSWER,
+        ca_file=settings.ca_file,
+        proxy=settings.proxy,
+        certificate_hint="name the CA of a private server in ca_file",
+        network=network,
+    ) as client:
+        response = await client.request("GET", url)
+    if response.status != 200:
+        what = f"{url} answers {response.status}, expected 200"
+        if verdict_of(response.status) in (None, Retry):
+            raise Retry(what, after=read_retry_after(response.headers, now()))
+        raise Pause(what)
+    try:
+        return response.json()
+    except ValueError as exc:  # perhaps a page of something in between, which may go away
+        raise Retry(f"the answer of {url} is not JSON") from exc
 
 
 async def _remember(found: Mapping[str, PublicKey], settings: Settings, state: KeyValue) -> None:
@@ -109,50 +131,3 @@ async def _remember(found: Mapping[str, PublicKey], settings: Settings, state: K
         await state.put(STATE, value)
     except SpoolUnavailable:
         pass  # they are in memory; at worst they are fetched once more, at the next start
-
-
-@asynccontextmanager
-async def _open_client(
-    settings: Settings, transport: httpx.AsyncBaseTransport | None
-) -> AsyncIterator[httpx.AsyncClient]:
-    """Open a client for one fetch; they are rare.
-
-    :raises Pause: ``ca_file`` cannot be used.
-    """
-    client = httpx.AsyncClient(
-        verify=client_tls(settings.ca_file),
-        headers={
-            "Accept": "application/json",
-            "Accept-Encoding": "identity",
-            "User-Agent": "bridged",
-        },
-        timeout=None,  # noqa: S113  # each call has one deadline for everything
-        follow_redirects=False,
-        trust_env=False,
-        transport=transport,
-    )
-    async with client:
-        yield client
-
-
-async def _get(client: httpx.AsyncClient, url: str, timeout: float) -> JSON:
-    body = bytearray()
-    try:
-        with trio.fail_after(timeout), trio.CancelScope() as reading:
-            async with client.stream("GET", url) as response:
-                async for chunk in response.aiter_raw():
-                    body += chunk
-                    if len(body) > MAX_ANSWER:
-                        reading.cancel()  # unlike leaving the loop, it closes the generators inside httpx too
-    except trio.TooSlowError as exc:
-        raise Unobtainable(f"{url} did not answer within {timeout:g} s (timeout)") from exc
-    except (httpx.HTTPError, httpx.InvalidURL) as exc:
-        raise Unobtainable(f"{url} cannot be reached: {str(exc) or type(exc).__name__}") from exc
-    if len(body) > MAX_ANSWER:
-        raise Unobtainable(f"the answer of {url} is larger than {MAX_ANSWER} bytes")
-    if response.status_code != 200:
-        raise Unobtainable(f"{url} answers {response.status_code}, expected 200")
-    try:
-        return parse_json(bytes(body))
-    except ValueError as exc:
-        raise Unobtainable(f"the answer of {url} is not JSON") from exc

@@ -1,9 +1,9 @@
 """DT's public keys: which are known, and which are wanted. Nothing here waits for the
 network.
 
-    {"keys": [JWK, ...]} ─────────▶ KeyRing ◀─ find(kid) ── a request, which cannot wait
+    {"keys": [JWK, ...]} ─────────▶ KeyRing ◀─ find(kid) ─ a request, which cannot wait
                                        │ unknown kid: wanted
-       discovery ─▶ jwks_uri ─▶ JWKS ◀─┘ fetched in the background (key_fetching.py), at most once a minute
+       discovery ─▶ jwks_uri ─▶ JWKS ◀─┘ fetched meanwhile, at most once a minute
 
 A request whose key is not known is answered 503, and DT sends it again: the key may
 have been made a moment ago. Only when DT has been asked after that, and does not
@@ -27,9 +27,7 @@ from bridge.api import JSON
 
 from .rejections import KeyNotFetched, UnknownKey
 
-INTERVAL = (
-    60.0  # seconds between two fetches, at least: strangers, too, can name a key that is not known
-)
+INTERVAL = 60.0  # seconds from a fetch to the next: strangers, too, can name unknown keys
 RETRY_AFTER = 10.0  # seconds; time enough for a fetch that begins at once
 MAX_UNKNOWN = 100  # unknown kids that are remembered: strangers can send any
 MAX_KEYS = 100  # that are looked at in one JWKS; two at a time are to be expected
@@ -46,8 +44,8 @@ class PublicKey:
 
 
 def read_keys(document: JSON) -> dict[str, PublicKey]:
-    """Choose from a JWKS the keys that can sign with ES256, by ``kid``: EC, curve
-    P-256, ``use`` sig if present.
+    """Return the keys of a JWKS that can sign with ES256, by ``kid``: EC, curve P-256,
+    ``use`` sig if present.
 
     Other members are left out, a private part above all. What is of another shape is
     passed over.
@@ -65,7 +63,7 @@ def read_keys(document: JSON) -> dict[str, PublicKey]:
 
 
 def _read_key(item: Mapping[str, Any]) -> PublicKey | None:
-    """Read a key; None if it is of another kind, or no point of the curve."""
+    """Return a key; None if it is of another kind, or no point of the curve."""
     jwk = {
         name: text
         for name in ("kid", "kty", "crv", "x", "y")
@@ -92,7 +90,7 @@ class KeyRing:
     _wanted: trio.Event = field(factory=trio.Event, init=False)
 
     def find(self, kid: str) -> EllipticCurvePublicKey:
-        """Give a key.
+        """Return a key.
 
         :raises KeyNotFetched: 503 if DT has not been asked since this kid was first
             seen.
@@ -115,7 +113,7 @@ class KeyRing:
         self._wanted.set()
 
     async def wanted(self) -> frozenset[str]:
-        """Wait until a fetch is asked for; give the unknown kids that it is to find."""
+        """Wait until a fetch is asked for; return the unknown kids it is to find."""
         await self._wanted.wait()
         self._wanted = trio.Event()
         asked = frozenset(self._asked)
@@ -130,5 +128,5 @@ class KeyRing:
         self._keys = {kid: key.key for kid, key in keys.items()}
         self._absent = asked - keys.keys()
         self._asked -= keys.keys()
-        if not self._asked:  # requests that asked while the fetch was under way have their keys now
+        if not self._asked:  # who asked while the fetch was under way has a key now
             self._wanted = trio.Event()

@@ -1,12 +1,13 @@
 """Requests that are not authentic: why, and when a person has to hear of it.
 
     verify ─▶ Unauthentic(cause, reason) ─▶ the core: 401, a line in the log
-                        └─▶ RefusalWatch ─▶ a problem, once for each cause, until a request is authentic again
+                        └─▶ RejectionWatch ─▶ a problem, once for each cause,
+                                              until a request is authentic again
 
 A wrong secret means 12 hours of repeated requests, then lost events, and a disabled
-connector after 5 days (vendor documentation). So the first refusal is a problem. But
+connector after 5 days (vendor documentation). So the first rejection is a problem. But
 anybody can send garbage to a public address: its words are in no report, and while DT
-itself gets through, garbage is none of our business.
+itself gets through, nobody needs to hear of garbage.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from attrs import define, field
 
 from bridge.api import HttpRejection, Report
 
-QUIET = 60.0  # seconds after an authentic request for which refusals are no problem
+QUIET = 60.0  # seconds after an authentic request for which rejections are no problem
+TOPIC = "rejections"
 
 
 class Cause(Enum):
-    """Why requests are not authentic, and what to do about it: the words of the report."""
+    """Why requests are not authentic, and what to do: the words of the report."""
 
     NO_SIGNATURE = (
         "they carry no signature; does the Data Connector have the signature secret that is "
@@ -62,7 +64,7 @@ class Cause(Enum):
 
 
 class Unauthentic(HttpRejection):
-    """A request that DT did not make, or not for us, not now, not with this body: 401."""
+    """A request that DT did not make, or not for us, now and with this body: 401."""
 
     def __init__(self, cause: Cause, reason: str, *, offset: str = "") -> None:
         super().__init__(401, reason)
@@ -86,9 +88,9 @@ class KeyNotFetched(HttpRejection):
 
 
 @define(eq=False)
-class RefusalWatch:
-    """Tells a person about refusals: once for each cause, until a request is authentic
-    again.
+class RejectionWatch:
+    """Tells a person about rejected requests: once for each cause, until a request is
+    authentic again.
     """
 
     _report: Report
@@ -96,17 +98,18 @@ class RefusalWatch:
     _authentic: float = field(default=float("-inf"), init=False)
     _causes: dict[Cause, str] = field(factory=dict, init=False)
 
-    def refused(self, refusal: Unauthentic) -> None:
-        """Take a refusal."""
-        if refusal.cause in self._causes or self._clock() - self._authentic < QUIET:
+    def rejected(self, rejection: Unauthentic) -> None:
+        """Count a request that is not authentic."""
+        if rejection.cause in self._causes or self._clock() - self._authentic < QUIET:
             return
-        offset = f" ({refusal.offset})" if refusal.offset else ""
-        self._causes[refusal.cause] = refusal.cause.value + offset
-        self._report(f"requests are refused: {'; '.join(self._causes.values())}", problem=True)
+        offset = f" ({rejection.offset})" if rejection.offset else ""
+        self._causes[rejection.cause] = rejection.cause.value + offset
+        text = f"requests are refused: {'; '.join(self._causes.values())}"
+        self._report(text, problem=True, topic=TOPIC)
 
     def authentic(self) -> None:
-        """Take an authentic request."""
+        """Count a request that is authentic."""
         self._authentic = self._clock()
         if self._causes:
             self._causes.clear()
-            self._report("")
+            self._report("", topic=TOPIC)

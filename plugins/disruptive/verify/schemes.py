@@ -1,43 +1,37 @@
 """Which signatures a request must have, as the setting ``scheme`` says.
 
-========== ========================================================================================
+========== ============================================================================
 hmac       X-Dt-Signature
 asymmetric DT-Asymmetric-Signature
-either     at least one of them; the other one, if it is there and its key is known, must be right too
+either     at least one; the other must be right too, if it is there with a known key
 both       both
 none       nothing is verified
-========== ========================================================================================
+========== ============================================================================
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from bridge.api import Request
 
 from ..settings import Settings
+from . import asymmetric, signature
 from .rejections import Cause, KeyNotFetched, Unauthentic, UnknownKey
 from .token import Verify
 
-if TYPE_CHECKING:
-    from .asymmetric import FindKey
-
 
 def make_verify(
-    settings: Settings, now: Callable[[], datetime], find_key: FindKey | None
+    settings: Settings, now: Callable[[], datetime], find_key: asymmetric.FindKey | None
 ) -> Verify | None:
-    """Make the function that raises :class:`HttpRejection` unless a request is
+    """Return the function that raises :class:`HttpRejection` unless a request is
     authentic; None for scheme none.
 
-    :param find_key: gives DT's public keys to the schemes that need them.
+    :param find_key: finds DT's public keys, for the schemes that need them.
     """
-    # Cryptography is loaded only where something is verified.
     schemes: dict[str, Verify] = {}
     if settings.secret is not None:
-        from . import signature
-
         schemes[signature.HEADER.lower()] = signature.make_verify(
             [
                 secret
@@ -49,8 +43,6 @@ def make_verify(
             now=now,
         )
     if settings.verifies_asymmetric:
-        from . import asymmetric
-
         assert settings.organization is not None
         assert find_key is not None
         schemes[asymmetric.HEADER.lower()] = asymmetric.make_verify(
@@ -85,11 +77,8 @@ def _either(schemes: Mapping[str, Verify]) -> Verify:
                 continue
             try:
                 verify_one(request)
-            except (
-                KeyNotFetched,
-                UnknownKey,
-            ) as refusal:  # without its key a signature proves nothing, either way
-                keyless = refusal
+            except (KeyNotFetched, UnknownKey) as rejection:
+                keyless = rejection  # without its key a signature proves nothing, either way
             else:
                 verified = True
         if verified:

@@ -42,7 +42,8 @@ class _PreparedHS256(HMACAlgorithm):
 def make_verify(
     secrets: Sequence[Secret], *, leeway: float, legacy_sha1: bool, now: Callable[[], datetime]
 ) -> Verify:
-    """Make the function that raises :class:`Unauthentic` unless a request is authentic.
+    """Return the function that raises :class:`Unauthentic` unless a request is
+    authentic.
 
     :param secrets: the current secret, and the one before it while DT may still sign
         with that.
@@ -64,7 +65,7 @@ def make_verify(
 
 
 def _verify_token(tokens: jwt.PyJWS, keys: Sequence[bytes], token: str) -> bytes:
-    """Give the claims, as text, of a token that was signed with one of the keys."""
+    """Return the claims, as text, of a token that was signed with one of the keys."""
     for key in keys:
         try:
             claims: bytes = tokens.decode(token, key, algorithms=["HS256"])
@@ -74,10 +75,8 @@ def _verify_token(tokens: jwt.PyJWS, keys: Sequence[bytes], token: str) -> bytes
             raise Unauthentic(
                 Cause.UNREADABLE, f"the token of {HEADER} is not signed with HS256"
             ) from exc
-        except (
-            jwt.PyJWTError,
-            RecursionError,
-        ) as exc:  # old PyJWT lets the latter through for a deeply nested header
+        except (jwt.PyJWTError, RecursionError) as exc:
+            # Old PyJWT lets the latter through for a deeply nested header.
             raise Unauthentic(Cause.UNREADABLE, f"the token of {HEADER} cannot be read") from exc
         return claims
     reason = f"{HEADER} was signed with another secret; is it the connector's signature secret?"

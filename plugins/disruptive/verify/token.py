@@ -1,8 +1,8 @@
 """What DT's two signatures have in common: a token (JWT) in a header that carries
 hashes of the body.
 
-    one value ─▶ three parts ─▶ ... signed with a key of the scheme ... ─▶ iat, exp ─▶ checksum of the body
-    └──────────────── the first step that fails is the reason of the 401 ────────────────┘
+    one value ─▶ three parts ─▶ signed with a key of the scheme ─▶ iat, exp ─▶ checksum
+    └────────────── the first step that fails is the reason of the 401 ───────────────┘
 
 PyJWT verifies the signature of a token. It knows the wall clock only, so times are
 compared here, with a clock from outside.
@@ -29,7 +29,7 @@ _THREE_PARTS = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 
 
 def only_token(request: Request, header: str, missing: Cause) -> str:
-    """Give the one value of a header, which has the three parts of a token.
+    """Return the one value of a header, which has the three parts of a token.
 
     :param header: its name, as people write it.
     """
@@ -44,7 +44,7 @@ def only_token(request: Request, header: str, missing: Cause) -> str:
 
 
 def read_object(text: bytes, what: str) -> Mapping[str, Any]:
-    """Read the JSON object that a part of a token holds."""
+    """Return the JSON object that a part of a token holds."""
     try:
         plain = parse_json(text)
     except ValueError as exc:
@@ -55,8 +55,10 @@ def read_object(text: bytes, what: str) -> Mapping[str, Any]:
 
 
 def check_times(claims: Mapping[str, Any], now: float, leeway: float) -> str:
-    """Refuse a token that is not valid now; give ``now - iat`` for other reasons: a
-    steady offset is a wrong clock.
+    """Check that a token is valid now.
+
+    :returns: ``now - iat`` in words, for the reasons of what may fail later: a steady
+        offset is a wrong clock.
     """
     issued = _seconds(claims, "iat")
     expires = _seconds(claims, "exp")
@@ -74,17 +76,15 @@ def check_times(claims: Mapping[str, Any], now: float, leeway: float) -> str:
 
 def _seconds(claims: Mapping[str, Any], name: str) -> float:
     value = claims.get(name)
-    if isinstance(value, bool) or not isinstance(
-        value, (int, float)
-    ):  # finite, or it would not have been read
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise Unauthentic(Cause.UNREADABLE, f"the token has no {name} that is a number of seconds")
-    return value
+    return value  # finite, or it would not have been read
 
 
 def check_body(
     claims: Mapping[str, Any], request: Request, offset: str, *, legacy_sha1: bool = False
 ) -> None:
-    """Refuse a body that the token was not made for.
+    """Check that the token was made for this body.
 
     If both hashes are there, SHA-256 decides.
     """

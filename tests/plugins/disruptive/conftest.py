@@ -39,7 +39,7 @@ def base64url():
 
 @pytest.fixture(scope="session")
 def sign(base64url):
-    """Make a token for claims; ``header``, ``secret`` and the raw texts can be chosen."""
+    """Make a token for claims; header, secret and the raw texts can be chosen."""
 
     def sign(claims, *, header=b'{"alg":"HS256","typ":"JWT"}', secret=SECRET, digest="sha256"):
         payload = claims if isinstance(claims, bytes) else json.dumps(claims).encode()
@@ -101,7 +101,7 @@ def dt_key():
 
 @pytest.fixture(scope="session")
 def jwk_of(base64url):
-    """Make the public JWK of a key pair; a keyword of value None takes a member away."""
+    """Make the public JWK of a key pair; a keyword of None takes a member away."""
 
     def jwk_of(key, kid="dt-1", **others):
         numbers = key.public_key().public_numbers()

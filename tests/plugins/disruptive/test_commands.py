@@ -1,4 +1,4 @@
-"""``bridged disruptive connectors``, at the stand-in of DT: what is printed, what is
+"""``bridged disruptive connectors``, at the emulator of DT: what is printed, what is
 changed, what is refused.
 """
 
@@ -6,6 +6,7 @@ import json
 from argparse import ArgumentParser
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from random import Random
 
 import httpx
@@ -28,7 +29,7 @@ SECRETS = ("hook-secret", "other-secret", "key-secret", ACCOUNT.secret)
 
 @define
 class Terminal:
-    """Runs the command at a stand-in."""
+    """Runs the command at an emulator."""
 
     cloud: object
     project: object
@@ -50,7 +51,7 @@ class Terminal:
         self.capsys.readouterr()
         with trio.fail_after(20):
             # No TLS here: nobody waits for the system's certificates to be read.
-            network = httpx.AsyncHTTPTransport(verify=False)
+            network = partial(httpx.AsyncHTTPTransport, verify=False)
             assert await run_connectors(context, parser.parse_args(words), network=network) == 0
         out = self.capsys.readouterr().out
         for secret in SECRETS:
@@ -186,7 +187,7 @@ async def test_the_connector_is_the_one_that_pushes_to_public_url(terminal):
     assert f"id: {ours.id}" in await terminal("show")
 
 
-async def test_an_id_on_the_line_or_in_the_settings_goes_before_the_url(terminal):
+async def test_an_id_given_or_set_goes_before_the_url(terminal):
     terminal.add()
     other = terminal.add("https://other.example.org")
     assert f"id: {other.id}" in await terminal("show", other.id)
@@ -272,7 +273,7 @@ async def test_a_dry_run_changes_nothing(terminal, there):
 
 
 @pytest.mark.fact("Mistake: waiting for missed events after enabling")
-async def test_apply_leaves_a_disabled_connector_so_unless_told_to_enable_it(terminal):
+async def test_apply_enables_only_when_told_to(terminal):
     ours = terminal.add()
     ours.disable("SYSTEM_DISABLED")
     assert "--enable enables it" in await terminal("apply")
@@ -302,9 +303,7 @@ async def test_what_dt_does_not_take_is_told(terminal):
 
 @pytest.mark.fact("Headers are right whether DT merges or replaces")
 @pytest.mark.parametrize("merges", [True, False])
-async def test_our_header_arrives_and_that_of_others_stays_whether_dt_merges_or_replaces(
-    capsys, merges
-):
+async def test_our_header_is_set_and_others_stay_merged_or_replaced(capsys, merges):
     async with opened(capsys, merge_headers=merges) as terminal:
         ours = terminal.add(headers={"X-Proxy": "theirs", "X-Key": "old"})
         await terminal("apply", header_name="X-Key", header_value=Secret("key-secret"))
@@ -332,7 +331,7 @@ async def test_what_needs_public_url_says_so(terminal, action):
     assert "[source:sensors] lacks public_url" in await terminal.refused(action, public_url=None)
 
 
-async def test_a_named_connector_that_is_not_there_is_not_created_by_apply(terminal):
+async def test_apply_creates_no_named_connector_that_is_not_there(terminal):
     assert "no connector nothere" in await terminal.refused("apply", "nothere", error=Pause)
     assert terminal.cloud.connectors == {}
 
@@ -356,7 +355,7 @@ async def test_disable_says_what_is_lost_and_needs_yes(terminal):
     "SYSTEM_DISABLED"
 )
 @pytest.mark.parametrize("status", ["USER_DISABLED", "SYSTEM_DISABLED"])
-async def test_enable_enables_and_says_how_to_read_back_what_was_missed(terminal, status):
+async def test_enable_says_how_to_read_back_what_was_missed(terminal, status):
     ours = terminal.add()
     ours.disable(status)
     out = await terminal("enable")
@@ -428,7 +427,7 @@ async def test_the_command_itself_runs_without_a_network_of_the_tests(terminal):
 
 
 @pytest.mark.fact("OAuth2 at an implementation of its own")
-async def test_oauth_works_at_the_stand_in_as_well(terminal):
+async def test_oauth_works_at_the_emulator_as_well(terminal):
     terminal.cloud.accounts[:] = [Account()]
     terminal.add()
     oauth = {"service_account_email": ACCOUNT.email, "token_url": Url(terminal.cloud.token_url)}

@@ -1,7 +1,7 @@
 """What a push says: from DT's JSON to events and readings."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -128,12 +128,27 @@ def test_samples_have_keys_of_their_own(sample_lines):
     assert len(keys) == 23
 
 
+def test_samples_that_come_again_a_month_later_have_their_keys(sample_lines, signed_requests):
+    bodies = [line["body"] for line in sample_lines]
+    bodies += [json.loads(request["body"]) for request in signed_requests]
+    for body in bodies:
+        first = decode_event(body, received=RECEIVED)
+        again = decode_event(body, received=RECEIVED + timedelta(days=30))
+        assert (first.key, first.former_keys) == (again.key, again.former_keys)
+
+
+def test_a_key_is_one_text_for_ever():
+    odd = event_of("té\u2028", {}, eventId='a"\\\n\x7f', targetName="projects/😀")
+    assert odd.key == '["a\\"\\\\\\n\x7f","té\u2028","projects/😀"]'
+    assert json.loads(odd.key) == ['a"\\\n\x7f', "té\u2028", "projects/😀"]
+
+
 @pytest.mark.fact("eventId is opaque; events that differ in id, type or target are different")
 @given(
     one=st.tuples(*[st.text(min_size=1, max_size=4)] * 3),
     other=st.tuples(*[st.text(min_size=1, max_size=4)] * 3),
 )
-def test_events_that_differ_in_id_type_or_target_are_no_duplicates(one, other):
+def test_events_of_another_id_type_or_target_are_no_duplicates(one, other):
     def key(names):
         plain = dict(zip(("eventId", "eventType", "targetName"), names, strict=True))
         return decode_event(plain, received=RECEIVED).key
@@ -156,7 +171,7 @@ def test_a_push_and_the_same_event_in_the_history_are_known_once(sample_lines):
 
 
 @pytest.mark.fact("An event of the history in the shape of a push has its key")
-def test_an_event_of_the_history_in_the_shape_of_a_push_is_the_push(sample_lines):
+def test_a_history_event_in_the_shape_of_a_push_is_the_push(sample_lines):
     push = sample_lines[1]["body"]
     made = {
         "event": push["event"],
@@ -296,7 +311,7 @@ def test_humidity_and_temperature_of_each_sample_stay_apart():
         [{"value": "1", "sampleTime": "2024-05-29T10:33:00Z"}],
     ],
 )
-def test_without_a_readable_sample_the_outer_value_is_the_reading(samples):
+def test_without_readable_samples_the_outer_value_is_read(samples):
     event = event_of(
         "temperature", {"value": 23, "updateTime": "2024-05-29T10:34:00+02:00", "samples": samples}
     )
@@ -363,7 +378,7 @@ def test_an_old_event_is_as_good_as_a_new_one():
 
 @pytest.mark.fact("Values that a sensor stored while offline are marked, not refused")
 @pytest.mark.parametrize("event_type", ["temperature", "humidity"])
-def test_values_that_a_sensor_stored_while_it_was_offline_are_marked(event_type):
+def test_values_stored_by_a_sensor_while_offline_are_marked(event_type):
     inner = {
         "value": 21,
         "temperature": 21,
@@ -444,7 +459,7 @@ def test_a_connection_with_errors_is_0(event_type):
         ("somethingNew", {"value": 21}),
     ],
 )
-def test_what_is_not_known_gives_no_reading_and_stays_in_the_data(event_type, inner):
+def test_what_is_not_known_is_no_reading_and_stays_in_the_data(event_type, inner):
     event = event_of(event_type, inner)
     assert event.readings == ()
     assert event.data["data"] == {event_type: inner}

@@ -21,7 +21,12 @@ from bridge.api import Pause, Reject, Retry, Secret, Url, encode
 from bridge.testing.fakes import FixedClock, fake_source_context
 from bridge_plugins.disruptive.emulator.server import Account, Rules, open_cloud
 from bridge_plugins.disruptive.events import decode_event
-from bridge_plugins.disruptive.history import open_history, recovered_event, rfc3339
+from bridge_plugins.disruptive.history import (
+    open_history,
+    recovered_event,
+    rfc3339,
+    unreadable_key,
+)
 from bridge_plugins.disruptive.settings import Settings
 
 NOW = datetime(2024, 5, 29, 12, 0, 0, tzinfo=UTC)
@@ -70,7 +75,7 @@ def event(number, *, minutes=0, target="projects/p1/devices/d1"):
 
 @define
 class FakeDT:
-    """Answers by path; a list gives its answers one after the other, the last for ever."""
+    """Answers by path; a list gives its answers in turn, the last one for ever."""
 
     answers: dict
     requests: list = field(factory=list)
@@ -101,7 +106,7 @@ async def opened(answers, **settings):
     dt = FakeDT({DEVICES: {"devices": [device()]}} | answers)
     context = fake_source_context("sensors", clock=FixedClock(NOW))
     async with open_history(
-        make_settings(**settings), context, network=httpx.MockTransport(dt)
+        make_settings(**settings), context, network=lambda: httpx.MockTransport(dt)
     ) as history:
         yield history, dt
 
@@ -222,7 +227,7 @@ async def test_the_events_of_a_page_whose_token_repeats_are_not_lost():
     assert second.cursor == first.cursor  # by which the core knows that there is no end
 
 
-async def test_a_page_may_be_read_again_and_a_device_from_its_beginning():
+async def test_a_page_and_a_whole_device_may_be_read_again():
     pages = [
         {"nextPageToken": "t1"},
         httpx.Response(503),
@@ -327,7 +332,7 @@ async def test_a_device_id_stays_one_segment_of_the_path():
 
 
 @pytest.mark.fact("targetName of a moved device is part of the key")
-async def test_a_moved_device_keeps_the_name_that_the_history_has_in_its_key():
+async def test_the_key_of_a_moved_device_has_the_name_of_the_history():
     moved = event(1, target="projects/p0/devices/d1")
     async with opened({EVENTS: {"events": [moved]}}) as (history, _):
         await history.parts()
@@ -339,7 +344,7 @@ async def test_a_moved_device_keeps_the_name_that_the_history_has_in_its_key():
 @pytest.mark.parametrize(
     "odd", [None, 7, "text", [], {}, {"eventId": "e1"}, {"eventType": "touch"}]
 )
-async def test_what_cannot_be_read_in_a_history_is_kept_raw_and_known_once(odd):
+async def test_what_cannot_be_read_is_kept_raw_and_known_once(odd):
     async with opened({EVENTS: {"events": [odd]}}) as (history, _):
         await history.parts()
         [first] = (await history.page("d1", START, END, None)).events
@@ -347,6 +352,37 @@ async def test_what_cannot_be_read_in_a_history_is_kept_raw_and_known_once(odd):
     assert (first.kind, first.device, first.data) == ("unreadable", "d1", odd)
     assert first.key == second.key
     encode(first)
+
+
+def test_the_key_of_what_cannot_be_read_is_one_text_for_ever():
+    odd = {"b": 1.5, "a": [None, True, "ü", -7]}
+    later = NOW + timedelta(days=30)
+    [first, again] = (recovered_event(odd, "d1", {}, {}, time) for time in (NOW, later))
+    assert first.key == again.key
+    assert first.key == "fa9b9a968a59edde6eb457afd89fa6875178eaed55a66c793277519da12295cb"
+    assert first.former_keys == (
+        "73e8dbc27a3a1a1a26d53d500ca12623eff829ed2e6a4d8eba392fe76d081a4c",
+    )
+
+
+def test_the_order_of_members_does_not_change_a_key():
+    assert unreadable_key("d1", {"a": 1, "b": 2}) == unreadable_key("d1", {"b": 2, "a": 1})
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+
+
+@given(one=JSON_VALUES, other=JSON_VALUES)
+def test_only_the_same_values_have_the_same_key(one, other):
+    same = json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+    assert (unreadable_key("d1", one) == unreadable_key("d1", other)) == same
+    assert unreadable_key("d1", one) != unreadable_key("d2", one)
 
 
 def sample_events():
@@ -359,7 +395,7 @@ def sample_events():
 
 @pytest.mark.fact("Bare events of all known types are read, malformed names and times too")
 @pytest.mark.parametrize("bare", sample_events(), ids=lambda bare: bare["eventType"])
-def test_every_sample_of_the_history_becomes_an_event_with_the_key_of_its_push(bare):
+def test_every_sample_of_the_history_has_the_key_of_its_push(bare):
     pushed = decode_event({"event": bare, "labels": {}}, received=NOW)
     recovered = recovered_event(bare, "d1", {"name": "x"}, {}, NOW)
     assert recovered.key == pushed.key
@@ -388,7 +424,7 @@ def test_the_kind_reads_back_what_dt_no_longer_sends():
 
 
 @pytest.mark.fact("Without credentials it is told what is missing for good")
-def test_without_credentials_it_is_said_what_is_missing_and_what_would_recover_it():
+def test_without_credentials_it_is_said_what_is_missing():
     [kind] = bridge_plugins.disruptive.bridge_source_kinds()
     text = kind.recovery.lacks(Settings(secret=Secret("s")))
     for word in ("project", "service_account_key", "service_account_secret", "12 hours", "missing"):
@@ -405,7 +441,7 @@ async def test_a_history_without_credentials_waits_for_a_person():
 
 @pytest.mark.fact("The only way to recover lost events is the REST event history, per device")
 @pytest.mark.fact("Recovery merges by the same keys as the pushes")
-async def test_the_history_of_the_stand_in_gives_what_was_pushed_with_the_same_keys():
+async def test_the_history_of_the_emulator_has_the_keys_of_the_pushes():
     account = Account(basic=True)
     pushed = []
 

@@ -21,7 +21,7 @@ from bridge.testing.emulation import EmulatorContext
 from bridge.testing.fakes import fake_source_context
 from bridge.testing.http_server import HangUp, serve_http
 from bridge_plugins.disruptive.emulator.demo import open_devices
-from bridge_plugins.disruptive.emulator.push.requests import Faults
+from bridge_plugins.disruptive.emulator.push.faults import Faults
 from bridge_plugins.disruptive.emulator.server import Delivery, open_emulator
 from bridge_plugins.disruptive.history import open_history
 from bridge_plugins.disruptive.settings import Settings
@@ -61,9 +61,9 @@ class Receiver:
     async def __call__(self, request):
         try:
             accepted = self.receive(request)
-        except HttpRejection as refusal:
-            self.reasons.append(refusal.reason)
-            return Response(refusal.status)
+        except HttpRejection as rejection:
+            self.reasons.append(rejection.reason)
+            return Response(rejection.status)
         for event in accepted.events:
             self.times_received += 1
             self.events[event.key] = event
@@ -159,7 +159,7 @@ async def test_genuine_oddities_are_accepted_at_once(faults):
 @pytest.mark.parametrize(
     ("offset", "outcomes"), [(100, {"200": 6}), (-3000, {"200": 6}), (140, {"401": 6, "200": 6})]
 )
-async def test_clocks_that_differ_by_less_than_the_leeway_do_not_matter(offset, outcomes):
+async def test_clocks_that_differ_by_less_than_leeway_do_not_matter(offset, outcomes):
     async with pushing_to(Receiver(), faults=Faults(clock_offset=offset)) as connector:
         publish_some(connector)
         await connector.drained()

@@ -19,7 +19,10 @@ from bridge_plugins.disruptive.settings import Settings
 from bridge_plugins.disruptive.webhook import make_receive, run
 
 NOW = datetime(2024, 5, 29, 10, 34, 4, tzinfo=UTC)
-BODY = b'{"event":{"eventId":"a","eventType":"touch","targetName":"projects/p/devices/d","data":{"touch":{}}}}'
+BODY = (
+    b'{"event":{"eventId":"a","eventType":"touch","targetName":"projects/p/devices/d",'
+    b'"data":{"touch":{}}}}'
+)
 
 
 def open_settings(**settings):
@@ -191,7 +194,7 @@ def test_the_answer_is_200_with_nothing_in_it(request_with):
         b'{"event":{"eventType":"touch"}}',
     ],
 )
-def test_an_authentic_request_that_cannot_be_read_is_kept_byte_for_byte(
+def test_an_authentic_unreadable_request_is_kept_byte_for_byte(
     request_with, receive_at, sign, claims_for, body
 ):
     [event] = receive_at()(request_with(body, sign(claims_for(body)))).events

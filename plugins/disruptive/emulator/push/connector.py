@@ -2,7 +2,7 @@
 
     event ─ filter ─▶ queue of the device ─▶ attempt ─ 200 ─▶ acknowledged
                           ▲                     │
-                          └─── after spacing ◀──┴─ anything else, until the event is 12 h old: lost
+                          └─── after spacing ◀──┴─ else, until it is 12 h old: lost
 
 At least once: an event leaves its queue on success only. Several pushes are under way
 at one time, but one for a device, so that its events come in order: kinder than DT,
@@ -41,7 +41,6 @@ class _Push:
     published: datetime
     life: int  # of the connector's lives, the one that it belongs to
     attempts: int = 0
-    wait: float | None = None  # seconds until the next attempt, if the bridge asked for that
     first: tuple[Endpoint, datetime] | None = None  # where to, and when, the first attempt was made
     repeat: bool = False  # pushed once before: whatever becomes of it, nothing is lost
 
@@ -116,9 +115,7 @@ class Connector:
         labels: Mapping[str, str] | None = None,
         device_type: str | None = None,
     ) -> str:
-        """Let a device of the project publish an event, as :meth:`Project.publish`;
-        gives the eventId.
-        """
+        """Let a device of the project publish an event, as :meth:`Project.publish`."""
         return self.project.publish(
             event_type, device, fields, time=time, labels=labels, device_type=device_type
         )
@@ -144,9 +141,9 @@ class Connector:
         self.project.takers.remove(self._take)
         self.disable()
 
-    def sync(self, *, new_ids: bool = False) -> None:
-        """Push the latest event of each type of each device again, with its old time."""
-        for event, device in self.project.latest(new_ids=new_ids):
+    def sync(self) -> None:
+        """Push the latest event of each type of each device again, as it was."""
+        for event, device in self.project.latest():
             self._take(event, device, True)
 
     def _take(self, event: DeviceEvent, device: Device, repeat: bool) -> None:
@@ -160,7 +157,7 @@ class Connector:
             "deviceId": device.id,
             "projectId": self.project.id,
             "deviceType": device.type,
-            "productNumber": device.product_number or "",
+            "productNumber": "",  # as DT has it where it is not known
         }
         labels = {
             key: value
@@ -245,11 +242,11 @@ class Connector:
 
     async def _ready_later(self, push: _Push) -> None:
         wait = self._delivery.spacing * (1 + self._delivery.jitter * self._network.random.random())
-        await trio.sleep(wait if push.wait is None else push.wait)
+        await trio.sleep(wait)
         self._ready.send_nowait(push.line)
 
     async def _attempt(self, push: _Push) -> bool:
-        """Send an event once; gives whether that was a success."""
+        """Send an event once and return whether that was a success."""
         faults = self.faults if push.attempts < self.faults.attempts else NO_FAULTS
         push.attempts += 1
         began = trio.current_time()
@@ -267,12 +264,12 @@ class Connector:
         return success
 
     async def _send(self, push: _Push, faults: Faults) -> tuple[int, str]:
-        """Make one request; gives the status, 0 for none, and a word for what it ended
-        with.
+        """Make one request and return the status, 0 for none, and a word for what it
+        ended with.
         """
         network = self._network
         to, signed = self.endpoint, network.now()
-        push.first, push.wait = push.first or (to, signed), None
+        push.first = push.first or (to, signed)
         if not self._delivery.sign_anew:
             to, signed = evolve(to, secret=push.first[0].secret), push.first[1]
         parts = (to, push.body, signed, faults, self._hit, network.random)
@@ -285,9 +282,6 @@ class Connector:
             return 0, "connection cut"
         except (httpx.HTTPError, OSError, trio.BrokenResourceError) as exc:
             return 0, type(exc).__name__
-        asked = response.headers.get("Retry-After", "")
-        if self._delivery.heed_retry_after and asked.isdecimal():
-            push.wait = float(asked)
         return response.status_code, str(response.status_code)
 
     def _watch(self, success: bool) -> None:

@@ -38,10 +38,6 @@ class Delivery:
     """Whether each attempt is signed when it is made (assumed); False: with the secret
     and the time of the first.
     """
-    heed_retry_after: bool = False
-    """Whether an answer's ``Retry-After``, in seconds, takes the place of the spacing
-    (unknown).
-    """
     one_queue: bool = False
     """Whether a failing event holds up those of all devices, instead of its own
     (unknown).

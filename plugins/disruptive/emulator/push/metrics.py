@@ -35,7 +35,10 @@ class Metrics:
         self._attempts.append(_Attempt(now, 200 <= status < 300, latency))
 
     def document(self, now: datetime) -> dict[str, Any]:
-        """Give the counts as REST does. The latency is empty without traffic (assumed)."""
+        """Return the counts as REST does.
+
+        The latency is empty without traffic (assumed).
+        """
         self._forget(now)
         latencies = sorted(attempt.latency for attempt in self._attempts)
         good = sum(attempt.good for attempt in self._attempts)

@@ -17,11 +17,8 @@ import httpx
 import trio
 from attrs import define, evolve, field, frozen
 
-from ..events import new_xid
 from .faults import Faults, Hit
 from .tokens import SigningKeys, draw_moment, hs256_token
-
-__all__ = ["ConnectionCutError", "Endpoint", "Faults", "new_xid", "send_half", "sign_request"]
 
 _PIECE = 64  # bytes of a chunk
 _MAX_HEAD = 65536  # bytes of an answer's head
@@ -38,9 +35,6 @@ class Endpoint:
     """Custom headers."""
     keys: SigningKeys | None = field(default=None, repr=False)
     """Keys of ``DT-Asymmetric-Signature``; None: the header is not sent."""
-    content_type: str | None = "application/json"
-    lower_case: bool = False
-    """Whether the names of the signature headers are written in lower case."""
 
 
 class ConnectionCutError(Exception):
@@ -79,8 +73,7 @@ def sign_request(
 ) -> httpx.Request:
     """Make the request of one attempt."""
     fields = [("Host", to.url.netloc.decode()), *to.headers.items()]
-    if to.content_type is not None:
-        fields.append(("Content-Type", to.content_type))
+    fields.append(("Content-Type", "application/json"))  # assumed
     fields += _signatures(to, body, now, faults, hit, random)
     if hit(faults.tampered_body):
         place = random.randrange(len(body))
@@ -110,7 +103,7 @@ def _signatures(
         fields += [("DT-Asymmetric-Signature", token)] * (
             2 if hit(faults.doubled_asymmetric) else 1
         )
-    return [(name.lower(), value) for name, value in fields] if to.lower_case else fields
+    return fields
 
 
 async def send_half(

@@ -1,7 +1,9 @@
 """Emulator of DT: the tokens of a push, and the keys that DT publishes.
 
-    X-Dt-Signature            HS256, the connector's secret, valid for an hour, SHA-1 and SHA-256 of the body
-    DT-Asymmetric-Signature   ES256, DT's own key, valid for 300 s, SHA-256 of the body and the organization in ``sub``
+    X-Dt-Signature            HS256, the connector's secret, valid for an hour,
+                              SHA-1 and SHA-256 of the body
+    DT-Asymmetric-Signature   ES256, DT's own key, valid for 300 s,
+                              SHA-256 of the body and the organization in ``sub``
 
 Written from vendor documentation alone, with its own HMAC: what receives these tokens
 shares no code with it, and so no mistake. Two names stand for one organization: DT does
@@ -83,8 +85,6 @@ class SigningKeys:
     """Id of the customer's organization."""
     whole_name: bool = False
     """Whether ``sub`` is ``organizations/ID`` instead of ``ID``."""
-    lifetime: int = _ES256_LIFETIME
-    """Seconds from ``iat`` to ``exp``."""
     random: Random = field(factory=Random)
     """Makes the kids; the keys themselves come from the system."""
 
@@ -111,7 +111,7 @@ class SigningKeys:
         self._published = [self._signer, *(self._published if keep_old else [])]
 
     def jwks(self) -> dict[str, Any]:
-        """Give the JWKS, newest key first."""
+        """Return the JWKS, newest key first."""
         return {"keys": [_public(key) for key in self._published]}
 
     def token(self, body: bytes, moment: Moment, faults: Faults, hit: Hit) -> str:
@@ -120,7 +120,7 @@ class SigningKeys:
         claims = {
             "checksum_sha256": hashlib.sha256(body).hexdigest(),
             "iat": moment.issued,
-            "exp": moment.issued + self.lifetime,
+            "exp": moment.issued + _ES256_LIFETIME,
             "iss": self.issuer + "-of-somebody-else" if hit(faults.wrong_iss) else self.issuer,
             "sub": f"organizations/{organization}" if self.whole_name else organization,
         }
@@ -135,9 +135,8 @@ class SigningKeys:
         )
 
     def _new_key(self) -> _Key:
-        from cryptography.hazmat.primitives.asymmetric import (
-            ec,
-        )  # takes a while to load, and few need it
+        # Takes a while to load, and few need it.
+        from cryptography.hazmat.primitives.asymmetric import ec
 
         return _Key(f"{self.random.getrandbits(160):040x}", ec.generate_private_key(ec.SECP256R1()))
 

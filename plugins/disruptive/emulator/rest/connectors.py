@@ -28,7 +28,7 @@ _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+: [ -~]*")
 
 
 def list_connectors(cloud: Cloud, ids: Ids, query: str, _body: Body) -> Body:
-    """Give the connectors of a project, of all types."""
+    """Return the connectors of a project, of all types."""
     project = project_of(cloud, ids)
     parameters = read_parameters(query, "pageSize", "pageToken")
     found = [connector for connector in cloud.connectors.values() if connector.project is project]
@@ -40,7 +40,7 @@ def list_connectors(cloud: Cloud, ids: Ids, query: str, _body: Body) -> Body:
 
 
 def read_connector(cloud: Cloud, ids: Ids, _query: str, _body: Body) -> Body:
-    """Give one connector."""
+    """Return one connector."""
     return _document(cloud, _find(cloud, ids))
 
 
@@ -82,18 +82,18 @@ def delete_connector(cloud: Cloud, ids: Ids, _query: str, _body: Body) -> Body:
 
 
 def sync_connector(cloud: Cloud, ids: Ids, _query: str, _body: Body) -> Body:
-    """Push the latest event of each type of each device; the answer is empty (assumed)."""
-    _find_push(cloud, ids).sync(new_ids=cloud.rules.new_ids_on_sync)
+    """Push the latest event of each type of each device; answers nothing (assumed)."""
+    _find_push(cloud, ids).sync()
     return {}
 
 
 def read_metrics(cloud: Cloud, ids: Ids, _query: str, _body: Body) -> Body:
-    """Give the counts of the last three hours."""
+    """Return the counts of the last three hours."""
     return {"metrics": _find_push(cloud, ids).metrics.document(cloud.now())}
 
 
 def project_of(cloud: Cloud, ids: Ids) -> Project:
-    """Give the project in a path.
+    """Return the project in a path.
 
     :raises RestError: if there is none.
     """

@@ -6,10 +6,9 @@ the document of the answer.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from random import Random
-from typing import Any
 
 from ..cloud import Cloud
 from ..events import DeviceEvent, compact
@@ -19,40 +18,36 @@ from .pages import Parameters, RestError, page_of, read_parameters, single
 
 _DAY = timedelta(hours=24)
 _PAGING = ("pageSize", "pageToken")
-_FILTERS = ("deviceIds", "deviceTypes", "labelFilters", "query", "orderBy")
 
 
 def list_projects(cloud: Cloud, _ids: Ids, query: str, _body: Body) -> Body:
-    """Give the projects."""
+    """Return the projects."""
     page, token = page_of(cloud, read_parameters(query, *_PAGING), list(cloud.projects.values()))
     return {"projects": [_project_document(project) for project in page], "nextPageToken": token}
 
 
 def list_devices(cloud: Cloud, ids: Ids, query: str, _body: Body) -> Body:
-    """Give the devices of a project."""
+    """Return the devices of a project."""
     project = project_of(cloud, ids)
-    parameters = read_parameters(query, *_PAGING, *_FILTERS)
-    page, token = page_of(cloud, parameters, _select(project, parameters))
+    parameters = read_parameters(query, *_PAGING)
+    page, token = page_of(cloud, parameters, list(project.devices.values()))
     return {
-        "devices": [device_document(project, device) for device in page],
+        "devices": [_device_document(project, device) for device in page],
         "nextPageToken": token,
     }
 
 
 def read_device(cloud: Cloud, ids: Ids, _query: str, _body: Body) -> Body:
-    """Give one device; ``-`` stands for any project."""
-    projects = list(cloud.projects.values()) if ids["project"] == "-" else [project_of(cloud, ids)]
-    for project in projects:
-        if ids["device"] in project.devices:
-            return device_document(project, project.devices[ids["device"]])
-    raise RestError(404, "the device was not found")
+    """Return one device."""
+    project = project_of(cloud, ids)
+    return _device_document(project, _device_of(project, ids))
 
 
 def list_events(cloud: Cloud, ids: Ids, query: str, _body: Body) -> bytes:
-    """Give the history of a device: bare events, of the last 24 hours where the call
+    """Return the history of a device: bare events, of the last 24 hours where the call
     does not say.
     """
-    device = device_of(project_of(cloud, ids), ids)
+    device = _device_of(project_of(cloud, ids), ids)
     parameters = read_parameters(query, "startTime", "endTime", "eventTypes", *_PAGING)
     now = cloud.now()
     start = _time(parameters, "startTime") or now - _DAY
@@ -81,8 +76,8 @@ def list_events(cloud: Cloud, ids: Ids, query: str, _body: Body) -> bytes:
     )
 
 
-def device_of(project: Project, ids: Ids) -> Device:
-    """Give the device in a path.
+def _device_of(project: Project, ids: Ids) -> Device:
+    """Return the device in a path.
 
     :raises RestError: if there is none.
     """
@@ -91,15 +86,13 @@ def device_of(project: Project, ids: Ids) -> Device:
     return project.devices[ids["device"]]
 
 
-def device_document(project: Project, device: Device) -> Body:
-    """Give a device as REST shows it."""
-    document: dict[str, Any] = {
+def _device_document(project: Project, device: Device) -> Body:
+    """Return a device as REST shows it, without ``productNumber`` and ``reported``."""
+    return {
         "name": f"projects/{project.id}/devices/{device.id}",
         "type": device.type,
+        "labels": device.labels,
     }
-    if device.product_number is not None:
-        document["productNumber"] = device.product_number
-    return {**document, "labels": device.labels, "reported": device.reported}
 
 
 def _project_document(project: Project) -> Body:
@@ -113,43 +106,6 @@ def _project_document(project: Project) -> Body:
         "cloudConnectorCount": gateways,
         "inventory": False,
     }
-
-
-def _select(project: Project, parameters: Parameters) -> list[Device]:
-    """Give the devices that pass the filters: all of the filters, any of the values of
-    a filter (assumed).
-    """
-    devices = list(project.devices.values())
-    if wanted := parameters.get("deviceIds"):
-        devices = [device for device in devices if device.id in wanted]
-    if wanted := parameters.get("deviceTypes"):
-        devices = [device for device in devices if device.type in wanted]
-    for text in parameters.get("labelFilters", ()):
-        key, _, value = text.partition("=")
-        devices = [device for device in devices if device.labels.get(key) == value]
-    if words := single(parameters, "query"):
-        devices = [device for device in devices if words.lower() in _searched(device).lower()]
-    if order := single(parameters, "orderBy"):
-        path, _, direction = order.partition(" ")
-        devices.sort(
-            key=lambda device: _sort_key(device_document(project, device), path),
-            reverse=direction == "desc",
-        )
-    return devices
-
-
-def _searched(device: Device) -> str:
-    return "\n".join([device.id, device.type, device.product_number or "", *device.labels.values()])
-
-
-def _sort_key(document: Any, path: str) -> tuple[bool, str, Any]:
-    """Give a key under which values of different types can be sorted; devices without
-    the value come first.
-    """
-    for name in path.split("."):
-        document = document.get(name) if isinstance(document, Mapping) else None
-    number = isinstance(document, (int, float))
-    return (document is not None, "" if number else "text", document if number else str(document))
 
 
 def _time(parameters: Parameters, name: str) -> datetime | None:

@@ -60,7 +60,7 @@ class Meter:
     _times: list[float]
 
     def wait(self, rate: Rate) -> float:
-        """Count a call; gives the seconds until one will be answered, 0 if this one is."""
+        """Count a call; return the seconds until one is answered, 0 if this one is."""
         now = trio.current_time()
         self._times = [time for time in self._times if now - time < rate.seconds]
         if len(self._times) >= rate.calls:

@@ -1,9 +1,9 @@
 """Emulator of DT: the identity service. Access tokens for service accounts, and the
 public keys of the pushes.
 
-    POST /oauth2/token                                       assertion (RFC 7523) ─▶ access token, or 400 (RFC 6749)
-    GET  /data-connector/.well-known/openid-configuration    where the keys are
-    GET  /data-connector/keys                                the keys; this path is our choice, clients read jwks_uri
+    POST /oauth2/token           assertion (RFC 7523) ─▶ access token, or 400 (RFC 6749)
+    GET  DISCOVERY               where the keys are
+    GET  KEYS                    the keys; the path is our choice, clients read jwks_uri
 
 The assertion is checked with an HMAC of our own.
 """
@@ -26,6 +26,8 @@ from ..events import compact
 from .faults import JSON_TYPE, error
 
 GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+DISCOVERY = "/data-connector/.well-known/openid-configuration"
+KEYS = "/data-connector/keys"
 _MAX_LIFETIME = 3600  # seconds from iat to exp
 
 
@@ -51,17 +53,26 @@ def make_identity(cloud: Cloud) -> Callable[[Request], Response]:
                     compact({"error": refused.code, "error_description": str(refused)}),
                     JSON_TYPE,
                 )
-        if (
-            cloud.keys is not None
-            and call == "GET /data-connector/.well-known/openid-configuration"
-        ):
-            document = {"issuer": cloud.issuer, "jwks_uri": f"{cloud.issuer}/keys"}
-            return Response(200, compact(document), JSON_TYPE)
-        if cloud.keys is not None and call == "GET /data-connector/keys":
+        if cloud.keys is not None and call == f"GET {DISCOVERY}":
+            return Response(200, compact(_discovery(cloud)), JSON_TYPE)
+        if cloud.keys is not None and call == f"GET {KEYS}":
             return Response(200, compact(cloud.keys.jwks()), JSON_TYPE)
         return error(404, "not found")
 
     return answer
+
+
+def _discovery(cloud: Cloud) -> Mapping[str, Any]:
+    """Return the document with all members that OpenID Connect demands of an issuer."""
+    return {
+        "issuer": cloud.issuer,
+        "authorization_endpoint": f"{cloud.identity_url}/oauth2/authorize",
+        "token_endpoint": cloud.token_url,
+        "jwks_uri": f"{cloud.identity_url}{KEYS}",
+        "response_types_supported": ["id_token"],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": ["ES256"],
+    }
 
 
 def _grant(cloud: Cloud, request: Request) -> Response:

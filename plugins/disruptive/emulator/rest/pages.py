@@ -7,7 +7,6 @@ client.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
@@ -15,6 +14,7 @@ from urllib.parse import parse_qsl
 from attrs import frozen
 
 from ..cloud import Cloud
+from ..events import camel_case
 
 Parameters = Mapping[str, Sequence[str]]
 
@@ -42,7 +42,7 @@ def read_parameters(query: str, *known: str) -> dict[str, list[str]]:
     """
     parameters: dict[str, list[str]] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
-        camel = re.sub("_([a-z])", lambda match: match[1].upper(), name)
+        camel = camel_case(name)
         if camel not in known:
             raise RestError(400, f"unknown parameter {name!r}")
         parameters.setdefault(camel, []).append(value)
@@ -50,7 +50,7 @@ def read_parameters(query: str, *known: str) -> dict[str, list[str]]:
 
 
 def single(parameters: Parameters, name: str) -> str | None:
-    """Give the value of a parameter that may come once; None if it did not, or is
+    """Return the value of a parameter that may come once; None if it did not, or is
     empty.
 
     :raises RestError: if it came more often.
@@ -64,7 +64,7 @@ def single(parameters: Parameters, name: str) -> str | None:
 def page_of(
     cloud: Cloud, parameters: Parameters, items: Sequence[Any]
 ) -> tuple[Sequence[Any], str]:
-    """Give a page and the token of the next one, which is empty at the end.
+    """Return a page and the token of the next one, which is empty at the end.
 
     The first page fixes the list: what comes later does not shift the others.
 
@@ -98,4 +98,4 @@ def _page_size(cloud: Cloud, text: str | None) -> int:
         return cloud.rules.page_size
     if not (text.isascii() and text.isdigit() and int(text)):
         raise RestError(400, f"pageSize must be a positive number, not {text!r}")
-    return min(int(text), cloud.rules.most_page_size)
+    return min(int(text), cloud.rules.max_page_size)

@@ -35,10 +35,8 @@ from .connectors import (
 from .devices import list_devices, list_events, list_projects, read_device
 from .faults import JSON_TYPE, RestFault, error, too_many
 from .pages import RestError
-from .sensors import create_sensor, delete_sensor, publish_sensor
 
 REST = "/v2"
-SENSORS = "/emulator/v2"
 
 
 @frozen
@@ -48,7 +46,7 @@ class _Route:
     writes: bool
     """Whether it takes a developer."""
     act: Callable[[Cloud, Mapping[str, str], str, Mapping[str, Any]], Any]
-    """Of cloud, ids in the path, query and body: gives the document or its bytes."""
+    """Of cloud, ids in the path, query and body: returns the document or its bytes."""
 
 
 def _route(method: str, path: str, act: Callable[..., Any], *, writes: bool = False) -> _Route:
@@ -59,7 +57,6 @@ def _route(method: str, path: str, act: Callable[..., Any], *, writes: bool = Fa
 def _routes() -> list[_Route]:
     project = REST + "/projects/{project}"
     connector = project + "/dataconnectors/{connector}"
-    sensors = SENSORS + "/projects/{project}/devices"
     return [
         _route("GET", REST + "/projects", list_projects),
         _route("GET", project + "/devices", list_devices),
@@ -72,14 +69,11 @@ def _routes() -> list[_Route]:
         _route("DELETE", connector, delete_connector, writes=True),
         _route("POST", connector + ":sync", sync_connector, writes=True),
         _route("GET", connector + ":metrics", read_metrics),
-        _route("POST", sensors, create_sensor, writes=True),
-        _route("DELETE", sensors + "/{device}", delete_sensor, writes=True),
-        _route("POST", sensors + "/{device}:publish", publish_sensor, writes=True),
     ]
 
 
 def make_rest(cloud: Cloud) -> Callable[[Request], Response]:
-    """Make the answers of the REST API and of DT's sensor emulator."""
+    """Return the function that answers calls of the REST API."""
     routes = _routes()
 
     def answer(request: Request) -> Response:

@@ -111,7 +111,7 @@ def test_a_connector_without_a_name_cannot_be_read(answer):
         {}, optional=dict.fromkeys(("url", "signatureSecret", "headers"), json_values)
     ),
 )
-def test_whatever_the_members_are_a_named_connector_is_read_and_corrected(members, config):
+def test_a_named_connector_of_any_members_is_read_and_corrected(members, config):
     for answer in ({"name": "c", **members}, {"name": "c", "httpConfig": config}):
         found = read_connector(answer)
         json.dumps([shown(found), patch_body(WANTED, found, differences(WANTED, found))])
@@ -193,7 +193,7 @@ def test_an_active_connector_comes_before_a_disabled_one():
 # Differences
 
 
-def test_a_connector_as_wanted_has_no_differences_whatever_the_order():
+def test_the_order_of_types_and_labels_is_no_difference():
     assert differences(WANTED, AS_WANTED) == ()
 
 
@@ -263,21 +263,21 @@ def test_header_names_are_compared_in_any_case():
 
 
 @pytest.mark.parametrize("value", [None, ""])
-def test_a_secret_that_is_not_shown_is_set_unless_it_is_known_to_be_ours(value):
+def test_a_secret_not_shown_is_set_unless_known_to_be_ours(value):
     found = with_config(signatureSecret=value)
     [difference] = differences(WANTED, found)
     assert difference.text == "secret is not shown, and not known to be ours"
     assert differences(WANTED, found, same_secret=True) == ()
 
 
-def test_headers_that_are_not_shown_are_set_unless_they_are_known_to_be_ours():
+def test_headers_not_shown_are_set_unless_known_to_be_ours():
     found = with_config(headers=None)
     [difference] = differences(WANTED, found)
     assert difference.text == "headers are not shown, and not known to be ours"
     assert differences(WANTED, found, same_headers=True) == ()
 
 
-def test_a_secret_that_is_shown_and_differs_is_set_whatever_is_remembered():
+def test_a_shown_secret_that_differs_is_always_set():
     found = with_config(signatureSecret="other-secret", headers={"X-Bridge-Key": "old"})
     assert len(differences(WANTED, found, same_secret=True, same_headers=True)) == 2
 
@@ -298,7 +298,7 @@ def test_no_difference_and_no_representation_holds_a_secret():
         ).replace("secret=", "")
 
 
-def test_what_is_sent_names_its_secrets_so_that_errors_can_hide_them():
+def test_what_is_sent_names_its_secrets_for_errors_to_hide():
     found = with_config(headers={"X-Proxy": "theirs"}, signatureSecret="x")
     body = patch_body(WANTED, found, differences(WANTED, found))
     assert set(secrets_in(body)) == {"hook-secret", "theirs", "static-secret"}
@@ -367,7 +367,7 @@ def test_a_url_is_shown_without_what_may_be_secret_in_it(url, text):
     assert shown_url(url) == text
 
 
-def test_a_fingerprint_tells_whether_secrets_are_the_same_and_nothing_else():
+def test_a_fingerprint_tells_only_whether_secrets_are_the_same():
     salt = "00ff"
     assert fingerprint(salt, "a", "b") == fingerprint(salt, "a", "b")
     assert fingerprint(salt, "a", "b") != fingerprint(salt, "b", "a")

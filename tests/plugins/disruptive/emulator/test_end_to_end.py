@@ -65,9 +65,9 @@ class Bridge:
     async def __call__(self, request):
         try:
             accepted = self.mount.routes[request.path](request)
-        except HttpRejection as refusal:
-            self.reasons.append((refusal.status, refusal.reason))
-            return Response(refusal.status)
+        except HttpRejection as rejection:
+            self.reasons.append((rejection.status, rejection.reason))
+            return Response(rejection.status)
         self.events |= {event.key: event for event in accepted.events}
         return accepted.answer
 
@@ -145,7 +145,7 @@ async def test_a_forgery_of_the_second_header_is_refused(knob):
 
 
 @pytest.mark.fact("An unknown kid is not accepted, and the event gets through later")
-async def test_an_unknown_key_is_refused_and_the_event_gets_through_later():
+async def test_an_unknown_key_is_refused_and_the_event_comes_later():
     async with whole("asymmetric") as (cloud, connector, bridge):
         connector.publish("touch", "warm-up")
         await cloud.drained()
@@ -157,7 +157,7 @@ async def test_an_unknown_key_is_refused_and_the_event_gets_through_later():
 
 
 @pytest.mark.fact("History gives back what a disabled connector lost, with the keys of the pushes")
-async def test_the_history_gives_back_what_was_lost_as_it_would_have_been_pushed():
+async def test_the_history_gives_back_what_was_lost_as_if_pushed():
     async with whole("hmac") as (cloud, connector, bridge):
         now = datetime.now(UTC)
         pushed = publish_some(connector)

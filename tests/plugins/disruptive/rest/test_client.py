@@ -18,11 +18,20 @@ from attrs import define, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.api import Duration, Pause, Reject, Response, Retry, Secret, SettingError, Url
+from bridge.api import (
+    HIDDEN,
+    Duration,
+    Pause,
+    Reject,
+    Response,
+    Retry,
+    Secret,
+    SettingError,
+    Url,
+)
 from bridge.testing.http_server import serve_http
-from bridge_plugins.disruptive.rest.answers import HIDDEN, MAX_TEXT, error_text, redact, retry_after
-from bridge_plugins.disruptive.rest.client import MAX_ATTEMPTS, open_cloud
-from bridge_plugins.disruptive.rest.transport import MAX_ANSWER, pause
+from bridge_plugins.disruptive.rest.answers import error_text
+from bridge_plugins.disruptive.rest.client import MAX_ATTEMPTS, MAX_BODY, open_cloud
 from bridge_plugins.disruptive.settings import Settings
 
 NOW = datetime(2024, 5, 29, 12, 0, 0, tzinfo=UTC)
@@ -90,13 +99,13 @@ def failure(status, text="no", **headers):
 
 
 @asynccontextmanager
-async def opened(*answers, random=0.0, now=lambda: NOW, token_answers=(), **settings):
+async def opened(*answers, random=0.5, now=lambda: NOW, token_answers=(), **settings):
     server = Server(list(answers) or [{}], list(token_answers))
     async with open_cloud(
         make_settings(**settings),
         now=now,
         random=lambda: random,
-        network=httpx.MockTransport(server),
+        network=lambda: httpx.MockTransport(server),
     ) as cloud:
         yield cloud, server
 
@@ -140,7 +149,7 @@ async def test_the_assertion_is_what_the_token_endpoint_asks_for():
     assert form["grant_type"] == ["urn:ietf:params:oauth:grant-type:jwt-bearer"]
     header, claims, signature = form["assertion"][0].split(".")
     issued = int(NOW.timestamp()) - 5
-    assert decoded(header) == {"alg": "HS256", "kid": "key-id"}
+    assert decoded(header) == {"alg": "HS256", "kid": "key-id", "typ": "JWT"}
     assert decoded(claims) == {
         "iat": issued,
         "exp": issued + 3600,
@@ -166,7 +175,7 @@ async def test_a_token_is_used_until_five_minutes_before_its_end(autojump_clock)
     assert server.authorizations == ["Bearer token-1", "Bearer token-1", "Bearer token-2"]
 
 
-async def test_a_token_of_less_than_five_minutes_is_used_for_half_of_them(autojump_clock):
+async def test_a_token_of_under_five_minutes_is_used_for_half_of_it(autojump_clock):
     async with opened(**OAUTH, token_answers=[{"access_token": "short", "expires_in": 60}]) as (
         cloud,
         server,
@@ -178,9 +187,7 @@ async def test_a_token_of_less_than_five_minutes_is_used_for_half_of_them(autoju
 
 
 @pytest.mark.parametrize("expires", [None, "soon", -1, 0, True])
-async def test_a_token_that_does_not_tell_its_lifetime_is_renewed_before_an_hour_has_passed(
-    autojump_clock, expires
-):
+async def test_a_token_without_a_lifetime_is_renewed_within_an_hour(autojump_clock, expires):
     async with opened(
         **OAUTH, token_answers=[{"access_token": "first", "expires_in": expires}]
     ) as (cloud, server):
@@ -262,14 +269,14 @@ async def test_the_token_endpoint_saying_400_names_the_four_causes():
         (failure(404), Pause),
     ],
 )
-async def test_trouble_at_the_token_endpoint_passes_or_waits_for_a_person(answer, verdict):
+async def test_trouble_at_the_token_endpoint_has_its_verdict(answer, verdict):
     async with opened(**OAUTH, token_answers=[answer]) as (cloud, server):
         with pytest.raises(verdict):
             await cloud.call("GET", "/projects")
     assert server.requests == []
 
 
-async def test_after_a_renewal_that_failed_the_refused_token_is_not_used_again():
+async def test_a_refused_token_is_not_used_after_a_failed_renewal():
     async with opened(failure(401), {"ok": 1}, **OAUTH) as (cloud, server):
         await trio.lowlevel.checkpoint()
         server.token_answers = [{"access_token": "first"}, failure(500)]
@@ -333,7 +340,7 @@ async def test_an_error_body_may_lack_its_members():
 
 
 @pytest.mark.fact("Role too low, not tried again")
-async def test_a_role_that_is_too_low_is_told_with_the_role_that_it_takes():
+async def test_a_role_too_low_is_told_with_the_role_it_takes():
     async with opened(failure(403)) as (cloud, _):
         with pytest.raises(Pause, match="Project Developer"):
             await cloud.call("PATCH", "/projects/p1/dataconnectors/c", body={})
@@ -354,7 +361,7 @@ async def test_an_answer_that_takes_too_long_is_given_up(autojump_clock):
 
     settings = make_settings(timeout=Duration(3))
     async with open_cloud(
-        settings, now=lambda: NOW, random=lambda: 0, network=httpx.MockTransport(never)
+        settings, now=lambda: NOW, random=lambda: 0, network=lambda: httpx.MockTransport(never)
     ) as cloud:
         with pytest.raises(Retry, match=r"within 3 s \(timeout\)"):
             await cloud.call("GET", "/projects")
@@ -364,7 +371,7 @@ async def test_an_answer_that_takes_too_long_is_given_up(autojump_clock):
 @pytest.mark.parametrize("more", [0, 1])
 async def test_an_answer_has_a_largest_size(more):
     head = b'{"a":"'
-    body = head + b"x" * (MAX_ANSWER - len(head) - 2 + more) + b'"}'
+    body = head + b"x" * (MAX_BODY - len(head) - 2 + more) + b'"}'
     async with opened(httpx.Response(200, content=body)) as (cloud, _):
         if more:
             with pytest.raises(Retry, match="larger than"):
@@ -381,7 +388,7 @@ async def test_a_ca_file_that_cannot_be_read_waits_for_a_person(tmp_path):
             pass
 
 
-async def test_the_certificate_of_dt_must_be_trusted_and_ca_file_adds_to_those_that_are(tmp_path):
+async def test_ca_file_adds_to_the_certificates_that_are_trusted(tmp_path):
     async def answer(_request):
         return Response(200, b'{"ok":1}')
 
@@ -400,8 +407,23 @@ async def test_the_certificate_of_dt_must_be_trusted_and_ca_file_adds_to_those_t
                 assert await cloud.call("GET", "/projects") == {"ok": 1}
 
 
+async def test_dt_is_asked_through_the_proxy_of_the_settings():
+    targets = []
+
+    async def proxy(request):
+        targets.append(request.path)
+        return Response(200, b'{"ok":1}')
+
+    with trio.fail_after(20):
+        async with serve_http(proxy) as url:
+            settings = make_settings(url=Url("http://localhost:1/v2"), proxy=Url(url))
+            async with open_cloud(settings, now=lambda: NOW, random=lambda: 0) as cloud:
+                assert await cloud.call("GET", "/projects") == {"ok": 1}
+    assert targets == ["http://localhost:1/v2/projects"]
+
+
 @pytest.mark.fact("Answer bodies of DELETE and :sync are ignored")
-async def test_the_body_goes_out_as_json_and_an_unknown_answer_is_not_read():
+async def test_a_body_goes_out_as_json_and_an_answer_may_be_ignored():
     async with opened(httpx.Response(200, text="")) as (cloud, server):
         assert (
             await cloud.call("POST", "/projects/p1/x:sync", body={"a": 1}, ignore_answer=True) == {}
@@ -433,59 +455,12 @@ async def test_no_secret_is_in_the_text_of_the_client():
             assert secret not in repr(cloud)
 
 
-def test_foreign_text_is_one_short_printable_line():
-    assert redact("a\nb\x1b[31m", ()) == "a b [31m"
-    assert len(redact("x" * 999, ())) == MAX_TEXT
-    assert redact("x" * MAX_TEXT, ()) == "x" * MAX_TEXT
-
-
-def test_a_secret_at_the_end_of_a_long_text_is_not_left_in_halves():
-    assert "sec" not in redact("x" * (MAX_TEXT - 5) + "secret", ["secret"])
-
-
-def test_a_secret_inside_another_leaves_nothing_of_it():
-    assert redact("abcdef", ["cd", "abcdef"]) == HIDDEN
-
-
-def test_a_token_in_a_text_is_hidden_even_if_it_is_not_known():
-    assert redact("bad eyJhbGciOiJI.eyJpYXQiOjE.c2ln!", ()) == f"bad {HIDDEN}!"
-
-
 @given(body=st.binary())
 def test_any_body_may_come_with_an_error(body):
-    text = error_text(body)
-    assert text is None or text
+    assert isinstance(error_text(body), str)
 
 
 # Waiting
-
-
-@pytest.mark.parametrize(
-    ("value", "seconds"),
-    [
-        (None, None),
-        ("0", 0.0),
-        (" 30 ", 30.0),
-        ("3600", 3600.0),
-        ("3601", 3600.0),
-        ("-1", None),
-        ("soon", None),
-        ("1.5", None),
-        ("٣", None),
-        (format_datetime(NOW + timedelta(seconds=90), usegmt=True), 90.0),
-        (format_datetime(NOW - timedelta(seconds=90), usegmt=True), 0.0),
-        ("Wed, 29 May 2024 12:01:00 -0000", 60.0),
-        ("Wed, 99 May 2024 12:01:00 GMT", None),
-    ],
-)
-def test_retry_after_is_seconds_or_a_date(value, seconds):
-    assert retry_after(value, NOW) == seconds
-
-
-@given(text=st.text())
-def test_any_retry_after_gives_a_wait_of_an_hour_at_most(text):
-    wait = retry_after(text, NOW)
-    assert wait is None or 0 <= wait <= 3600
 
 
 @pytest.mark.fact("Retry-After in seconds or as an HTTP date; one gate for all tasks")
@@ -520,7 +495,7 @@ async def test_a_429_at_the_login_shuts_the_gate_too(autojump_clock):
 
 
 @pytest.mark.fact("Without Retry-After: back off")
-async def test_429s_that_name_no_time_shut_the_gate_for_longer_each_time(autojump_clock):
+async def test_429s_without_a_time_shut_the_gate_for_ever_longer(autojump_clock):
     async with opened(*[failure(429)] * 3, {}, failure(429)) as (cloud, _):
         waits = []
         for _ in range(3):
@@ -542,13 +517,6 @@ async def test_a_503_tells_how_long_to_wait_but_shuts_no_gate():
         assert caught.value.after == 7
         await cloud.call("GET", "/projects")
     assert len(server.requests) == 2
-
-
-@pytest.mark.fact("Jitter takes half of a pause at most")
-def test_pauses_double_up_to_a_minute_and_jitter_takes_half_of_them_at_most():
-    assert [pause(number, 0.0) for number in (1, 2, 3, 4)] == [0.5, 1, 2, 4]
-    assert pause(2, 0.999) < 2
-    assert pause(10**9, 1.0) == 60
 
 
 @pytest.mark.fact("5xx, time-out, non-JSON: back-off with jitter, bounded attempts")
@@ -681,5 +649,5 @@ def test_the_addresses_are_those_of_dt_unless_told_otherwise():
     assert settings.page_size == 500
 
 
-def test_a_stand_in_on_this_machine_may_be_asked_without_tls():
+def test_an_emulator_on_this_machine_may_be_asked_without_tls():
     assert make_settings(url=Url("http://127.0.0.1:8080/v2")).url == "http://127.0.0.1:8080/v2"
