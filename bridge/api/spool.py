@@ -174,6 +174,9 @@ class Spool(Protocol):
         """Store events together; returns how many were new, the others were known.
         Durable on return.
 
+        Each source calls it for itself, many at once: an engine commits together what
+        waits, and bounds how much that is.
+
         :raises SpoolUnavailable: nothing was stored. Sinks go on.
         """
         ...

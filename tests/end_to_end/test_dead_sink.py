@@ -21,7 +21,7 @@ from bridge.config.model import SinkConfig
 from bridge.config.schema import SinkSettings
 from bridge.daemon.sink import run_sink
 from bridge.flow.delivery.feeder import GracePeriod
-from bridge.flow.ingest import open_ingest
+from bridge.flow.ingest import Ingest
 from bridge.flow.instances.board import Board
 from bridge.spool.audit import audit
 from bridge.spool.settings import SqliteSettings
@@ -106,10 +106,9 @@ async def test_a_sink_that_refuses_everything_delays_no_other_and_catches_up_in_
     context = SpoolContext(tmp_path, ("good", "bad"), lambda *args, **kwargs: None, utc_now)
     async with (
         open_sqlite(SqliteSettings(), context) as spool,
-        open_ingest(spool, utc_now) as ingest,
         delivering(spool, {"good": good, "bad": bad}) as board,
     ):
-        outlet = ingest.outlet("s")
+        outlet = Ingest(spool, utc_now).outlet("s")
 
         async def emit(first: int, count: int) -> None:
             for start in range(first, first + count, BLOCK):
@@ -148,11 +147,11 @@ async def test_a_sink_that_rejects_everything_is_paused_after_a_few_dead_letters
     context = SpoolContext(tmp_path, ("bad",), lambda *args, **kwargs: None, utc_now)
     async with (
         open_sqlite(SqliteSettings(), context) as spool,
-        open_ingest(spool, utc_now) as ingest,
         delivering(spool, {"bad": bad}) as board,
     ):
+        outlet = Ingest(spool, utc_now).outlet("s")
         for start in range(0, 2000, BLOCK):
-            await ingest.outlet("s").emit(
+            await outlet.emit(
                 *(make_event(number) for number in range(start, start + BLOCK))
             )
         while not ("sink:bad" in board.states and board.states["sink:bad"].problem):

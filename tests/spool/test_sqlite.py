@@ -8,6 +8,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import timedelta
@@ -26,6 +27,8 @@ from bridge.spool import SqliteSettings
 from bridge.spool import read as reading
 from bridge.spool.audit import audit
 from bridge.spool.sqlite import open_sqlite
+from bridge.spool.thread import PendingRequest
+from bridge.spool.writer import Request, Writer
 from bridge.testing.arrivals import TIME, arrival, arrivals, keys_of, take_all
 from bridge.testing.fakes import FakeReport, FixedClock
 
@@ -143,6 +146,28 @@ async def test_another_number_of_lanes_has_no_effect_and_is_reported(
         async with spool.subscribe("out", batch=100, start="beginning") as out:
             assert {(await out.take()).lane for _ in range(3)} == {0, 1, 2}
     assert report.problems == ["lanes = 5 has no effect: the spool was made with 3"]
+
+
+async def test_appends_that_wait_for_the_disk_share_a_commit(
+    context: SpoolContext, monkeypatch: pytest.MonkeyPatch
+):
+    disk, commits = threading.Event(), []
+    serve = Writer.serve
+
+    def serve_slowly(writer: Writer, batch: list[PendingRequest[Request]]) -> None:
+        disk.wait()
+        serve(writer, batch)
+        commits.append([asked.answer for asked in batch])
+
+    monkeypatch.setattr(Writer, "serve", serve_slowly)
+    async with open_sqlite(SqliteSettings(), context) as spool, trio.open_nursery() as sources:
+        sources.start_soon(spool.append, arrivals("first"))
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        for number in range(49):
+            sources.start_soon(spool.append, arrivals(f"n{number}"))
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        disk.set()
+    assert commits == [[1], [1] * 49]
 
 
 async def test_a_lane_has_one_owner_at_a_time(context: SpoolContext):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.api import SpoolUnavailable
-from bridge.flow.ingest import Intake, open_ingest
+from bridge.flow.ingest import Ingest, Intake
 from bridge.flow.instances.silence import (
     FORGOTTEN_AFTER,
     LEARNED_AFTER,
@@ -123,10 +123,8 @@ def test_the_sentence_names_five_devices_and_counts_the_rest():
 
 async def test_a_silent_device_is_a_problem_that_clears_itself(autojump_clock):
     report, state = FakeReport(), FakeState()
-    async with (
-        open_ingest(MemorySpool(MemoryStore()), now) as ingest,
-        trio.open_nursery() as nursery,
-    ):
+    ingest = Ingest(MemorySpool(MemoryStore()), now)
+    async with trio.open_nursery() as nursery:
         outlet = ingest.outlet("s")
         nursery.start_soon(watch_devices, ingest.intakes["s"], state, report, now)
         await trio.sleep(1)  # between two looks
@@ -182,8 +180,8 @@ async def test_a_spool_that_cannot_write_does_not_end_the_watch(autojump_clock):
 
 @pytest.mark.parametrize("watching", [True, False])
 async def test_devices_are_noted_only_while_somebody_watches(watching):
-    async with open_ingest(MemorySpool(MemoryStore()), lambda: START) as ingest:
-        outlet = ingest.outlet("s")
-        ingest.intakes["s"].watched = watching
-        await outlet.emit(make_event(1))
+    ingest = Ingest(MemorySpool(MemoryStore()), lambda: START)
+    outlet = ingest.outlet("s")
+    ingest.intakes["s"].watched = watching
+    await outlet.emit(make_event(1))
     assert list(ingest.intakes["s"].devices) == (["d1"] if watching else [])

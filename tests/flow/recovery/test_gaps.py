@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from bridge.api import SpoolUnavailable
-from bridge.flow.ingest import Intake, open_ingest
+from bridge.flow.ingest import Ingest, Intake
 from bridge.flow.recovery.gaps import RECEIVED, SILENCE, TICK, Found, span, tell_of_gap, watch_gaps
 from bridge.testing.fakes import FakeReport, FakeState, FixedClock
 from bridge.testing.memory import MemorySpool, MemoryStore
@@ -105,7 +105,8 @@ async def test_an_hour_of_silence_before_an_event_is_a_gap_and_less_is_not(autoj
 async def test_what_was_refused_is_a_gap_once_events_are_stored_again(autojump_clock):
     gaps, intake, clock = Gaps(), Intake(), FixedClock(START)
     spool = MemorySpool(MemoryStore())
-    async with open_ingest(spool, clock) as ingest, trio.open_nursery() as nursery:
+    ingest = Ingest(spool, clock)
+    async with trio.open_nursery() as nursery:
         intake = ingest.intakes.setdefault("s", intake)
         outlet = ingest.outlet("s")
         nursery.start_soon(watch_gaps, intake, FakeState(), gaps, clock)
@@ -132,13 +133,13 @@ async def test_an_event_that_was_stored_too_late_for_its_sender_is_a_gap_too(aut
             await trio.sleep(60)
             return 1
 
-    async with open_ingest(HeldSpool(MemoryStore()), lambda: START) as ingest:
-        outlet = ingest.outlet("s")
-        with trio.move_on_after(8) as patience:
-            await outlet.emit(make_event(1))
-        assert patience.cancelled_caught
-        intake = ingest.intakes["s"]
-        assert (intake.refused_since, intake.refused, intake.events) == (START, 1, 0)
+    ingest = Ingest(HeldSpool(MemoryStore()), lambda: START)
+    outlet = ingest.outlet("s")
+    with trio.move_on_after(8) as patience:
+        await outlet.emit(make_event(1))
+    assert patience.cancelled_caught
+    intake = ingest.intakes["s"]
+    assert (intake.refused_since, intake.refused, intake.events) == (START, 1, 0)
 
 
 async def test_a_spool_that_cannot_write_does_not_end_the_watch(autojump_clock):

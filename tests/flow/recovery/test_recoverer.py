@@ -22,7 +22,7 @@ from bridge.api import (
     SourceContext,
     SpoolUnavailable,
 )
-from bridge.flow.ingest import open_ingest
+from bridge.flow.ingest import Ingest
 from bridge.flow.recovery.backfill import BACKFILL, PROGRESS, command_handlers
 from bridge.flow.recovery.jobs import Job
 from bridge.flow.recovery.recoverer import (
@@ -116,14 +116,14 @@ class Plant:
             reach=self.reach,
             parts="devices",
         )
-        async with open_ingest(self.spool, self.clock) as ingest, trio.open_nursery() as nursery:
+        async with trio.open_nursery() as nursery:
             recoverer = Recoverer(
                 source="sensors",
                 recovery=recovery,
                 settings=NoSettings(),
                 context=fake_source_context("sensors", clock=self.clock),
                 policy=self.policy,
-                ingest=ingest,
+                ingest=Ingest(self.spool, self.clock),
                 state=self.state,
                 report=self.report,
                 pressure=pressure,
