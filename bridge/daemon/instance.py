@@ -13,8 +13,8 @@ from bridge.admin.control import CommandHandlers
 from bridge.api import RepeatedEvent
 from bridge.config import Config
 from bridge.config.schema import AdminSettings, BridgeSettings
-from bridge.flow.delivery.feeder import GracePeriod
 from bridge.flow.instances.board import Board
+from bridge.flow.instances.grace_period import GracePeriod
 
 
 def utc_now() -> datetime:

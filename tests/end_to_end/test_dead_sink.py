@@ -20,9 +20,9 @@ from bridge.api.spool import Spool, SpoolContext
 from bridge.config.model import SinkConfig
 from bridge.config.schema import SinkSettings
 from bridge.daemon.sink import run_sink
-from bridge.flow.delivery.feeder import GracePeriod
 from bridge.flow.ingest import Ingest
 from bridge.flow.instances.board import Board
+from bridge.flow.instances.grace_period import GracePeriod
 from bridge.spool.audit import audit
 from bridge.spool.settings import SqliteSettings
 from bridge.spool.sqlite import open_sqlite

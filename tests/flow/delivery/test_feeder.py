@@ -11,7 +11,9 @@ import trio
 from attrs import define, evolve, field
 
 from bridge.api import Arrival, Batch, Outcome, Pause, Reject, Retry, encode
-from bridge.flow.delivery.feeder import Delivery, GracePeriod, Policy
+from bridge.flow.delivery.feeder import Delivery
+from bridge.flow.delivery.pacing import Policy
+from bridge.flow.instances.grace_period import GracePeriod
 from bridge.testing.fakes import FakeReport
 from bridge.testing.memory import MemorySpool, open_memory_spool
 from tests.flow.conftest import START, make_event

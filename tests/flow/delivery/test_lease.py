@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 
 from bridge.api import Batch, Outcome, Pause, Reject, Retry, Stored
 from bridge.api.spool import DeadLetter
-from bridge.flow.delivery.lease import ConsecutiveRejects, LeaseProgress
+from bridge.flow.delivery.lease import ConsecutiveRejects, LeaseProgress, Next
 from tests.flow.conftest import START, make_stored
 
 Attempt = Callable[[Batch], Outcome | None]
 
 
 class Desk:
-    """Drives a Work as a lane does, without waiting: keeps what was taken, in order,
+    """Drives a LeaseProgress as a lane does, without waiting: keeps what was taken, in order,
     and what was settled.
     """
 
@@ -27,9 +27,8 @@ class Desk:
         self, events: tuple[Stored, ...], *, one_device: bool = False, limit: int = 0
     ) -> None:
         self.events = events
-        self.refusals = ConsecutiveRejects(limit)
-        self.work = LeaseProgress(
-            events, one_device=one_device, refusals=self.refusals, now=lambda: START
+        self.progress = LeaseProgress(
+            events, one_device=one_device, rejects=ConsecutiveRejects(limit), now=lambda: START
         )
         self.taken: list[Stored] = []
         self.settled = self.filtered = self.requests = 0
@@ -37,34 +36,26 @@ class Desk:
         self.waits: list[str] = []
 
     def run(self, attempt: Attempt, most: int = 10_000) -> None:
-        while (group := self.work.next_group()) is not None and self.requests < most:
+        while (group := self.progress.next_group()) is not None and self.requests < most:
             self.requests += 1
-            batch = self.work.batch(group)
+            batch = self.progress.batch(group)
             try:
-                outcome = attempt(batch)
-            except Retry as verdict:
-                wait = self.work.failed(group, verdict)
-            except Reject as verdict:
-                wait = self.work.rejected(group, verdict)
-            except Pause as verdict:
-                wait = self.work.paused(group, verdict)
-            except ZeroDivisionError as exc:
-                wait = self.work.crashed(group, exc)
-            else:
+                result = attempt(batch)
                 self.taken += batch.events
-                self.work.delivered(group, outcome)
-                wait = None
-            if wait is not None:
-                self.waits.append(wait.why)
+            except Exception as exc:
+                result = exc
+            decision = self.progress.decide(group, result)
+            if decision.next is not Next.GO_ON:
+                self.waits.append(decision.why)
             self.settle()
 
     def settle(self) -> None:
-        count, filtered, dead = self.work.settlement()
+        count, filtered, dead = self.progress.settlement()
         for letter in dead:
             self.dead[self.settled + letter.index] = letter
         self.settled += count
         self.filtered += filtered
-        self.work.settled(count)
+        self.progress.settled(count)
 
 
 def refuse(poison: Collection[int]) -> Attempt:
@@ -230,12 +221,12 @@ def test_what_is_done_at_the_front_is_settled_while_the_rest_waits():
 
 def test_the_time_of_a_dead_letter_is_when_it_was_given_up():
     later: datetime = START.replace(year=2027)
-    work = LeaseProgress(
-        make_stored(["d"]), one_device=False, refusals=ConsecutiveRejects(0), now=lambda: later
+    progress = LeaseProgress(
+        make_stored(["d"]), one_device=False, rejects=ConsecutiveRejects(0), now=lambda: later
     )
-    group = work.next_group()
+    group = progress.next_group()
     assert group is not None
-    work.batch(group)
-    work.rejected(group, Reject("no"))
-    _, _, (letter,) = work.settlement()
+    progress.batch(group)
+    progress.decide(group, Reject("no"))
+    _, _, (letter,) = progress.settlement()
     assert (letter.time, letter.attempts) == (later, 1)
