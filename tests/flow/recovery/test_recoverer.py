@@ -347,6 +347,26 @@ async def test_a_history_that_cannot_be_opened_is_opened_again(
     assert len(plant.stored) == 360
 
 
+async def test_a_history_that_refuses_to_open_waits_for_a_person(plant: Plant, autojump_clock):
+    opened = plant.cloud.open
+
+    @asynccontextmanager
+    async def refusing(settings: NoSettings, context: SourceContext) -> AsyncIterator[Cloud]:
+        if not plant.report.texts:
+            raise Reject("403")
+        async with opened(settings, context) as history:
+            yield history
+
+    plant.cloud.open = refusing  # type: ignore[method-assign]
+    async with plant.running() as recoverer:
+        recoverer.found(GAP, False)
+        await done(plant)
+    assert plant.report.problems == [
+        "gap 2 h 13 min: backfill waits: 403; tried again every 5 min"
+    ]
+    assert len(plant.stored) == 360
+
+
 async def test_a_device_that_cannot_be_read_is_named_and_the_others_are_read(
     plant: Plant, autojump_clock
 ):
