@@ -26,6 +26,7 @@ from bridge.spool.operations import Settlement, position_of
 from bridge.spool.read import NotOpenError, Question, ReadRequest, ReadResult, read
 from bridge.spool.thread import DatabaseThread
 from bridge.spool.transaction import WriterState
+from bridge.spool.writer import Writer
 
 AGAIN = 1.0  # seconds; what keeps a lane from being read or written is looked at again, should nobody tell
 
@@ -35,7 +36,7 @@ class SpoolHandles:
     """What a subscription needs of its spool."""
 
     reader: DatabaseThread[Question]
-    state: WriterState
+    writer_state: WriterState
     settle: Callable[[Settlement], Awaitable[None]]
     begin_again: Callable[[str], Awaitable[None]]
     """Give new cursors, from now on, to a sink that was purged while it is subscribed.
@@ -112,7 +113,7 @@ class SqliteSubscription:
         await self._handles.settle(settlement)
 
     def _next_lane(self) -> int | None:
-        heads = self._handles.state.heads
+        heads = self._handles.writer_state.heads
         if self._resting:
             now = trio.current_time()
             self._resting = {lane: until for lane, until in self._resting.items() if until > now}
@@ -129,46 +130,38 @@ class SqliteSubscription:
 
         None: it had nothing for this sink, and is settled as far as it was looked at.
         """
-        stretch: ReadResult | None = await self._handles.reader.ask(partial(read, self._wish(lane)))
-        if stretch is None:
+        found: ReadResult | None = await self._handles.reader.ask(
+            partial(read, self._request(lane))
+        )
+        if found is None:
             self._positions.clear()
             await self._handles.begin_again(self.sink)
             return None
-        self._positions[lane] = stretch.position
-        if stretch.events:
-            return SqliteLease(self, lane, stretch.events, stretch.position, stretch.end)
-        passed = stretch.end - stretch.position
-        end = stretch.end
+        self._positions[lane] = found.position
+        if found.events:
+            return SqliteLease(self, lane, found.events, found.position, found.end)
+        passed = found.end - found.position
+        end = found.end
         dead: tuple[tuple[int, DeadLetter], ...] = ()
-        if stretch.unreadable is not None:
+        if found.unreadable is not None:
             end += 1
-            dead = (
-                (
-                    end,
-                    DeadLetter(
-                        0,
-                        f"cannot be read back: {stretch.unreadable}",
-                        None,
-                        0,
-                        self._handles.now(),
-                    ),
-                ),
-            )
-        if end > stretch.position:
+            why = f"cannot be read back: {found.unreadable}"
+            dead = ((end, DeadLetter(0, why, None, 0, self._handles.now())),)
+        if end > found.position:
             await self._handles.settle(
-                Settlement(self.sink, lane, stretch.position, end, passed, dead)
+                Settlement(self.sink, lane, found.position, end, passed, dead)
             )
             self._positions[lane] = end
         return None
 
-    def _wish(self, lane: int) -> ReadRequest:
-        numbers = self._handles.state.sources
+    def _request(self, lane: int) -> ReadRequest:
+        numbers = self._handles.writer_state.sources
         wanted = None
         if self.sources is not None:
             wanted = tuple(number for name, number in numbers.items() if name in self.sources)
         names = {number: name for name, number in numbers.items()}
         return ReadRequest(
-            self.sink, lane, self._handles.state.heads[lane], self.batch, wanted, names
+            self.sink, lane, self._handles.writer_state.heads[lane], self.batch, wanted, names
         )
 
 
@@ -227,3 +220,34 @@ class SqliteLease:
         if self._held:
             self._held = False
             self._subscription.release(self.lane, self._position, rest)
+
+
+@define(eq=False)
+class CommitListener:
+    """Wakes subscriptions when there is something new, and reports when the spool
+    begins or ceases to refuse.
+    """
+
+    _writer: Writer
+    _report: Callable[..., None]
+    waiting: set[RepeatedEvent] = field(factory=set)
+    """One for each subscription."""
+    _heads: list[int] | None = None
+    _reported: str | None = None
+
+    def served(self) -> None:
+        """Look at what changed.
+
+        Runs in the loop before those who asked the writer go on.
+        """
+        if self._heads is not self._writer.state.heads:
+            self._heads = self._writer.state.heads
+            self.wake()
+        if self._reported != self._writer.refusal:
+            self._reported = self._writer.refusal
+            self._report(self._reported or "stores events", problem=self._reported is not None)
+
+    def wake(self) -> None:
+        """Let every subscription look again."""
+        for each in self.waiting:
+            each.set()

@@ -23,8 +23,8 @@ from bridge.daemon.sink import run_sink
 from bridge.flow.ingest import Ingest
 from bridge.flow.instances.board import Board
 from bridge.flow.instances.grace_period import GracePeriod
+from bridge.spool import SqliteSettings
 from bridge.spool.audit import audit
-from bridge.spool.settings import SqliteSettings
 from bridge.spool.sqlite import open_sqlite
 
 DEVICES = 50
