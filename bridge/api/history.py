@@ -4,7 +4,8 @@ A vendor's cloud keeps a record. A kind that can read it gives a :class:`Recover
 core decides when to read, from when to when, and how fast:
 
     gap known (start, silence, refusals, a command) ──▶ job, kept in the spool
-        └─ part by part, page by page ──▶ events, marked ──▶ spool, behind what is live ──▶ part done, kept in the spool
+        └─ part by part, page by page ──▶ events, marked ──▶ spool, behind what is live
+                     └─ part done, kept in the spool
 
 Recovered events have the keys that the live ones have: what was received already is
 known once. Each gets the label ``bridge.recovered``.

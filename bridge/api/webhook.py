@@ -46,8 +46,8 @@ class Request:
         return self.max_content
 
     def content(self) -> bytes:
-        """Return the body after its ``Content-Encoding``: none, ``identity``, ``gzip`` or
-        ``deflate``.
+        """Return the body after its ``Content-Encoding``: none, ``identity``, ``gzip``
+        or ``deflate``.
 
         :raises HttpRejection: 415 for another encoding, 400 for broken data, 413 above
             ``max_content``.

@@ -1,8 +1,8 @@
 """The phone book: which plugins there are, what became of each, and what they have.
 
     entry points of the group "bridge" ──┐
-                                         ├─▶ pluggy ─▶ kinds by name, one record for each plugin
-    files of the plugin folders ─────────┘             (dropins.py decides which may run)
+                                         ├─▶ pluggy ─▶ kinds by name, a record each
+    files of the plugin folders ─────────┘ (dropins decides which may run)
 
 The bundled plugins come through the same door as a stranger's. Every implementation is
 called by itself, so that one that raises harms nobody else. A plugin that could not be
@@ -75,7 +75,7 @@ class Registry:
     records: list[Record] = field(factory=list)
 
     def family(self, family: _Family) -> dict[str, Any]:
-        """Give the kinds of one family by name."""
+        """Return the kinds of one family by name."""
         families: dict[_Family, dict[str, Any]] = {
             _Family.source: self.sources,
             _Family.sink: self.sinks,
@@ -113,9 +113,8 @@ def load_emulators() -> Registry:
     registry = load_plugins(())
     manager = pluggy.PluginManager("bridge")
     manager.add_hookspecs(hookspecs)
-    emulators = Registry(
-        emulators=registry.emulators
-    )  # a plugin of version 1.0 may bring one along
+    # A plugin of version 1.0 may bring one along.
+    emulators = Registry(emulators=registry.emulators)
     _load_group(EMULATORS, manager, emulators)
     registry.records += emulators.records
     return registry

@@ -65,7 +65,7 @@ class DropinFile:
 
 
 def find_dropins(folders: Sequence[Path]) -> Iterator[DropinFile]:
-    """Give the candidates of all folders, sorted by name within each.
+    """Yield the candidates of all folders, sorted by name within each.
 
     Hidden files and backups are left out.
     """
@@ -136,8 +136,8 @@ def _check_version(tree: ast.Module) -> None:
                 break
             if major != API_VERSION[0]:
                 here = ".".join(map(str, API_VERSION))
-                text = f"was written for version {major}.{minor}, this is {here}{_names_to_change(tree)}"
-                raise BadDropinError(Outcome.incompatible, text)
+                text = f"was written for version {major}.{minor}, this is {here}"
+                raise BadDropinError(Outcome.incompatible, text + _names_to_change(tree))
             return
     raise BadDropinError(
         Outcome.incompatible,
@@ -146,7 +146,7 @@ def _check_version(tree: ast.Module) -> None:
 
 
 def _names_to_change(tree: ast.Module) -> str:
-    """Say which of the names that a file imports are called otherwise now."""
+    """Return which of the names that a file imports are called otherwise now."""
     imported = {
         alias.name
         for node in ast.walk(tree)
@@ -215,7 +215,7 @@ def _run(file: DropinFile) -> ModuleType:
 
 
 def failure(exc: BaseException, path: Path | None = None) -> str:
-    """Say what was raised, and in which line of the plugin's own file."""
+    """Return what was raised, and in which line of the plugin's own file."""
     text = f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__
     frames = traceback.extract_tb(exc.__traceback__)
     lines = [frame.lineno for frame in frames if path is not None and frame.filename == str(path)]

@@ -2,7 +2,8 @@
 would be.
 
     append ─▶ channel ─▶ writer thread: one transaction, one fsync for all that wait
-    take   ─▶ channel ─▶ reader thread: the next events of a lane ─▶ lease ─ settle ─▶ writer
+    take   ─▶ channel ─▶ reader thread: the next events of a lane ─▶ lease
+    settle ─▶ channel ─▶ writer thread
 """
 
 from __future__ import annotations

@@ -27,7 +27,8 @@ Question: TypeAlias = Callable[[sqlite3.Connection], Any]
 
 _NUMBERS = """
     WITH cursor AS (SELECT position FROM cursors WHERE sink = :sink AND lane = :lane)
-    SELECT (SELECT position FROM cursor), group_concat(id || ' ' || source || ' ' || received || ' ' || length(body))
+    SELECT (SELECT position FROM cursor),
+        group_concat(id || ' ' || source || ' ' || received || ' ' || length(body))
     FROM (SELECT id, source, received, body FROM events
         WHERE id > (:lane << 48) + (SELECT position FROM cursor)
         AND id <= (:lane << 48) + min(:head, (SELECT position FROM cursor) + :scan)
@@ -37,13 +38,14 @@ _NUMBERS = """
 
 _BODIES = """
     SELECT CAST(group_concat(body, '') AS BLOB) FROM (SELECT body FROM events
-        WHERE id BETWEEN :first AND :last AND (:wanted IS NULL OR instr(:wanted, ',' || source || ','))
+        WHERE id BETWEEN :first AND :last
+        AND (:wanted IS NULL OR instr(:wanted, ',' || source || ','))
         ORDER BY id)
 """
 
 _ACCOUNTS = """
-    SELECT c.sink, sum(h.head - c.start), sum(c.delivered), sum(c.filtered), sum(c.dead), sum(c.expired),
-        sum(h.head - c.position), min(e.received)
+    SELECT c.sink, sum(h.head - c.start), sum(c.delivered), sum(c.filtered), sum(c.dead),
+        sum(c.expired), sum(h.head - c.position), min(e.received)
     FROM cursors c JOIN heads h USING (lane)
     LEFT JOIN events e ON e.id = (c.lane << 48) + c.position + 1
     GROUP BY c.sink ORDER BY c.sink
@@ -188,6 +190,7 @@ def read_positions(connection: sqlite3.Connection, sink: str) -> dict[int, int]:
 
 def read_accounts(connection: sqlite3.Connection, configured: Collection[str]) -> list[Account]:
     """Read the balance of every sink, as of one moment."""
+    rows = connection.execute(_ACCOUNTS).fetchall()
     return [
         Account(
             sink,
@@ -200,12 +203,10 @@ def read_accounts(connection: sqlite3.Connection, configured: Collection[str]) -
             oldest_pending=None if oldest is None else time_of(oldest),
             orphaned=sink not in configured,
         )
-        for sink, received, delivered, filtered, dead, expired, pending, oldest in connection.execute(
-            _ACCOUNTS
-        ).fetchall()
+        for sink, received, delivered, filtered, dead, expired, pending, oldest in rows
     ]
 
 
 def time_of(microseconds: int) -> datetime:
-    """Give the time that was stored."""
+    """The inverse of ``microseconds``."""
     return EPOCH + timedelta(microseconds=microseconds)

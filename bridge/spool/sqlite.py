@@ -150,11 +150,11 @@ class SqliteSpool:
             self._listener.waiting.discard(subscription.news)
 
     def state(self, instance: str) -> InstanceState:
-        """Give the durable memory of an instance."""
+        """Return the durable memory of an instance."""
         return InstanceState(instance, self._writer.state, self._put)
 
     async def accounts(self, configured: Collection[str]) -> list[Account]:
-        """Give the balance of every sink.
+        """Return the balance of every sink.
 
         :raises SpoolUnavailable: when the file cannot be read now.
         """
@@ -162,7 +162,7 @@ class SqliteSpool:
         return accounts
 
     async def purge(self, sink: str) -> int:
-        """Forget a sink; gives how many events it owed. One that is subscribed begins
+        """Forget a sink; returns how many events it owed. One that is subscribed begins
         again, now.
 
         :raises SpoolUnavailable: when the spool cannot be written now.
@@ -299,10 +299,11 @@ def _unusable(files: Files, exc: sqlite3.Error) -> SpoolError:
         sqlite3.SQLITE_NOTADB,
     ):
         return SpoolError(
-            f"{files.database} is damaged ({exc}); keep a copy of the folder, then put a backup in its place, or save "
-            f"what can be read with: sqlite3 {files.database} .recover"
+            f"{files.database} is damaged ({exc}); keep a copy of the folder, then put a "
+            "backup in its place, or save what can be read with: "
+            f"sqlite3 {files.database} .recover"
         )
     return SpoolError(
-        f"{files.database} cannot be opened ({exc}); look at the room on the disk, the rights of the folder and "
-        "whether another program uses the file"
+        f"{files.database} cannot be opened ({exc}); look at the room on the disk, the rights "
+        "of the folder and whether another program uses the file"
     )

@@ -1,7 +1,8 @@
 """The way out: the events of one sink, lent lane by lane.
 
-    take ─▶ next lane with events that is not in hand ─▶ reader ─▶ lease ── settle ─▶ writer
-                 ▲ rung after each commit                            └─ give back ─▶ the lane is free again
+    take ─▶ next lane with events that is not in hand ─▶ reader ─▶ lease
+                 ▲ woken after each commit                   ├─ settle ─▶ writer
+                                                             └─ give back: it is free
 
 A subscription remembers where its cursors are, only to know which lanes have something:
 the reader takes the cursor from the file each time, and the writer moves it only if it
@@ -28,7 +29,9 @@ from bridge.spool.thread import DatabaseThread
 from bridge.spool.transaction import WriterState
 from bridge.spool.writer import Writer
 
-AGAIN = 1.0  # seconds; what keeps a lane from being read or written is looked at again, should nobody tell
+# Seconds; what keeps a lane from being read or written is looked at again, should
+# nobody tell that it is over.
+AGAIN = 1.0
 
 
 @frozen
@@ -39,10 +42,9 @@ class SpoolHandles:
     writer_state: WriterState
     settle: Callable[[Settlement], Awaitable[None]]
     begin_again: Callable[[str], Awaitable[None]]
-    """Give new cursors, from now on, to a sink that was purged while it is subscribed.
-    """
+    """Makes new cursors, from now on, for a sink that was purged while subscribed."""
     mark_untrusted: Callable[[sqlite3.Error], Awaitable[None]]
-    """Have the file checked: it could not be read."""
+    """Has the file checked: it could not be read."""
     now: Callable[[], datetime]
 
 
@@ -59,7 +61,7 @@ class SqliteSubscription:
     looked at.
     """
     news: RepeatedEvent = field(factory=RepeatedEvent)
-    """Rung when there may be something to lend that was not there before."""
+    """Set when there may be something to lend that was not there before."""
     _in_hand: set[int] = field(factory=set)
     _resting: dict[int, float] = field(factory=dict)
     """By lane: when it may be lent again, on trio's clock."""
@@ -73,9 +75,10 @@ class SqliteSubscription:
             if lane is None:
                 with trio.move_on_at(min(self._resting.values(), default=math.inf)):
                     await self.news.wait()
-                    waited = True
+                    waited = True  # not when a rest ended: what came meanwhile goes now
                 continue
             if waited and linger:
+                # Not for what was there at once: that has waited already.
                 await trio.sleep(linger)
                 waited = False
                 continue

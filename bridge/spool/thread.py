@@ -1,8 +1,8 @@
 """A thread that owns a database connection, and how tasks ask it for work.
 
-    task ── ask(request) ──▶ memory channel ──▶ hand-over ──▶ thread: serve([all that wait])
-      ▲                                                          │
-      └── rescheduled ◀────────── one run_sync_soon ◀────────────┘
+    task ── ask(request) ──▶ memory channel ──▶ thread: serve([all that wait])
+      ▲                                            │
+      └── rescheduled ◀── one run_sync_soon ◀──────┘
 
 This is where group commit comes from, and the only place: while the thread is busy with
 one batch the next one gathers in the channel. So the slower the disk, the larger the
@@ -100,7 +100,7 @@ class DatabaseThread(Generic[R]):
             await self._finished.wait()
 
     def _hand_over(self) -> None:
-        """Give the thread, which is idle, all that waits; nothing more after the last."""
+        """Hand all that waits to the thread, which is idle."""
         batch: list[PendingRequest[R]] = []
         with suppress(trio.WouldBlock):
             try:

@@ -1,4 +1,4 @@
-"""Events as text: what goes in comes back, and what could not come back does not go in."""
+"""Events as text: what goes in comes back; what could not does not go in."""
 
 from __future__ import annotations
 

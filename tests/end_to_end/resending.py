@@ -1,4 +1,4 @@
-"""The vendors of a bridge, in one piece: what they send again is read from a file.
+"""The vendors of a bridge in one piece: what they send is read from a file.
 
 Nothing here imports the product: the same code sends to the bridge of an earlier commit.
 
@@ -38,7 +38,7 @@ def bytes_of(message: Message) -> bytes:
 
 
 def sections(digi: Digi) -> dict[str, dict[str, str]]:
-    """The sections of the bridge: two towers, one of them with a mapping of its alarms."""
+    """The sections of the bridge: two towers, one with a mapping of its alarms."""
     towers = {
         "plugin": "wattsense",
         "listener": "public",
@@ -72,7 +72,11 @@ def sections(digi: Digi) -> dict[str, dict[str, str]]:
             **towers,
             "path": "/mapped",
             "strings": "text",
-            **{f"{kind}_{name}": path for kind in ("event", "alarm") for name, path in mapped.items()},
+            **{
+                f"{kind}_{name}": path
+                for kind in ("event", "alarm")
+                for name, path in mapped.items()
+            },
         },
         **{
             f"source:mapped:{kind}_signals": {"status": "$[*].status", "severity": "$[*].severity"}
@@ -88,7 +92,7 @@ def sections(digi: Digi) -> dict[str, dict[str, str]]:
 async def send_webhooks(
     messages: Mapping[str, Sequence[Message]], url: str, tls: ssl.SSLContext
 ) -> None:
-    """Send everything that is pushed by HTTP; each must be taken, or refused as before."""
+    """Send everything that is pushed by HTTP; each must be taken."""
     async with httpx.AsyncClient(base_url=url, verify=tls, timeout=PATIENCE) as client:
 
         async def send(path: str, body: bytes) -> None:
@@ -154,12 +158,15 @@ class Digi:
             rest = b"<monId>7</monId><monStatus>INACTIVE</monStatus></Monitor>"
             rows = [self.monitor.replace(b"</Monitor>", rest)]
         count = b"%d" % len(rows)
-        listing = b"<resultTotalRows>%s</resultTotalRows><resultSize>%s</resultSize>" % (count, count)
+        listing = b"<resultTotalRows>%s</resultTotalRows><resultSize>%s</resultSize>" % (
+            count,
+            count,
+        )
         listing += b"<requestedStartRow>0</requestedStartRow><remainingSize>0</remainingSize>"
         return b"200 OK", b"<result>%s%s</result>" % (listing, b"".join(rows)), b""
 
     async def push(self, stream: trio.SocketStream) -> None:
-        """Take the login, then push block after block, each when the one before is taken."""
+        """Take the login, then push block after block, as each is acknowledged."""
         async with stream:
             size = struct.unpack(">HI", await _exactly(stream, 6))[1]
             await _exactly(stream, size)

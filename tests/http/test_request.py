@@ -56,7 +56,8 @@ def status(*pieces: bytes) -> int:
 
 def test_a_request_arrives_whole():
     request = only(
-        b"POST /a/b%20c?x=1&y=2?3 HTTP/1.1\r\nhOST: h\r\nX-A: 1\r\nx-a:\t 2 \t\r\nEmpty:\r\nX-L: \xe4\r\n"
+        b"POST /a/b%20c?x=1&y=2?3 HTTP/1.1\r\nhOST: h\r\nX-A: 1\r\nx-a:\t 2 \t\r\n"
+        b"Empty:\r\nX-L: \xe4\r\n"
         b"Content-Length: 5\r\n\r\nhello"
     )
     assert (request.method, request.path, request.query) == ("POST", "/a/b%20c", "x=1&y=2?3")

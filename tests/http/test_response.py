@@ -87,3 +87,7 @@ def test_the_connection_header_is_not_remembered_for_another_answer():
 def test_an_answer_that_would_break_the_framing_is_not_sent(answer):
     with pytest.raises(ValueError, match="an answer with"):
         ResponseWriter().write(answer)
+
+
+def test_a_status_without_a_phrase_says_refused():
+    assert plain_response(499).body == b"499 Refused\n"

@@ -70,7 +70,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 
 async def lines(path: Path, count: int) -> list[tuple[str, float]]:
-    """Wait for so many lines, which another process writes; device and value of each."""
+    """Wait for lines, which another process writes; device and value of each."""
     with trio.fail_after(READY):
         while not path.exists() or len(found := path.read_text().splitlines()) < count:
             await trio.sleep(0.02)

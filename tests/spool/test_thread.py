@@ -88,12 +88,12 @@ async def test_a_thread_that_hangs_does_not_keep_the_loop_from_ending(mock_clock
 
 async def test_who_asks_in_one_turn_of_the_loop_is_served_at_once():
     sizes = []
-    async with open_thread(
-        "test", lambda batch: sizes.append(len(batch)), finish=nothing
-    ) as running:
-        async with trio.open_nursery() as askers:
-            for number in range(10):
-                askers.start_soon(running.ask, number)
+    async with (
+        open_thread("test", lambda batch: sizes.append(len(batch)), finish=nothing) as running,
+        trio.open_nursery() as askers,
+    ):
+        for number in range(10):
+            askers.start_soon(running.ask, number)
     assert sizes == [10]
 
 

@@ -27,7 +27,7 @@ async def echo(request: Request) -> Response:
 
 
 async def talk(url: str, *pieces: bytes) -> bytes:
-    """Send bytes as they are, say that nothing follows, and give all that comes back."""
+    """Send bytes as they are, then the end; return all that comes back."""
     host, _, port = url.removeprefix("http://").partition(":")
     async with await trio.open_tcp_stream(host, int(port)) as stream:
         for piece in pieces:

@@ -145,15 +145,16 @@ class Delivery:
         try:
             with trio.fail_after(self._policy.timeout):
                 result = await self._sink.deliver(progress.batch(group))
-            if result and not isinstance(result, Outcome):
-                raise TypeError(f"deliver returned {result!r}, expected an Outcome or None")
         except trio.TooSlowError:
             result = Retry(f"no answer within {self._policy.timeout:g} s")
         except (Retry, Reject, Pause) as verdict:
             result = verdict
         except Exception as exc:
-            self._report.crash(exc)
             result = exc
+        if result and not isinstance(result, Outcome | Exception):
+            result = TypeError(f"deliver returned {result!r}, expected an Outcome or None")
+        if isinstance(result, Exception) and not isinstance(result, Retry | Reject | Pause):
+            self._report.crash(result)
         decision = progress.decide(group, result)
         self._conclude(decision)
         return decision

@@ -4,17 +4,17 @@ A lease holds events of one lane. It is cut into *groups*, each delivered by one
 attempt: the whole lease, or one group for each device where a sink takes one device a
 request. Then, group by group:
 
-    delivered ──▶ the events are done
-    Reject    ──▶ bisect: two halves take the group's place; a single event becomes a dead letter
-    Retry     ──▶ wait, the same group again (the same events: an identical request)
-    Pause     ──▶ wait longer; if it concerns one device only, the other groups go on meanwhile
+    delivered ─▶ the events are done
+    Reject    ─▶ bisect: two halves take its place; a single event is a dead letter
+    Retry     ─▶ wait, the same group again (the same events: an identical request)
+    Pause     ─▶ wait longer; if it concerns one device only, the other groups go on
 
 Before a wait and at the end what is done at the front of the lease is settled: no more
 than a lease is ever repeated.
 
-One rejection is the fault of an event, twenty in a row are the fault of a configuration:
-when ``reject_limit`` events were rejected and none was taken in between, the events
-become pending again and the sink is paused.
+One rejection is the fault of an event, twenty in a row are the fault of a
+configuration: when ``reject_limit`` events were rejected and none was taken in between,
+the events become pending again and the sink is paused.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class ConsecutiveRejects:
 
 
 class LeaseProgress:
-    """What is left of a lease. It decides; whoever holds it delivers, waits and settles."""
+    """What is left of a lease. It decides; who holds it delivers, waits and settles."""
 
     def __init__(
         self,
@@ -134,7 +134,8 @@ class LeaseProgress:
     def decide(self, group: Group, result: Outcome | Exception | None) -> Decision:
         """Note what came of an attempt; returns what follows.
 
-        :param result: what the sink returned, or raised: a verdict or a mistake of its own.
+        :param result: what the sink returned, or raised: a verdict, or a mistake of its
+            own.
         """
         match result:
             case Retry():

@@ -1,9 +1,9 @@
 """How often a lane goes.
 
 A request costs this machine about the same whatever it carries. So a lane rests after a
-delivery that was not full, some times as long as it took: some milliseconds while all is
-quiet, and longer the busier this machine or the destination is. What arrives meanwhile
-goes in one request.
+delivery that was not full, some times as long as it took: some milliseconds while all
+is quiet, and longer the busier this machine or the destination is. What arrives
+meanwhile goes in one request.
 
 A lane that has to wait tries again by itself. While the whole sink fails or is paused,
 its breaker holds all lanes back (``retry``).

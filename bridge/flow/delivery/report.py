@@ -74,7 +74,7 @@ class DeliveryReport:
             self._report_dead()
 
     def _report_dead(self) -> None:
-        """They are kept, but somebody must look at them, whatever is delivered since."""
+        """Somebody must look at them, whatever is delivered since."""
         self._dead_told = trio.current_time()
         newest = f"the newest: {self._newest_dead}"
         text = f"delivers; dead letters since the start: {self._dead}, {newest}"

@@ -1,4 +1,4 @@
-"""Background work of an instance: attempted until it succeeds, its state told meanwhile."""
+"""Background work: attempted until it succeeds, its state told meanwhile."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ async def attempt_until_done(
 
 
 def insisting(report: Report, random: Callable[[], float], persistence: Persistence) -> Insist:
-    """Return the function by which an instance insists on what it does beside its work."""
+    """Return ``context.insist`` of an instance."""
 
     async def insist(attempt: Callable[[], Awaitable[T]], *, topic: str, doing: str) -> T:
         def failed(verdict: Verdict, _failures: int) -> None:

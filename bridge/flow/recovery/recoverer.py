@@ -1,6 +1,7 @@
 """Recovery: reading back from a vendor's history what was missed, beside what is live.
 
-    gap ─▶ judge ─▶ job, kept in the spool ─▶ part by part, page by page ─▶ marked, stored ─▶ part done, kept
+    gap ─▶ long enough? ─▶ job, kept in the spool
+        job ─▶ part by part, page by page ─▶ marked, stored ─▶ part done, kept
 
 Rules. A job survives a crash: its parts that are done are kept, and what is read twice
 is known once. Before each store it yields: while more waits for a healthy sink than
@@ -55,7 +56,7 @@ log = logging.getLogger(__name__)
 
 @frozen
 class RecoveryPolicy:
-    """When a source reads back what it missed: as configured, else its kind's defaults."""
+    """When a source reads back what it missed."""
 
     automatic: bool
     after: float
@@ -77,7 +78,7 @@ class Recoverer:
     state: KeyValue
     report: Report
     pressure: Callable[[], Awaitable[int]]
-    """Gives how many events wait for the healthy sink that is furthest behind."""
+    """Returns how many events wait for the healthy sink that is furthest behind."""
     jobs: list[Job] = field(factory=list)
     results: dict[int, str] = field(factory=dict)
     """What became of jobs since the start, by number."""
@@ -153,7 +154,7 @@ class Recoverer:
             self.report(text, problem=bool(job.left_out or job.lost_before))
 
     def progress(self, job: Job) -> str:
-        """Tell how far a job is."""
+        """How far a job is, in one sentence."""
         count = f"{len(job.done)} of {job.parts}" if job.parts else "no"
         return (
             f"{job.why}: {count} {self.recovery.parts} read back, {job.events} events, {job.new} "
@@ -217,7 +218,7 @@ class Recoverer:
             except (Retry, Pause, Reject):
                 raise
             except Exception as exc:
-                log.error("%s: reading back what was missed failed", self.source, exc_info=exc)
+                log.exception("%s: reading back what was missed failed", self.source)
                 raise Retry(f"the plugin failed: {type(exc).__name__}: {exc}") from exc
 
         def failed(verdict: Verdict, failures: int) -> None:
@@ -249,7 +250,8 @@ class Recoverer:
 
     async def _yield(self) -> None:
         with trio.move_on_after(MAX_YIELD):
-            while await self.pressure() > MAX_PENDING:  # noqa: ASYNC110  # the spool tells nobody when it is less
+            # The spool tells nobody when it is less.
+            while await self.pressure() > MAX_PENDING:  # noqa: ASYNC110
                 await trio.sleep(YIELD)
 
     async def keep(self) -> None:

@@ -19,8 +19,8 @@ Attempt = Callable[[Batch], Outcome | None]
 
 
 class Desk:
-    """Drives a LeaseProgress as a lane does, without waiting: keeps what was taken, in order,
-    and what was settled.
+    """Drives a LeaseProgress as a lane does, without waiting: keeps what was taken, in
+    order, and what was settled.
     """
 
     def __init__(

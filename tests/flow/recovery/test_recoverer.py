@@ -361,9 +361,7 @@ async def test_a_history_that_refuses_to_open_waits_for_a_person(plant: Plant, a
     async with plant.running() as recoverer:
         recoverer.found(GAP, False)
         await done(plant)
-    assert plant.report.problems == [
-        "gap 2 h 13 min: backfill waits: 403; tried again every 5 min"
-    ]
+    assert plant.report.problems == ["gap 2 h 13 min: backfill waits: 403; tried again every 5 min"]
     assert len(plant.stored) == 360
 
 
