@@ -26,7 +26,7 @@ from bridge.api import Command, SinkKind, SourceKind, SpoolKind, hookspecs
 from bridge.plugins.dropins import (
     BadDropinError,
     DropinFile,
-    Outcome,
+    LoadOutcome,
     failure,
     find_dropins,
     load_dropin,
@@ -45,7 +45,7 @@ class Record:
     name: str
     origin: str
     """Distribution and version, or the path of the file."""
-    outcome: Outcome
+    outcome: LoadOutcome
     reason: str = ""
     """Why it is not loaded, in one sentence."""
     kinds: tuple[str, ...] = ()
@@ -88,7 +88,7 @@ class Registry:
     @property
     def unusable(self) -> Mapping[str, str]:
         """Names of plugins that are not loaded, and why."""
-        bad = [record for record in self.records if record.outcome is not Outcome.loaded]
+        bad = [record for record in self.records if record.outcome is not LoadOutcome.loaded]
         return {
             record.name: f"{record.origin}: {record.outcome.value}: {record.reason}"
             for record in bad
@@ -136,7 +136,7 @@ def _load_entry_point(
     try:
         module = entry.load()
     except (Exception, SystemExit) as exc:
-        registry.records.append(Record(entry.name, origin, Outcome.failed, failure(exc)))
+        registry.records.append(Record(entry.name, origin, LoadOutcome.failed, failure(exc)))
     else:
         _register(entry.name, origin, module, manager, registry)
 
@@ -156,10 +156,10 @@ def _load_file(file: DropinFile, manager: pluggy.PluginManager, registry: Regist
 def _taken(name: str, origin: str, registry: Registry) -> bool:
     """Refuse a second plugin of one name, before any of its code runs."""
     first = next((record for record in registry.records if record.name == name), None)
-    if first is None or first.outcome is not Outcome.loaded:
+    if first is None or first.outcome is not LoadOutcome.loaded:
         return False
     reason = f"the name {name!r} is taken by the plugin of {first.origin}; rename one of them"
-    registry.records.append(Record(name, origin, Outcome.refused, reason))
+    registry.records.append(Record(name, origin, LoadOutcome.refused, reason))
     return True
 
 
@@ -177,14 +177,14 @@ def _register(
         if manager.has_plugin(name):
             manager.unregister(name=name)
         reason = str(exc) if isinstance(exc, _UnfitPluginError) else failure(exc)
-        registry.records.append(Record(name, origin, Outcome.failed, reason))
+        registry.records.append(Record(name, origin, LoadOutcome.failed, reason))
         return
     for family, kind in found:
         registry.family(family)[_key(kind)] = kind
     kinds = tuple(
         f"{family.name} {_key(kind)}" for family, kind in found if family is not _Family.emulator
     )
-    registry.records.append(Record(name, origin, Outcome.loaded, kinds=kinds))
+    registry.records.append(Record(name, origin, LoadOutcome.loaded, kinds=kinds))
 
 
 def _key(kind: Any) -> str:

@@ -1,6 +1,6 @@
 """The vendors of a bridge in one piece: what they send is read from a file.
 
-Nothing here imports the product: the same code sends to the bridge of an earlier commit.
+Nothing here imports the product: the same code sent to the bridge of that commit.
 
     async with open_digi(messages["gateways"]) as digi:
         site.sections |= sections(digi)            # and start the bridge

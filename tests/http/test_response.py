@@ -65,7 +65,7 @@ def test_the_date_moves_with_the_clock():
     assert b"08:49:38" in writer.write(Response())
 
 
-def test_the_connection_header_is_not_remembered_for_another_answer():
+def test_the_connection_header_is_not_kept_for_another_answer():
     writer = ResponseWriter()
     assert b"\r\nConnection: close\r\n" in writer.write(Response(), connection="close")
     assert b"Connection" not in writer.write(Response())

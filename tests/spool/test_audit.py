@@ -70,7 +70,7 @@ async def test_a_file_full_of_damage_is_not_described_row_by_row(context: SpoolC
     assert problems[-1] == "... and 40 more like the last"
 
 
-async def test_the_letters_of_a_purged_sink_are_not_held_against_the_next_one(
+async def test_letters_of_a_purged_sink_do_not_count_for_the_next(
     context: SpoolContext,
 ):
     await made(context)

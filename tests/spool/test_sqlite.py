@@ -214,7 +214,7 @@ async def test_events_that_come_at_once_can_be_waited_for(context: SpoolContext,
     assert taken == ["a", "b"]
 
 
-async def test_a_damaged_event_becomes_a_dead_letter_and_the_others_are_lent(context: SpoolContext):
+async def test_a_damaged_event_is_a_dead_letter_and_others_are_lent(context: SpoolContext):
     async with (
         open_sqlite(SqliteSettings(), context) as spool,
         spool.subscribe("out", batch=9) as out,
@@ -301,9 +301,7 @@ async def test_events_are_deleted_once_no_sink_owes_them(context: SpoolContext, 
     assert audit(context.directory).problems == ()
 
 
-async def test_nothing_is_deleted_before_every_configured_sink_has_begun(
-    context: SpoolContext, mock_clock
-):
+async def test_nothing_is_deleted_before_every_sink_has_begun(context: SpoolContext, mock_clock):
     context = evolve(context, sinks=("one", "two"))
     async with (
         open_sqlite(SqliteSettings(), context) as spool,
@@ -367,7 +365,7 @@ async def test_what_is_due_is_deleted_in_the_background(
     assert audit(context.directory).problems == ()
 
 
-async def test_sources_are_refused_beyond_the_limit_and_let_in_again_below_it(
+async def test_sources_are_refused_beyond_the_limit_not_below_it(
     context: SpoolContext, report: FakeReport, mock_clock
 ):
     settings = SqliteSettings(max_size=Size.parse("1MiB"))
@@ -407,7 +405,7 @@ async def test_a_request_after_closing_is_a_closed_resource(context: SpoolContex
         await spool.append(arrivals("a"))
 
 
-async def test_a_stranger_that_holds_the_file_costs_a_refusal_not_the_spool(
+async def test_a_stranger_that_holds_the_file_costs_one_refusal(
     context: SpoolContext, monkeypatch: pytest.MonkeyPatch, mock_clock
 ):
     monkeypatch.setattr("bridge.spool.schema.BUSY_TIMEOUT", 0.01)
@@ -446,9 +444,7 @@ async def test_a_request_that_cannot_be_written_fails_alone(context: SpoolContex
         assert {*keys_of(await take_all(out, 2))} == {"b", "c"}
 
 
-async def test_rows_put_into_the_file_behind_our_back_are_not_overwritten(
-    context: SpoolContext, mock_clock
-):
+async def test_rows_put_in_behind_our_back_are_not_overwritten(context: SpoolContext, mock_clock):
     async with open_sqlite(SqliteSettings(lanes=1), context) as spool:
         await spool.append(arrivals("a"))
         with rows_of(context) as rows:
