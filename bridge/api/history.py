@@ -97,12 +97,12 @@ class Recovery(Generic[S]):
     automatic: bool = True
     """Default of the setting ``backfill``: whether a gap is read back by itself."""
     after: float = 0.0
-    """Seconds: default of the setting ``backfill_after``. A shorter gap the vendor closes
-    by sending again.
+    """Seconds: default of the setting ``backfill_after``. A shorter gap the vendor
+    closes by sending again.
     """
     overlap: float = 60.0
-    """Seconds: default of the setting ``backfill_overlap``, how far before the gap reading
-    begins.
+    """Seconds: default of the setting ``backfill_overlap``, how far before the gap
+    reading begins.
     """
     delay: float = 0.0
     """Seconds until what happened can be read from the history."""
