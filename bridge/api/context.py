@@ -19,7 +19,7 @@ class KeyValue(Protocol):
     """A small durable memory of one instance. Durable when ``put`` returns."""
 
     def get(self, key: str) -> JSON:
-        """Give the value, or None. Never waits."""
+        """Return the value, or None. Never waits."""
         ...
 
     async def put(self, key: str, value: JSON) -> None:
@@ -42,19 +42,19 @@ class Report(Protocol):
         :param text: an empty one takes back what was said of a topic.
         :param problem: a person should look at it; the text says what to do.
         :param topic: what of the instance it is about, such as ``keys``, where several
-            things are said of one instance side by side; empty: the instance as a whole.
+            things are said of one side by side; empty: the instance as a whole.
         """
         ...
 
 
 class Insist(Protocol):
-    """Make attempts until one succeeds: for what an instance does beside its main work."""
+    """Attempt until it succeeds: for what an instance does beside its main work."""
 
     async def __call__(self, attempt: Callable[[], Awaitable[T]], *, topic: str, doing: str) -> T:
         """Return the result of the first attempt that succeeds.
 
-        After a ``Retry`` it waits longer each time, after a ``Pause`` as long as a person
-        may take. Both are told under the topic, and taken back by the success.
+        After a ``Retry`` it waits longer each time, after a ``Pause`` as long as a
+        person may take. Both are told under the topic, and taken back by the success.
 
         :param doing: begins the sentences, such as ``fetching the keys``.
         :raises Reject: what an attempt raises besides.

@@ -123,7 +123,7 @@ class Reject(Exception):
 
     @property
     def indexes(self) -> frozenset[int]:
-        """The positions of those events; empty if it is not known which were refused."""
+        """The positions of those events; empty if it is not known which they are."""
         return frozenset(self.reasons)
 
 

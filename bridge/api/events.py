@@ -67,8 +67,9 @@ class Event:
     parse.
     """
     former_keys: tuple[str, ...] = field(default=(), kw_only=True)
-    """How earlier versions made the key: the event is a duplicate if one of these is known.
-    Not stored. A plugin gives them for as long as keys are remembered after the change.
+    """How earlier versions made the key: the event is a duplicate if one of these is
+    known. Not stored. A plugin names them for as long as keys are remembered after the
+    change.
     """
 
 
@@ -114,7 +115,7 @@ def parse_json(text: bytes) -> JSON:
 
 
 def _too_deep(value: JSON) -> bool:
-    """Tell whether a value read from JSON is nested deeper than allowed, by having it
+    """Check whether a value read from JSON is nested deeper than allowed, by having it
     written inside other lists.
     """
     for _ in range(MAX_WRITTEN - MAX_NESTED):
@@ -177,7 +178,7 @@ def _plain_data(data: JSON) -> orjson.Fragment:
 
 
 def _holds_infinite(data: JSON) -> bool:
-    """Tell whether NaN or an infinity is somewhere in data that orjson could write, so
+    """Check whether NaN or an infinity is somewhere in data that orjson could write, so
     that they have an end.
     """
     waiting = [data]

@@ -2,16 +2,18 @@
 
     @frozen
     class Settings:
-        url: Url = setting(help="base URL of the API")                        # required: no default
+        url: Url = setting(help="base URL of the API")  # required: no default
         timeout: Duration = setting(Duration(20), help="longest wait for an answer")
-        token: Secret = setting(help="OAuth token", example="${credential:databoom.token}")
-        forms: tuple[str, ...] = setting((), help="...")                      # a list: commas or lines
+        token: Secret = setting(help="token", example="${credential:databoom.token}")
+        forms: tuple[str, ...] = setting((), help="...")  # a list: commas or lines
         mode: Literal["array", "history"] = setting("array", help="...")
-        devices: Mapping[str, str] = table(help="vendor's device id = token") # section [sink:NAME:devices]
+        devices: Mapping[str, str] = table(help="...")  # section [sink:NAME:devices]
 
-Understood types: str, int, float, bool, Duration, Size, Url, Secret, Path, NetworkAddress, IPv4Network | IPv6Network,
-Literal, Enum, ``tuple[X, ...]``, ``X | None``, and by :func:`table` ``Mapping[str, str]`` or ``Mapping[str, Secret]``.
-A field's name is the key in the INI file; a trailing underscore is left out (``from_`` is ``from``).
+Understood types: str, int, float, bool, Duration, Size, Url, Secret, Path,
+NetworkAddress, IPv4Network | IPv6Network, Literal, Enum, ``tuple[X, ...]``,
+``X | None``, and by :func:`table` ``Mapping[str, str]`` or ``Mapping[str, Secret]``. A
+field's name is the key in the INI file; a trailing underscore is left out (``from_`` is
+``from``).
 Parsing a text raises ValueError with a message that completes "expected ...".
 """
 
@@ -169,7 +171,7 @@ class Secret:
         self._text = text
 
     def reveal(self) -> str:
-        """Give the text, at the place where it is used and nowhere else."""
+        """Return the text, at the place where it is used and nowhere else."""
         return self._text
 
     def __eq__(self, other: object) -> bool:

@@ -44,10 +44,18 @@ def find_former(name: str) -> Any:
     now = FORMER_NAMES.get(name)
     if now is None:
         raise AttributeError(f"module 'bridge.api' has no attribute {name!r}")
-    warnings.warn(
-        f"bridge.api.{name} is {now} now; the old name goes with version 2",
-        DeprecationWarning,
-        stacklevel=3,
-    )
+    warn_of_former_name(f"bridge.api.{name}", now, stacklevel=4)
     module, _, called = now.rpartition(".")
     return getattr(import_module(module), called)
+
+
+def warn_of_former_name(former: str, now: str, *, stacklevel: int = 3) -> None:
+    """Tell the author of a plugin.
+
+    :param stacklevel: how far up the plugin's own line is; 3: it called the caller.
+    """
+    warnings.warn(
+        f"{former} is {now} now; the old name goes with version 2",
+        DeprecationWarning,
+        stacklevel=stacklevel,
+    )

@@ -4,7 +4,8 @@ A vendor's cloud keeps a record. A kind that can read it gives a :class:`Recover
 core decides when to read, from when to when, and how fast:
 
     gap known (start, silence, refusals, a command) ──▶ job, kept in the spool
-        └─ part by part, page by page ──▶ events, marked ──▶ spool, behind what is live ──▶ part done, kept in the spool
+        └─ part by part, page by page ──▶ events, marked ──▶ spool, behind what is live
+                     └─ part done, kept in the spool
 
 Recovered events have the keys that the live ones have: what was received already is
 known once. Each gets the label ``bridge.recovered``.
@@ -96,15 +97,12 @@ class Recovery(Generic[S]):
     automatic: bool = True
     """Default of the setting ``backfill``: whether a gap is read back by itself."""
     after: float = 0.0
-    """Seconds.
-
-    Default of the setting ``backfill_after``: a shorter gap the vendor closes by
-    sending again.
+    """Seconds: default of the setting ``backfill_after``. A shorter gap the vendor
+    closes by sending again.
     """
     overlap: float = 60.0
-    """Seconds.
-
-    Default of the setting ``backfill_overlap``: how far before the gap reading begins.
+    """Seconds: default of the setting ``backfill_overlap``, how far before the gap
+    reading begins.
     """
     delay: float = 0.0
     """Seconds until what happened can be read from the history."""

@@ -6,7 +6,7 @@ folder:
 
     from bridge.api import SinkKind, hookimpl
 
-    BRIDGE_API = (1, 0)     # needed in a drop-in file: the version of this contract it was written for
+    BRIDGE_API = (1, 0)  # in a drop-in file: for which version of this contract
 
     @hookimpl
     def bridge_sink_kinds():
@@ -34,22 +34,22 @@ hookimpl = pluggy.HookimplMarker("bridge")
 
 @hookspec
 def bridge_source_kinds() -> Sequence[SourceKind[Any]]:  # type: ignore[empty-body]
-    """Give the kinds of source that this plugin has."""
+    """Return the kinds of source that this plugin has."""
 
 
 @hookspec
 def bridge_sink_kinds() -> Sequence[SinkKind[Any]]:  # type: ignore[empty-body]
-    """Give the kinds of sink that this plugin has."""
+    """Return the kinds of sink that this plugin has."""
 
 
 @hookspec
 def bridge_spool_kinds() -> Sequence[SpoolKind[Any]]:  # type: ignore[empty-body]
-    """Give the kinds of spool that this plugin has."""
+    """Return the kinds of spool that this plugin has."""
 
 
 @hookspec
 def bridge_commands() -> Sequence[Command]:  # type: ignore[empty-body]
-    """Give the commands that this plugin adds to ``bridged``."""
+    """Return the commands that this plugin adds to ``bridged``."""
 
 
 @hookspec

@@ -32,7 +32,7 @@ S_contra = TypeVar("S_contra", contravariant=True)
 
 
 def lane_of(device: str, lanes: int) -> int:
-    """Give the lane of a device: the same in every process and version, for ever."""
+    """Return the lane of a device: the same in every process and version, for ever."""
     return zlib.crc32(device.encode("utf-8", "surrogatepass")) % lanes
 
 
@@ -140,11 +140,13 @@ class Account:
         )
 
     def __str__(self) -> str:
-        """Give the balance in one line."""
+        """Return the balance in one line."""
         return (
-            f"{self.sink}: received {self.received} = delivered {self.delivered} + dead {self.dead} "
-            f"+ filtered {self.filtered} + expired {self.expired} + pending {self.pending}"
-            f"{'' if self.balanced else '   DOES NOT ADD UP'}{'   (orphaned)' if self.orphaned else ''}"
+            f"{self.sink}: received {self.received} = delivered {self.delivered} "
+            f"+ dead {self.dead} + filtered {self.filtered} + expired {self.expired} "
+            f"+ pending {self.pending}"
+            f"{'' if self.balanced else '   DOES NOT ADD UP'}"
+            f"{'   (orphaned)' if self.orphaned else ''}"
         )
 
 
@@ -174,6 +176,9 @@ class Spool(Protocol):
         """Store events together; returns how many were new, the others were known.
         Durable on return.
 
+        Each source calls it for itself, many at once: an engine commits together what
+        waits, and bounds how much that is.
+
         :raises SpoolUnavailable: nothing was stored. Sinks go on.
         """
         ...
@@ -197,11 +202,11 @@ class Spool(Protocol):
         ...
 
     def state(self, instance: str) -> KeyValue:
-        """Give the durable memory of an instance, such as ``source:sensors``."""
+        """Return the durable memory of an instance, such as ``source:sensors``."""
         ...
 
     async def accounts(self, configured: Collection[str]) -> list[Account]:
-        """Give the balance of every sink the spool knows.
+        """Return the balance of every sink the spool knows.
 
         Sinks not in ``configured`` are orphaned.
         """

@@ -17,6 +17,7 @@ from attrs import frozen
 
 from bridge.api.errors import HttpRejection
 from bridge.api.events import Event
+from bridge.api.former import warn_of_former_name
 
 
 @frozen
@@ -36,11 +37,17 @@ class Request:
     peer: str = ""
     """Address of the caller, for the log."""
     max_content: int = 8 << 20
-    """Bytes that :meth:`content` may give at most."""
+    """Bytes that :meth:`content` may return at most."""
+
+    @property
+    def most_content(self) -> int:
+        """What ``max_content`` was called in version 1.0."""
+        warn_of_former_name("bridge.api.Request.most_content", "max_content")
+        return self.max_content
 
     def content(self) -> bytes:
-        """Give the body after its ``Content-Encoding``: none, ``identity``, ``gzip`` or
-        ``deflate``.
+        """Return the body after its ``Content-Encoding``: none, ``identity``, ``gzip``
+        or ``deflate``.
 
         :raises HttpRejection: 415 for another encoding, 400 for broken data, 413 above
             ``max_content``.

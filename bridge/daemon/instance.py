@@ -14,8 +14,8 @@ from bridge.admin.settings import AdminSettings
 from bridge.api import RepeatedEvent
 from bridge.daemon.config import Config
 from bridge.daemon.settings import BridgeSettings
-from bridge.flow.delivery.feeder import GracePeriod
 from bridge.flow.instances.board import Board
+from bridge.flow.instances.grace_period import GracePeriod
 
 
 def utc_now() -> datetime:

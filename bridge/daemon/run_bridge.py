@@ -1,7 +1,7 @@
 """The composition root: everything that runs, and the order in which it opens and
 stops.
 
-    spool ⊃ sinks ⊃ spool writer ⊃ sources ⊃ control ⊃ listeners ⊃ (until a signal)
+    spool ⊃ sinks ⊃ sources ⊃ control ⊃ listeners ⊃ (until a signal)
 
 The nesting is the flow of data, so stopping runs from the inside out by itself: nothing
 more is accepted, what is in hand is answered, sources end, the writer drains, attempts
@@ -28,7 +28,7 @@ from bridge.daemon.instance import Bridge, control_socket
 from bridge.daemon.sink import run_sink
 from bridge.daemon.source import run_source
 from bridge.daemon.systemd import Notifier
-from bridge.flow.ingest import Ingest, open_ingest
+from bridge.flow.ingest import Ingest
 from bridge.flow.instances.supervision import supervise
 from bridge.http.certificates import watch_certificate
 from bridge.http.listeners import open_listeners
@@ -55,7 +55,7 @@ async def run_bridge(bridge: Bridge, notifier: Notifier, signals: AsyncIterator[
         hearing.start_soon(_hear, signals, bridge.hangup, signalled, ready, hearing.cancel_scope)
         spool = await stack.enter_async_context(open_spool(bridge))
         await stack.enter_async_context(_open_sinks(bridge, spool))
-        ingest = await stack.enter_async_context(open_ingest(spool, bridge.now))
+        ingest = Ingest(spool, bridge.now)
         routes = {name: Routes() for name in config.listeners}
         await stack.enter_async_context(_open_sources(bridge, spool, ingest, routes))
         control = control_socket(config.bridge, config.admin, bridge.environ)

@@ -10,7 +10,9 @@ import trio
 from bridge.api import AddCommandHandler, Report, SinkContext
 from bridge.api.spool import Spool
 from bridge.daemon.config import SinkConfig
-from bridge.flow.delivery.feeder import Delivery, GracePeriod, Policy
+from bridge.flow.delivery.feeder import Delivery
+from bridge.flow.delivery.pacing import Policy
+from bridge.flow.instances.grace_period import GracePeriod
 from bridge.flow.instances.insist import Persistence, insisting
 
 PLUGIN = "plugin"

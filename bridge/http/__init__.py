@@ -1,10 +1,11 @@
 """The HTTP/1.1 front end: listeners on which webhook sources mount their paths.
 
-    listeners.py ─▶ server.py ─▶ connection.py ─▶ handle: Request ─▶ Answer
-    (and tls.py)    accept,      deadlines         webhooks.py, for the paths of routing.py
-                    drain           │
-                                    ├── messages.py (head.py, chunked.py): bytes ─▶ requests, sans-IO
-                                    └── answers.py: answers ─▶ bytes, sans-IO
+    listeners ─▶ server ─▶ connection ─▶ handle: Request ─▶ Response
+    (and tls)    accept,   deadlines      webhooks, for the paths of routes
+                 drain         │
+                               ├── request (head, chunked): bytes ─▶ requests, sans-IO
+                               └── response: responses ─▶ bytes, sans-IO
 
-The server knows nothing of webhooks: it takes any ``handle``.
+The server knows nothing of webhooks: it takes any ``handle``. What is refused here has
+a bound in limits, if nobody needs to choose it, else in settings.
 """

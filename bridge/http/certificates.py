@@ -20,9 +20,8 @@ from bridge.http.tls import Stamp, TlsContext, TlsError, Validity
 log = logging.getLogger(__name__)
 
 LOOK_EVERY = 10.0  # seconds
-TOLD_BEFORE = timedelta(
-    days=21
-)  # a renewal is tried 30 days before the end, so this one has failed for nine days
+# A renewal is tried 30 days before the end, so this one has failed for nine days.
+TOLD_BEFORE = timedelta(days=21)
 
 
 def complaint(validity: Validity, now: datetime) -> str | None:
@@ -77,7 +76,7 @@ class _Watch:
     """Of files that could not be used at the last look."""
 
     def look(self, *, final: bool) -> None:
-        """Take the files into use if they have changed.
+        """Use the files if they have changed.
 
         :param final: whether they are complete: somebody says so, and wants to know
             what is wrong with them.

@@ -34,14 +34,13 @@ class ChunkedBody:
         self._trailer = False
 
     def take(self, buffer: bytearray) -> bool:
-        """Take what belongs to the body from the front of ``buffer``; True when it is
+        """Move what belongs to the body from the front of ``buffer``; True when it is
         complete.
 
         :raises BadRequestError: 400 for broken framing, 413 for a body above the limit.
         """
-        position = (
-            0  # bytes are removed once at the end: removing them chunk by chunk would be quadratic
-        )
+        # Bytes are removed once at the end: chunk by chunk would be quadratic.
+        position = 0
         while not self._trailer:
             taken = (
                 self._take_data(buffer, position)

@@ -100,12 +100,11 @@ class Connection:
             await self._converse()
         except* (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the peer went away, which is its right
-        except* (
-            Exception
-        ) as failures:  # a group: a failure may come together with a cancellation, which goes on
+        except* Exception as failures:
+            # A group: a failure may come together with a cancellation, which goes on.
             text = (
-                f"{self._service.name}: a connection from {self._peer} was closed, because serving it "
-                "failed"
+                f"{self._service.name}: a connection from {self._peer} was closed, "
+                "because serving it failed"
             )
             self._service.log.log("connection", logging.ERROR, text, error=failures)
         finally:
@@ -168,7 +167,7 @@ class Connection:
                     f"{service.name}: a request from {self._peer} was refused ({incoming.status}): "
                     f"{incoming.reason}"
                 )
-                service.log.log(("unacceptable", incoming.status), logging.INFO, text)
+                service.log.log(("bad request", incoming.status), logging.INFO, text)
                 await stream.send_all(
                     service.writer.write(plain_response(incoming.status), connection="close")
                 )
@@ -207,8 +206,8 @@ class Connection:
         most = service.settings.requests
         if service.in_work >= most:
             text = (
-                f"{service.name}: {most} requests are in work, the limit (requests = {most}); others "
-                "are answered 503"
+                f"{service.name}: {most} requests are in work, the limit (requests = {most}); "
+                "others are answered 503"
             )
             service.log.log("requests", logging.WARNING, text)
             return OVERLOADED
@@ -254,7 +253,7 @@ class Connection:
         self._scope.deadline = trio.current_time() + self._service.settings.request_timeout
 
     async def _explain(self, stream: trio.abc.Stream) -> None:
-        """Say why it ends, now that its time is over."""
+        """Send what the peer must know, now that its time is over."""
         service = self._service
         if self._stage not in (Stage.READING, Stage.HANDLING):
             return
@@ -273,7 +272,7 @@ class Connection:
             await self._linger()
 
     async def _linger(self) -> None:
-        """Tell the peer that nothing more comes, and read until it has understood."""
+        """Send the end, and read until the peer has understood."""
         with trio.move_on_after(LINGER):
             await self._transport.send_eof()
             while await self._transport.receive_some(RECEIVE_SIZE):
@@ -281,7 +280,7 @@ class Connection:
 
 
 def _address(transport: Transport) -> str:
-    """Give the address of the peer; empty if it has none, or has gone already."""
+    """Return the address of the peer; empty if it has none, or has gone already."""
     if not isinstance(transport, trio.SocketStream):
         return ""
     try:

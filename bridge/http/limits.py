@@ -30,7 +30,8 @@ ACCEPT_PAUSE = 0.1
 """Seconds without accepting when the process has no file descriptors left."""
 
 FINAL_RESPONSE_TIMEOUT = 5.0
-"""Seconds for sending 408 or 503 after the deadline of the request itself has passed.
+"""Seconds for sending the last response, 408 or 503, once the request's own time is
+over.
 """
 
 LINGER = 2.0

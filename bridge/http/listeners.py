@@ -105,7 +105,7 @@ def _listener(descriptor: int) -> trio.SocketListener:
 
 
 def _handed_over(environ: Mapping[str, str]) -> Sequence[str]:
-    """Give the names of the sockets in order.
+    """Return the names of the sockets in order.
 
     None if they are meant for another process.
     """

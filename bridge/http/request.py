@@ -1,10 +1,11 @@
 """Requests out of bytes: where each begins and ends, and what is refused. Sans-IO.
 
-    receive_data(bytes) ─▶ buffer ─▶ head ─▶ body ─▶ next_event() ─▶ Request | Unacceptable | Need
+    receive_data(bytes) ─▶ buffer ─▶ head ─▶ body ─▶ next_event()
+                                           ─▶ Request | BadRequestError | Need
 
 The same bytes give the same requests however they are cut. What follows a request stays
-for the next one. After something unacceptable nothing more is read, because nobody
-knows where the next request would begin.
+for the next one. After a bad request nothing more is read, because nobody knows where
+the next one would begin.
 
 The head is counted from its first byte to the empty line; a body is refused as soon as
 its length is known to be too large, before it has arrived.
@@ -68,20 +69,18 @@ class RequestReader:
         return self._head is not None or self._buffer not in _EMPTY_LINE
 
     def receive_data(self, data: bytes | bytearray) -> None:
-        """Take bytes that have arrived."""
         if self._broken is None:
             self._buffer += data
 
     def next_event(self) -> Incoming:
-        """Give the next request, or say what is needed or wrong. Never raises."""
+        """Return the next request, or what is needed or wrong. Never raises."""
         if self._broken is not None:
             return self._broken
         try:
             return self._read()
         except BadRequestError as broken:
-            self._broken = BadRequestError(
-                broken.status, broken.reason
-            )  # without the frames that led to it
+            # A new one, without the frames that led to this one.
+            self._broken = BadRequestError(broken.status, broken.reason)
             self._buffer.clear()
             return self._broken
 

@@ -25,8 +25,8 @@ _BODILESS = frozenset({204, 304})
 
 
 def plain_response(status: int, *headers: tuple[str, str]) -> Response:
-    """Make an answer of our own: its body says in words what the status says in digits."""
-    body = f"{status} {_PHRASES.get(status, 'SpoolUnavailable')}\n".encode("ascii")
+    """Return an answer of our own, whose body says the status in words."""
+    body = f"{status} {_PHRASES.get(status, 'Refused')}\n".encode("ascii")
     return Response(status, body, (("Content-Type", "text/plain"), *headers))
 
 
@@ -43,7 +43,7 @@ class ResponseWriter:
         self._ready: dict[tuple[int, str], bytes] = {}
 
     def write(self, answer: Response, *, connection: str = "", without_body: bool = False) -> bytes:
-        """Give an answer as it goes over the line.
+        """Return an answer as it goes over the line.
 
         :param connection: value of the header of this name; empty for none.
         :param without_body: the request was HEAD: everything but the body.

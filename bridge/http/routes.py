@@ -50,7 +50,7 @@ class Routes:
         self._routes: dict[str, Route] = {}
 
     def declare(self, path: str, owner: str) -> None:
-        """Say that a path belongs to a source.
+        """Let a path belong to a source.
 
         :raises ValueError: if it does not begin with a slash, or belongs to another
             source.
@@ -62,7 +62,7 @@ class Routes:
             raise ValueError(f"path {path!r} of {owner} belongs to {route.owner}")
 
     def mounting(self, owner: str, outlet: Outlet) -> Mount:
-        """Give a source its ``mount``; what is received there goes into ``outlet``."""
+        """Return the ``mount`` of a source; what is received goes into ``outlet``."""
 
         @contextmanager
         def mount(

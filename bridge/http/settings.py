@@ -20,7 +20,7 @@ from bridge.api import (
 
 @frozen
 class ListenerSettings:
-    """``[listener:NAME]``: an HTTPS server on which webhook sources mount their paths."""
+    """``[listener:NAME]``: a server on which webhook sources mount their paths."""
 
     address: NetworkAddress = setting(
         help="where to listen, HOST:PORT or systemd:NAME for an activated socket",

@@ -52,8 +52,8 @@ class _Webhooks:
         if route is None:
             paths = ", ".join(self._routes.paths) or "none"
             text = (
-                f"{self._name}: {request.peer} asked for {request.path!r}, which no source has; there "
-                f"are: {paths}"
+                f"{self._name}: {request.peer} asked for {request.path!r}, "
+                f"which no source has; there are: {paths}"
             )
             self._log.log("no path", logging.INFO, text)
             return plain_response(404)
@@ -66,24 +66,20 @@ class _Webhooks:
             accepted = mounted.receive(request)
             if accepted.events:
                 await self._store(mounted, accepted)
-        except HttpRejection as refusal:
-            self._refused(route, request, refusal.status, refusal.reason)
-            return _refusal_answer(refusal)
-        except SpoolUnavailable as refused:
-            self._refused(route, request, 503, refused.reason)
-            return _try_later(refused.retry_after)
+        except HttpRejection as rejection:
+            self._refused(route, request, rejection.status, rejection.reason)
+            return _response_to(rejection)
+        except SpoolUnavailable as unavailable:
+            self._refused(route, request, 503, unavailable.reason)
+            return _try_later(unavailable.retry_after)
         except trio.TooSlowError:
-            self._refused(
-                route,
-                request,
-                503,
-                f"the events were not durable within {self._commit_timeout:g} s",
-            )
+            reason = f"the events were not durable within {self._commit_timeout:g} s"
+            self._refused(route, request, 503, reason)
             return _try_later(RETRY_AFTER)
         except Exception as error:
             text = (
-                f"{route.owner}: a request from {request.peer} was answered 500, because receiving it "
-                f"failed: {error!r}"
+                f"{route.owner}: a request from {request.peer} was answered 500, "
+                f"because receiving it failed: {error!r}"
             )
             self._log.log((route.owner, 500), logging.ERROR, text, error=error)
             return plain_response(500)
@@ -99,11 +95,11 @@ class _Webhooks:
         self._log.log((route.owner, status), logging.WARNING, text)
 
 
-def _refusal_answer(refusal: HttpRejection) -> Response:
-    headers = refusal.headers
-    if refusal.retry_after is not None:
-        headers = (*headers, _retry_after(refusal.retry_after))
-    return plain_response(refusal.status, *headers)
+def _response_to(rejection: HttpRejection) -> Response:
+    headers = rejection.headers
+    if rejection.retry_after is not None:
+        headers = (*headers, _retry_after(rejection.retry_after))
+    return plain_response(rejection.status, *headers)
 
 
 def _try_later(seconds: float) -> Response:

@@ -1,8 +1,8 @@
 """The phone book: which plugins there are, what became of each, and what they have.
 
     entry points of the group "bridge" ──┐
-                                         ├─▶ pluggy ─▶ kinds by name, one record for each plugin
-    files of the plugin folders ─────────┘             (dropins.py decides which may run)
+                                         ├─▶ pluggy ─▶ kinds by name, a record each
+    files of the plugin folders ─────────┘ (dropins decides which may run)
 
 The bundled plugins come through the same door as a stranger's. Every implementation is
 called by itself, so that one that raises harms nobody else. A plugin that could not be
@@ -26,7 +26,7 @@ from bridge.api import Command, SinkKind, SourceKind, SpoolKind, hookspecs
 from bridge.plugins.dropins import (
     BadDropinError,
     DropinFile,
-    Outcome,
+    LoadOutcome,
     failure,
     find_dropins,
     load_dropin,
@@ -45,7 +45,7 @@ class Record:
     name: str
     origin: str
     """Distribution and version, or the path of the file."""
-    outcome: Outcome
+    outcome: LoadOutcome
     reason: str = ""
     """Why it is not loaded, in one sentence."""
     kinds: tuple[str, ...] = ()
@@ -75,7 +75,7 @@ class Registry:
     records: list[Record] = field(factory=list)
 
     def family(self, family: _Family) -> dict[str, Any]:
-        """Give the kinds of one family by name."""
+        """Return the kinds of one family by name."""
         families: dict[_Family, dict[str, Any]] = {
             _Family.source: self.sources,
             _Family.sink: self.sinks,
@@ -88,7 +88,7 @@ class Registry:
     @property
     def unusable(self) -> Mapping[str, str]:
         """Names of plugins that are not loaded, and why."""
-        bad = [record for record in self.records if record.outcome is not Outcome.loaded]
+        bad = [record for record in self.records if record.outcome is not LoadOutcome.loaded]
         return {
             record.name: f"{record.origin}: {record.outcome.value}: {record.reason}"
             for record in bad
@@ -113,9 +113,8 @@ def load_emulators() -> Registry:
     registry = load_plugins(())
     manager = pluggy.PluginManager("bridge")
     manager.add_hookspecs(hookspecs)
-    emulators = Registry(
-        emulators=registry.emulators
-    )  # a plugin of version 1.0 may bring one along
+    # A plugin of version 1.0 may bring one along.
+    emulators = Registry(emulators=registry.emulators)
     _load_group(EMULATORS, manager, emulators)
     registry.records += emulators.records
     return registry
@@ -137,7 +136,7 @@ def _load_entry_point(
     try:
         module = entry.load()
     except (Exception, SystemExit) as exc:
-        registry.records.append(Record(entry.name, origin, Outcome.failed, failure(exc)))
+        registry.records.append(Record(entry.name, origin, LoadOutcome.failed, failure(exc)))
     else:
         _register(entry.name, origin, module, manager, registry)
 
@@ -157,10 +156,10 @@ def _load_file(file: DropinFile, manager: pluggy.PluginManager, registry: Regist
 def _taken(name: str, origin: str, registry: Registry) -> bool:
     """Refuse a second plugin of one name, before any of its code runs."""
     first = next((record for record in registry.records if record.name == name), None)
-    if first is None or first.outcome is not Outcome.loaded:
+    if first is None or first.outcome is not LoadOutcome.loaded:
         return False
     reason = f"the name {name!r} is taken by the plugin of {first.origin}; rename one of them"
-    registry.records.append(Record(name, origin, Outcome.refused, reason))
+    registry.records.append(Record(name, origin, LoadOutcome.refused, reason))
     return True
 
 
@@ -178,14 +177,14 @@ def _register(
         if manager.has_plugin(name):
             manager.unregister(name=name)
         reason = str(exc) if isinstance(exc, _UnfitPluginError) else failure(exc)
-        registry.records.append(Record(name, origin, Outcome.failed, reason))
+        registry.records.append(Record(name, origin, LoadOutcome.failed, reason))
         return
     for family, kind in found:
         registry.family(family)[_key(kind)] = kind
     kinds = tuple(
         f"{family.name} {_key(kind)}" for family, kind in found if family is not _Family.emulator
     )
-    registry.records.append(Record(name, origin, Outcome.loaded, kinds=kinds))
+    registry.records.append(Record(name, origin, LoadOutcome.loaded, kinds=kinds))
 
 
 def _key(kind: Any) -> str:

@@ -37,7 +37,7 @@ from bridge.api.former import FORMER_NAMES
 PACKAGE = "bridge_dropin"
 
 
-class Outcome(enum.Enum):
+class LoadOutcome(enum.Enum):
     """What became of a plugin."""
 
     loaded = "loaded"
@@ -50,7 +50,7 @@ class Outcome(enum.Enum):
 class BadDropinError(Exception):
     """A file is not loaded, or failed while it was."""
 
-    def __init__(self, outcome: Outcome, reason: str) -> None:
+    def __init__(self, outcome: LoadOutcome, reason: str) -> None:
         super().__init__(reason)
         self.outcome = outcome
         self.reason = reason
@@ -65,7 +65,7 @@ class DropinFile:
 
 
 def find_dropins(folders: Sequence[Path]) -> Iterator[DropinFile]:
-    """Give the candidates of all folders, sorted by name within each.
+    """Yield the candidates of all folders, sorted by name within each.
 
     Hidden files and backups are left out.
     """
@@ -88,7 +88,7 @@ def load_dropin(file: DropinFile) -> ModuleType:
     """
     if not file.name.isidentifier():
         raise BadDropinError(
-            Outcome.refused,
+            LoadOutcome.refused,
             f"{file.name!r} is no Python name; use letters, digits and _, such as my_sink.py",
         )
     _check_permissions(file.path)
@@ -97,7 +97,7 @@ def load_dropin(file: DropinFile) -> ModuleType:
         tree = ast.parse(source)
     except (OSError, ValueError, SyntaxError) as exc:
         line = f"line {exc.lineno}: " if isinstance(exc, SyntaxError) else ""
-        raise BadDropinError(Outcome.failed, f"{line}{exc}") from exc
+        raise BadDropinError(LoadOutcome.failed, f"{line}{exc}") from exc
     _check_version(tree)
     _check_requirements(source)
     return _run(file)
@@ -114,13 +114,13 @@ def _check_permissions(path: Path) -> None:
         info = place.stat()
         if info.st_uid not in trusted:
             raise BadDropinError(
-                Outcome.refused,
+                LoadOutcome.refused,
                 f"{place} belongs to another user; give it to root or to the bridge's user",
             )
         sticky = index > 1 and info.st_mode & stat.S_ISVTX
         if info.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not sticky:
             raise BadDropinError(
-                Outcome.refused, f"{place} can be written by others; run: chmod go-w {place}"
+                LoadOutcome.refused, f"{place} can be written by others; run: chmod go-w {place}"
             )
 
 
@@ -136,17 +136,17 @@ def _check_version(tree: ast.Module) -> None:
                 break
             if major != API_VERSION[0]:
                 here = ".".join(map(str, API_VERSION))
-                text = f"was written for version {major}.{minor}, this is {here}{_names_to_change(tree)}"
-                raise BadDropinError(Outcome.incompatible, text)
+                text = f"was written for version {major}.{minor}, this is {here}"
+                raise BadDropinError(LoadOutcome.incompatible, text + _names_to_change(tree))
             return
     raise BadDropinError(
-        Outcome.incompatible,
+        LoadOutcome.incompatible,
         f"does not say for which version it was written; add the line BRIDGE_API = {API_VERSION}",
     )
 
 
 def _names_to_change(tree: ast.Module) -> str:
-    """Say which of the names that a file imports are called otherwise now."""
+    """Return which of the names that a file imports are called otherwise now."""
     imported = {
         alias.name
         for node in ast.walk(tree)
@@ -170,13 +170,13 @@ def _check_requirements(source: str) -> None:
         needed = [Requirement(item) for item in tomllib.loads(text).get("dependencies", [])]
     except (tomllib.TOMLDecodeError, InvalidRequirement, TypeError) as exc:
         raise BadDropinError(
-            Outcome.failed, f"its block '# /// script' cannot be read: {exc}"
+            LoadOutcome.failed, f"its block '# /// script' cannot be read: {exc}"
         ) from exc
     missing = [str(requirement) for requirement in needed if not _installed(requirement)]
     if missing:
         command = "pip install " + " ".join(f"'{item}'" for item in missing)
         raise BadDropinError(
-            Outcome.missing_dependency,
+            LoadOutcome.missing_dependency,
             f"needs {', '.join(missing)}; install beside bridge, then restart: {command}",
         )
 
@@ -208,14 +208,14 @@ def _run(file: DropinFile) -> ModuleType:
     except (Exception, SystemExit) as exc:
         for loaded in [key for key in sys.modules if key == name or key.startswith(f"{name}.")]:
             del sys.modules[loaded]
-        raise BadDropinError(Outcome.failed, failure(exc, file.path)) from exc
+        raise BadDropinError(LoadOutcome.failed, failure(exc, file.path)) from exc
     finally:
         sys.dont_write_bytecode = writes_bytecode
     return module
 
 
 def failure(exc: BaseException, path: Path | None = None) -> str:
-    """Say what was raised, and in which line of the plugin's own file."""
+    """Return what was raised, and in which line of the plugin's own file."""
     text = f"{type(exc).__name__}: {exc}" if str(exc) else type(exc).__name__
     frames = traceback.extract_tb(exc.__traceback__)
     lines = [frame.lineno for frame in frames if path is not None and frame.filename == str(path)]

@@ -54,7 +54,7 @@ class Append:
 
 
 def microseconds(time: datetime) -> int:
-    """Give a time as it is stored."""
+    """A time as it is stored, since 1970."""
     return (time - EPOCH) // MICROSECOND
 
 
@@ -79,7 +79,7 @@ def prepared(arrivals: Sequence[Arrival], lanes: int) -> Append:
 
 
 def digest_of(source: str, key: str) -> bytes:
-    """Give what is kept of a key.
+    """Return what is kept of a key.
 
     16 bytes: among a billion keys two are alike with a probability below 1e-20.
     """
@@ -87,7 +87,7 @@ def digest_of(source: str, key: str) -> bytes:
 
 
 def append_all(transaction: Transaction, appends: Sequence[Append]) -> list[int]:
-    """Store the new events of several appends; gives for each how many were new."""
+    """Store the new events of several appends; returns for each how many were new."""
     rows = [row for append in appends for row in append.rows]
     asked = dict.fromkeys(row.digest for row in rows)
     asked.update(dict.fromkeys(digest for row in rows for digest in row.former))
@@ -107,12 +107,13 @@ def append_all(transaction: Transaction, appends: Sequence[Append]) -> list[int]
 
 
 def _known(transaction: Transaction, digests: Iterable[bytes]) -> set[bytes]:
-    """Tell which digests are stored already."""
+    """Return the digests that are stored already."""
     known: set[bytes] = set()
     asked = list(digests)
     for start in range(0, len(asked), SIZES[0]):
         part = asked[start : start + SIZES[0]]
         size = min(size for size in SIZES if size >= len(part))
+        # Filled up with its last digest, so that a prepared statement fits.
         part += part[-1:] * (size - len(part))
         marks = ",".join("?" * size)
         query = f"SELECT group_concat(hex(digest), '') FROM keys WHERE digest IN ({marks})"  # noqa: S608  # marks only

@@ -104,15 +104,16 @@ def _cursors(connection: sqlite3.Connection) -> Iterator[str]:
             or position - start != delivered + filtered + dead + expired
         ):
             yield (
-                f"{place}: {position - start} events are settled, but {delivered} delivered, {filtered} filtered, "
-                f"{dead} dead, {expired} expired"
+                f"{place}: {position - start} events are settled, but {delivered} delivered, "
+                f"{filtered} filtered, {dead} dead, {expired} expired"
             )
         if head is None:
             yield f"{place}: the lane does not exist"
         elif position > head:
             yield f"{place}: the cursor is at {position}, beyond the newest event {head}"
         elif position < pruned:
-            yield f"{place}: events {position + 1} to {pruned} were deleted before they were settled"
+            gone = f"events {position + 1} to {pruned}"
+            yield f"{place}: {gone} were deleted before they were settled"
     lanes = connection.execute("SELECT count(*) FROM lanes").fetchone()[0]
     counts = connection.execute(
         "SELECT sink, count(*) FROM cursors GROUP BY sink HAVING count(*) <> ?", (lanes,)
@@ -124,7 +125,8 @@ def _cursors(connection: sqlite3.Connection) -> Iterator[str]:
 def _dead_letters(connection: sqlite3.Connection) -> Iterator[str]:
     """Each event that was counted as dead is kept."""
     rows = connection.execute(
-        "SELECT sink, sum(dead), (SELECT count(*) FROM dead_letters d WHERE d.sink = c.sink AND NOT purged) "
+        "SELECT sink, sum(dead), "
+        "(SELECT count(*) FROM dead_letters d WHERE d.sink = c.sink AND NOT purged) "
         "FROM cursors c GROUP BY sink"
     )
     for sink, counted, kept in rows:

@@ -1,8 +1,8 @@
 """The files of a spool in the state folder: names, modes, the lock, the reserve.
 
-spool.sqlite     the database; beside it spool.sqlite-wal and spool.sqlite-shm while it is open
-spool.lock       held with flock as long as a process has the spool open; says which process
-spool.reserve    room that is given back to the disk when it is full, so that sinks can go on
+spool.sqlite     the database; beside it spool.sqlite-wal and -shm while it is open
+spool.lock       held with flock while a process has the spool open; says which one
+spool.reserve    room that a full disk is given back, so that sinks can go on
 
 SQLite gives its side files the mode of the database. Never open the database file other
 than through SQLite: closing any descriptor of it drops the locks that SQLite holds on
@@ -56,7 +56,7 @@ class Files:
         return self.directory / "spool.reserve"
 
     def log_size(self) -> int:
-        """Give the size of the write-ahead log in bytes."""
+        """Return the size of the write-ahead log in bytes."""
         try:
             return self.log.stat().st_size
         except FileNotFoundError:
@@ -80,13 +80,14 @@ def claim(files: Files) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = os.read(descriptor, 20).decode("ascii", "replace").strip()
+            process = f"process {holder}" if holder else "another process"
             raise SpoolError(
-                f"{files.database} is in use by {f'process {holder}' if holder else 'another process'}; "
+                f"{files.database} is in use by {process}; "
                 "end that one, or give this one a state folder of its own"
             ) from None
-        with suppress(
-            OSError
-        ):  # a full disk must not keep us from starting; the number only serves the message above
+        # A full disk must not keep us from starting; the number only serves the message
+        # above.
+        with suppress(OSError):
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
         try:
@@ -104,9 +105,8 @@ def _create(files: Files) -> None:
         os.close(os.open(files.database, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     folder = os.open(files.directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(
-            folder
-        )  # every time: the last one to create it may have been killed before this line
+        # Every time: the last one to create it may have been killed before this line.
+        os.fsync(folder)
     finally:
         os.close(folder)
 
@@ -131,8 +131,8 @@ class Reserve:
     size: int = RESERVE
 
     def make(self) -> bool:
-        """Take the room, if there is at least as much again; says whether the reserve
-        is there.
+        """Reserve the room, if there is at least as much again; returns whether the
+        reserve is there.
         """
         path = self.files.reserve
         try:
@@ -154,7 +154,7 @@ class Reserve:
         return True
 
     def release(self) -> bool:
-        """Give the room back; says whether there was any."""
+        """Free the room; returns whether there was any."""
         try:
             self.files.reserve.unlink()
         except OSError:

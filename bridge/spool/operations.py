@@ -45,15 +45,16 @@ def settle(transaction: Transaction, settlement: Settlement) -> None:
     sink, lane, dead = settlement.sink, settlement.lane, len(settlement.dead)
     delivered = settlement.end - settlement.position - settlement.filtered - dead
     moved = transaction.execute(
-        "UPDATE cursors SET position = ?, delivered = delivered + ?, filtered = filtered + ?, dead = dead + ? "
-        "WHERE sink = ? AND lane = ? AND position = ?",
+        "UPDATE cursors SET position = ?, delivered = delivered + ?, "
+        "filtered = filtered + ?, dead = dead + ? WHERE sink = ? AND lane = ? AND position = ?",
         (settlement.end, delivered, settlement.filtered, dead, sink, lane, settlement.position),
     )
     if moved.rowcount != 1:
         raise Stale(f"the cursor of {sink} in lane {lane} is no longer at {settlement.position}")
     for position, letter in settlement.dead:
         transaction.execute(
-            "INSERT INTO dead_letters (sink, source, sequence, received, body, reason, status, attempts, time) "
+            "INSERT INTO dead_letters "
+            "(sink, source, sequence, received, body, reason, status, attempts, time) "
             "SELECT ?, source, id, received, body, ?, ?, ?, ? FROM events WHERE id = ?",
             (
                 sink,
@@ -67,7 +68,7 @@ def settle(transaction: Transaction, settlement: Settlement) -> None:
 
 
 def begin(transaction: Transaction, sink: str, start: Literal["now", "beginning"]) -> None:
-    """Give cursors to a sink that has none."""
+    """Make cursors for a sink that has none."""
     transaction.execute(
         "INSERT INTO cursors (sink, lane, start, position) "
         "SELECT :sink, lane, iif(:now, head, pruned), iif(:now, head, pruned) FROM heads "
@@ -78,7 +79,7 @@ def begin(transaction: Transaction, sink: str, start: Literal["now", "beginning"
 
 
 def purge(transaction: Transaction, sink: str) -> int:
-    """Forget a sink; gives how many events it owed."""
+    """Forget a sink; returns how many events it owed."""
     pending: int = transaction.value(
         (
             "SELECT ifnull(sum(head - position), 0) FROM cursors JOIN heads USING (lane) WHERE "
@@ -105,7 +106,7 @@ def put(transaction: Transaction, instance: str, key: str, value: bytes | None) 
 
 def prune_events(transaction: Transaction) -> int:
     """Delete events that no sink owes any more, from the lane that has most of them;
-    gives how many.
+    returns how many.
     """
     longest = transaction.execute(
         "SELECT lane, pruned, min(position) - pruned AS due FROM cursors JOIN lanes USING (lane) "
@@ -141,5 +142,5 @@ def prune_keys(transaction: Transaction, after: bytes, before: int) -> bytes | N
 
 
 def position_of(sequence: int) -> int:
-    """Give the position of an event in its lane."""
+    """Return the position of an event in its lane."""
     return sequence & POSITION

@@ -1,8 +1,9 @@
 """Tables, versions and connections of the SQLite spool.
 
-A row of ``events`` is found by its number alone: ``lane << 48 | position``. Positions of a lane count from 1 without
-a gap, so that what waits for a sink is ``head - position``, never a count over rows, and that SQLite can never give a
-number twice, as it does with row ids once a table has been emptied.
+A row of ``events`` is found by its number alone: ``lane << 48 | position``. Positions
+of a lane count from 1 without a gap, so that what waits for a sink is ``head -
+position``, never a count over rows, and that SQLite can never give a number twice, as
+it does with row ids once a table has been emptied.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ APPLICATION_ID = 0x62726467  # "brdg", so that the file is told from other SQLit
 LANE_BITS = 48
 POSITION = (1 << LANE_BITS) - 1  # mask
 
-BUSY_TIMEOUT = 1.0  # seconds; only a stranger's program can hold the file, and commits must not wait long for it
+# Seconds; only a stranger's program can hold the file, and commits must not wait long.
+BUSY_TIMEOUT = 1.0
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
@@ -28,12 +30,14 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         # The newest position of each lane, by one seek a lane; 281474976710655 is 2^48
         # - 1.
         """CREATE VIEW heads AS SELECT lane, pruned, max(pruned, ifnull((
-            SELECT max(id) FROM events WHERE id BETWEEN lane << 48 AND (lane << 48) + 281474976710655
+            SELECT max(id) FROM events
+            WHERE id BETWEEN lane << 48 AND (lane << 48) + 281474976710655
             ), 0) & 281474976710655) AS head FROM lanes""",
         "CREATE TABLE sources (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)",
         # received: microseconds since 1970, UTC; body: as written by bridge.api.encode
         """CREATE TABLE events (
-            id INTEGER PRIMARY KEY, source INTEGER NOT NULL, received INTEGER NOT NULL, body BLOB NOT NULL)""",
+            id INTEGER PRIMARY KEY, source INTEGER NOT NULL, received INTEGER NOT NULL,
+            body BLOB NOT NULL)""",
         # In a table of their own, so that deleting events does not touch an index in
         # random order. digest: 16 bytes of BLAKE2b over source and key; seen: seconds
         # since 1970
@@ -41,7 +45,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         # For each sink and lane: position - start = delivered + filtered + dead +
         # expired
         """CREATE TABLE cursors (
-            sink TEXT NOT NULL, lane INTEGER NOT NULL, start INTEGER NOT NULL, position INTEGER NOT NULL,
+            sink TEXT NOT NULL, lane INTEGER NOT NULL,
+            start INTEGER NOT NULL, position INTEGER NOT NULL,
             delivered INTEGER NOT NULL DEFAULT 0, filtered INTEGER NOT NULL DEFAULT 0,
             dead INTEGER NOT NULL DEFAULT 0, expired INTEGER NOT NULL DEFAULT 0,
             PRIMARY KEY (sink, lane)) WITHOUT ROWID""",
@@ -49,8 +54,9 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         # later sink of that name is new
         """CREATE TABLE dead_letters (
             id INTEGER PRIMARY KEY AUTOINCREMENT, sink TEXT NOT NULL, source INTEGER NOT NULL,
-            sequence INTEGER NOT NULL, received INTEGER NOT NULL, body BLOB NOT NULL, reason TEXT NOT NULL,
-            status INTEGER, attempts INTEGER NOT NULL, time INTEGER NOT NULL, purged INTEGER NOT NULL DEFAULT 0)""",
+            sequence INTEGER NOT NULL, received INTEGER NOT NULL, body BLOB NOT NULL,
+            reason TEXT NOT NULL, status INTEGER, attempts INTEGER NOT NULL, time INTEGER NOT NULL,
+            purged INTEGER NOT NULL DEFAULT 0)""",
         """CREATE TABLE state (
             instance TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL,
             PRIMARY KEY (instance, key)) WITHOUT ROWID""",
@@ -98,7 +104,7 @@ def pragma(connection: sqlite3.Connection, name: str) -> Any:
 
 
 def check_version(connection: sqlite3.Connection, files: Files) -> int:
-    """Give the version of the tables, 0 for an empty file.
+    """Return the version of the tables, 0 for an empty file.
 
     :raises SpoolError: when it is not our file, or of a newer bridge.
     """
@@ -110,7 +116,8 @@ def check_version(connection: sqlite3.Connection, files: Files) -> int:
         )
     if version > len(MIGRATIONS):
         raise SpoolError(
-            f"{files.database} has version {version}, this bridge knows versions up to {len(MIGRATIONS)}: "
+            f"{files.database} has version {version}, "
+            f"this bridge knows versions up to {len(MIGRATIONS)}: "
             "it was used by a newer bridge; run that one"
         )
     return version

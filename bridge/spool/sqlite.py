@@ -7,30 +7,82 @@ async with open_sqlite(settings, context) as spool:      lock ⊃ threads ⊃ ho
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Literal
 
+import orjson
 import trio
-from attrs import define, field
+from attrs import define, field, frozen
 
-from bridge.api import Arrival, SpoolUnavailable
-from bridge.api.spool import Account, SpoolContext
+from bridge.api import (
+    JSON,
+    Arrival,
+    Duration,
+    SettingError,
+    Size,
+    SpoolUnavailable,
+    at_least,
+    between,
+    setting,
+)
+from bridge.api.spool import Account, SpoolContext, SpoolError
 from bridge.spool import operations
 from bridge.spool.append import prepared
-from bridge.spool.commit_listener import CommitListener
-from bridge.spool.files import Files, claim
+from bridge.spool.files import Files, Reserve, claim
 from bridge.spool.housekeeping import Housekeeping
-from bridge.spool.instances import InstanceState
-from bridge.spool.opening import open_writer
 from bridge.spool.operations import Settlement
 from bridge.spool.read import NotOpenError, Question, Reader, read_accounts, read_positions
-from bridge.spool.schema import connect
-from bridge.spool.settings import SqliteSettings
-from bridge.spool.subscription import SpoolHandles, SqliteSubscription
+from bridge.spool.schema import connect, prepare
+from bridge.spool.subscription import CommitListener, SpoolHandles, SqliteSubscription
 from bridge.spool.thread import DatabaseThread, open_thread
+from bridge.spool.transaction import WriterState
 from bridge.spool.writer import Maintenance, Operation, Request, Writer
+
+# The empty file with its lanes is some 100 KiB; below this the limit would be the rule.
+MIN_SIZE = Size(1 << 20)
+
+
+@frozen
+class SqliteSettings:
+    """Settings of the SQLite spool."""
+
+    max_size: Size = setting(
+        Size(10 << 30), help="disk space of the spool; beyond it sources are refused, sinks go on"
+    )
+    dedup_window: Duration = setting(
+        Duration(31 * 86400),
+        help="how long a key is known; longer than any source repeats",
+        validator=at_least(1),
+    )
+    lanes: int = setting(
+        16,
+        help="shares of the devices that go to a sink side by side; used when the spool is created",
+        validator=between(1, 1024),
+    )
+
+    def __attrs_post_init__(self) -> None:
+        if self.max_size < MIN_SIZE:
+            raise SettingError("max_size", f"expected {MIN_SIZE} or more, got {self.max_size}")
+
+
+@define(eq=False)
+class InstanceState:
+    """What one source or sink keeps: read from memory, written by the writer."""
+
+    instance: str
+    _writer_state: WriterState
+    _put: Callable[[str, str, bytes | None], Awaitable[None]]
+
+    def get(self, key: str) -> JSON:
+        """Return the value, or None."""
+        value = self._writer_state.instances.get(self.instance, {}).get(key)
+        return None if value is None else orjson.loads(value)
+
+    async def put(self, key: str, value: JSON) -> None:
+        """Store a value; None removes the key."""
+        await self._put(self.instance, key, None if value is None else orjson.dumps(value))
 
 
 @define(eq=False)
@@ -55,9 +107,8 @@ class SqliteSpool:
     async def append(self, arrivals: Sequence[Arrival]) -> int:
         """Store events together; returns how many were new, once they are on disk."""
         request = prepared(arrivals, len(self._writer.state.heads))
-        if (
-            self._writer.refusal is not None
-        ):  # at once, without waiting for a writer that may be checking the file
+        if self._writer.refusal is not None:
+            # At once, without waiting for a writer that may be checking the file.
             await trio.lowlevel.checkpoint()
             raise SpoolUnavailable(self._writer.refusal)
         count: int = await self._writing.ask(request)
@@ -99,11 +150,11 @@ class SqliteSpool:
             self._listener.waiting.discard(subscription.news)
 
     def state(self, instance: str) -> InstanceState:
-        """Give the durable memory of an instance."""
+        """Return the durable memory of an instance."""
         return InstanceState(instance, self._writer.state, self._put)
 
     async def accounts(self, configured: Collection[str]) -> list[Account]:
-        """Give the balance of every sink.
+        """Return the balance of every sink.
 
         :raises SpoolUnavailable: when the file cannot be read now.
         """
@@ -111,7 +162,7 @@ class SqliteSpool:
         return accounts
 
     async def purge(self, sink: str) -> int:
-        """Forget a sink; gives how many events it owed. One that is subscribed begins
+        """Forget a sink; returns how many events it owed. One that is subscribed begins
         again, now.
 
         :raises SpoolUnavailable: when the spool cannot be written now.
@@ -199,3 +250,60 @@ async def open_sqlite(
                     background.start_soon(housekeeping.run)
                     yield SqliteSpool(context, writer, writing, reading, listener, housekeeping)
                     background.cancel_scope.cancel()
+
+
+def open_writer(
+    files: Files, connect: Callable[[], sqlite3.Connection], *, max_size: int, lanes: int
+) -> Writer:
+    """Open the file for writing, make its tables if it is empty, and learn where its
+    lanes end.
+
+    Quick however large the file is: it is not checked as a whole,
+    ``bridge.spool.audit`` does that.
+
+    :raises SpoolError: when it cannot be used.
+    """
+    reserve = Reserve(files)
+    try:
+        connection, state = _open(files, connect, lanes)
+    except sqlite3.Error as exc:
+        # A full disk has no room even for SQLite's side files; the reserve has.
+        if not reserve.release():
+            raise _unusable(files, exc) from exc
+        try:
+            connection, state = _open(files, connect, lanes)
+        except sqlite3.Error as again:
+            raise _unusable(files, again) from again
+    writer = Writer(files, max_size, connect, reserve, connection, state)
+    writer.look_after()
+    return writer
+
+
+def _open(
+    files: Files, connect: Callable[[], sqlite3.Connection], lanes: int
+) -> tuple[sqlite3.Connection, WriterState]:
+    connection = connect()
+    try:
+        prepare(connection, files, lanes)
+        state = WriterState()
+        state.load(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection, state
+
+
+def _unusable(files: Files, exc: sqlite3.Error) -> SpoolError:
+    if getattr(exc, "sqlite_errorcode", 0) & 0xFF in (
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+    ):
+        return SpoolError(
+            f"{files.database} is damaged ({exc}); keep a copy of the folder, then put a "
+            "backup in its place, or save what can be read with: "
+            f"sqlite3 {files.database} .recover"
+        )
+    return SpoolError(
+        f"{files.database} cannot be opened ({exc}); look at the room on the disk, the rights "
+        "of the folder and whether another program uses the file"
+    )

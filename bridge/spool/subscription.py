@@ -1,7 +1,8 @@
 """The way out: the events of one sink, lent lane by lane.
 
-    take ─▶ next lane with events that is not in hand ─▶ reader ─▶ lease ── settle ─▶ writer
-                 ▲ rung after each commit                            └─ give back ─▶ the lane is free again
+    take ─▶ next lane with events that is not in hand ─▶ reader ─▶ lease
+                 ▲ woken after each commit                   ├─ settle ─▶ writer
+                                                             └─ give back: it is free
 
 A subscription remembers where its cursors are, only to know which lanes have something:
 the reader takes the cursor from the file each time, and the writer moves it only if it
@@ -26,8 +27,11 @@ from bridge.spool.operations import Settlement, position_of
 from bridge.spool.read import NotOpenError, Question, ReadRequest, ReadResult, read
 from bridge.spool.thread import DatabaseThread
 from bridge.spool.transaction import WriterState
+from bridge.spool.writer import Writer
 
-AGAIN = 1.0  # seconds; what keeps a lane from being read or written is looked at again, should nobody tell
+# Seconds; what keeps a lane from being read or written is looked at again, should
+# nobody tell that it is over.
+AGAIN = 1.0
 
 
 @frozen
@@ -35,13 +39,12 @@ class SpoolHandles:
     """What a subscription needs of its spool."""
 
     reader: DatabaseThread[Question]
-    state: WriterState
+    writer_state: WriterState
     settle: Callable[[Settlement], Awaitable[None]]
     begin_again: Callable[[str], Awaitable[None]]
-    """Give new cursors, from now on, to a sink that was purged while it is subscribed.
-    """
+    """Makes new cursors, from now on, for a sink that was purged while subscribed."""
     mark_untrusted: Callable[[sqlite3.Error], Awaitable[None]]
-    """Have the file checked: it could not be read."""
+    """Has the file checked: it could not be read."""
     now: Callable[[], datetime]
 
 
@@ -58,7 +61,7 @@ class SqliteSubscription:
     looked at.
     """
     news: RepeatedEvent = field(factory=RepeatedEvent)
-    """Rung when there may be something to lend that was not there before."""
+    """Set when there may be something to lend that was not there before."""
     _in_hand: set[int] = field(factory=set)
     _resting: dict[int, float] = field(factory=dict)
     """By lane: when it may be lent again, on trio's clock."""
@@ -72,9 +75,10 @@ class SqliteSubscription:
             if lane is None:
                 with trio.move_on_at(min(self._resting.values(), default=math.inf)):
                     await self.news.wait()
-                    waited = True
+                    waited = True  # not when a rest ended: what came meanwhile goes now
                 continue
             if waited and linger:
+                # Not for what was there at once: that has waited already.
                 await trio.sleep(linger)
                 waited = False
                 continue
@@ -112,7 +116,7 @@ class SqliteSubscription:
         await self._handles.settle(settlement)
 
     def _next_lane(self) -> int | None:
-        heads = self._handles.state.heads
+        heads = self._handles.writer_state.heads
         if self._resting:
             now = trio.current_time()
             self._resting = {lane: until for lane, until in self._resting.items() if until > now}
@@ -129,46 +133,38 @@ class SqliteSubscription:
 
         None: it had nothing for this sink, and is settled as far as it was looked at.
         """
-        stretch: ReadResult | None = await self._handles.reader.ask(partial(read, self._wish(lane)))
-        if stretch is None:
+        found: ReadResult | None = await self._handles.reader.ask(
+            partial(read, self._request(lane))
+        )
+        if found is None:
             self._positions.clear()
             await self._handles.begin_again(self.sink)
             return None
-        self._positions[lane] = stretch.position
-        if stretch.events:
-            return SqliteLease(self, lane, stretch.events, stretch.position, stretch.end)
-        passed = stretch.end - stretch.position
-        end = stretch.end
+        self._positions[lane] = found.position
+        if found.events:
+            return SqliteLease(self, lane, found.events, found.position, found.end)
+        passed = found.end - found.position
+        end = found.end
         dead: tuple[tuple[int, DeadLetter], ...] = ()
-        if stretch.unreadable is not None:
+        if found.unreadable is not None:
             end += 1
-            dead = (
-                (
-                    end,
-                    DeadLetter(
-                        0,
-                        f"cannot be read back: {stretch.unreadable}",
-                        None,
-                        0,
-                        self._handles.now(),
-                    ),
-                ),
-            )
-        if end > stretch.position:
+            why = f"cannot be read back: {found.unreadable}"
+            dead = ((end, DeadLetter(0, why, None, 0, self._handles.now())),)
+        if end > found.position:
             await self._handles.settle(
-                Settlement(self.sink, lane, stretch.position, end, passed, dead)
+                Settlement(self.sink, lane, found.position, end, passed, dead)
             )
             self._positions[lane] = end
         return None
 
-    def _wish(self, lane: int) -> ReadRequest:
-        numbers = self._handles.state.sources
+    def _request(self, lane: int) -> ReadRequest:
+        numbers = self._handles.writer_state.sources
         wanted = None
         if self.sources is not None:
             wanted = tuple(number for name, number in numbers.items() if name in self.sources)
         names = {number: name for name, number in numbers.items()}
         return ReadRequest(
-            self.sink, lane, self._handles.state.heads[lane], self.batch, wanted, names
+            self.sink, lane, self._handles.writer_state.heads[lane], self.batch, wanted, names
         )
 
 
@@ -227,3 +223,34 @@ class SqliteLease:
         if self._held:
             self._held = False
             self._subscription.release(self.lane, self._position, rest)
+
+
+@define(eq=False)
+class CommitListener:
+    """Wakes subscriptions when there is something new, and reports when the spool
+    begins or ceases to refuse.
+    """
+
+    _writer: Writer
+    _report: Callable[..., None]
+    waiting: set[RepeatedEvent] = field(factory=set)
+    """One for each subscription."""
+    _heads: list[int] | None = None
+    _reported: str | None = None
+
+    def served(self) -> None:
+        """Look at what changed.
+
+        Runs in the loop before those who asked the writer go on.
+        """
+        if self._heads is not self._writer.state.heads:
+            self._heads = self._writer.state.heads
+            self.wake()
+        if self._reported != self._writer.refusal:
+            self._reported = self._writer.refusal
+            self._report(self._reported or "stores events", problem=self._reported is not None)
+
+    def wake(self) -> None:
+        """Let every subscription look again."""
+        for each in self.waiting:
+            each.set()

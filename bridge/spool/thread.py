@@ -1,12 +1,14 @@
 """A thread that owns a database connection, and how tasks ask it for work.
 
-    task ── ask(request) ──▶ SimpleQueue ──▶ thread: serve([everything that waits])
-      ▲                                              │
-      └── rescheduled ◀── one run_sync_soon ◀────────┘
+    task ── ask(request) ──▶ memory channel ──▶ thread: serve([all that wait])
+      ▲                                            │
+      └── rescheduled ◀── one run_sync_soon ◀──────┘
 
-Handing over costs a third of ``trio.to_thread.run_sync``, and everything that waits is
-served together: this is where group commit comes from. The loop is woken once for all
-answers of a serving.
+This is where group commit comes from, and the only place: while the thread is busy with
+one batch the next one gathers in the channel. So the slower the disk, the larger the
+commits, and nobody had to choose a size. The channel is bounded; whoever finds it full
+waits. The loop is woken once for all answers of a batch; asking costs a third of
+``trio.to_thread.run_sync``.
 
 A task that is cancelled while it waits leaves at once; its request is served all the
 same, and nobody hears the answer.
@@ -18,16 +20,16 @@ import logging
 import queue
 import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Generic, TypeVar
 
 import trio
-from attrs import define
+from attrs import define, field
 
 R = TypeVar("R")
 
-MAX_WAITING = 512  # bounds one serving, and with it the wait of whoever comes next
-CLOSING = 10.0  # seconds; a disk that hangs longer than this must not keep the process from ending
+MAX_WAITING = 512  # bounds one batch, and with it the wait of whoever comes next
+CLOSING = 10.0  # seconds; a disk that hangs longer must not keep the process from ending
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +39,9 @@ class PendingRequest(Generic[R]):
     """A request, and once it was served its answer or error."""
 
     request: R
-    task: trio.lowlevel.Task | None
-    """None once the task has left."""
+    task: trio.lowlevel.Task | None = None
+    """Who waits for the answer; None before it waits and once it has left."""
+    served: bool = False
     answer: Any = None
     error: Exception | None = None
 
@@ -50,74 +53,88 @@ class DatabaseThread(Generic[R]):
     _serve: Callable[[list[PendingRequest[R]]], None]
     """Runs in the thread: sets ``answer`` or ``error`` of each. Must not raise."""
     _served: Callable[[], None]
-    """Runs in the loop after each serving, before those who asked go on."""
+    """Runs in the loop after each batch, before those who asked go on."""
     _rest: Callable[[], None]
-    """Runs in the thread after each serving, when the answers are on their way."""
+    """Runs in the thread after each batch, when the answers are on their way."""
     _token: trio.lowlevel.TrioToken
-    _queue: queue.SimpleQueue[PendingRequest[R] | None]
-    _stopped: trio.Event
-    _closed: bool = False
+    _asking: trio.MemorySendChannel[PendingRequest[R]]
+    _waiting: trio.MemoryReceiveChannel[PendingRequest[R]]
+    _batches: queue.SimpleQueue[list[PendingRequest[R]] | None] = field(factory=queue.SimpleQueue)
+    _busy: bool = False
+    """Whether the thread has a batch in hand, or soon will."""
+    _finished: trio.Event = field(factory=trio.Event)
 
     async def ask(self, request: R) -> Any:
-        """Have a request served, and give the answer.
+        """Have a request served, and return the answer.
 
         :raises trio.ClosedResourceError: when the thread has ended.
         """
-        if self._closed:
-            raise trio.ClosedResourceError("the spool is closed")
         await trio.lowlevel.checkpoint_if_cancelled()
-        asked = PendingRequest(request, trio.lowlevel.current_task())
-        self._queue.put(asked)
+        asked = PendingRequest(request)
+        try:
+            self._asking.send_nowait(asked)  # send() would cost another turn of the loop
+        except trio.WouldBlock:
+            await self._asking.send(asked)
+        if not self._busy:
+            self._busy = True
+            # Not at once: whoever else asks in this turn of the loop shares the commit.
+            self._token.run_sync_soon(self._hand_over)
+        if not asked.served:  # it may be, when the channel was full
+            asked.task = trio.lowlevel.current_task()
 
-        def leave(_raise_cancel: object) -> trio.lowlevel.Abort:
-            asked.task = None
-            return trio.lowlevel.Abort.SUCCEEDED
+            def leave(_raise_cancel: object) -> trio.lowlevel.Abort:
+                asked.task = None
+                return trio.lowlevel.Abort.SUCCEEDED
 
-        await trio.lowlevel.wait_task_rescheduled(leave)
+            await trio.lowlevel.wait_task_rescheduled(leave)
         if asked.error is not None:
             raise asked.error
         return asked.answer
 
     async def stop(self) -> None:
         """Serve what was asked before, then end."""
-        self._closed = True
-        self._queue.put(None)
+        self._asking.close()
+        if not self._busy:
+            self._hand_over()
         with trio.move_on_after(CLOSING, shield=True):
-            await self._stopped.wait()
+            await self._finished.wait()
+
+    def _hand_over(self) -> None:
+        """Hand all that waits to the thread, which is idle."""
+        batch: list[PendingRequest[R]] = []
+        with suppress(trio.WouldBlock):
+            try:
+                while len(batch) < MAX_WAITING:
+                    batch.append(self._waiting.receive_nowait())
+            except trio.EndOfChannel:
+                if not batch:
+                    self._batches.put(None)
+        self._busy = bool(batch)
+        if batch:
+            self._batches.put(batch)
+
+    def _answer(self, batch: list[PendingRequest[R]]) -> None:
+        self._served()
+        for asked in batch:
+            asked.served = True
+            if asked.task is not None:
+                trio.lowlevel.reschedule(asked.task)
+        self._hand_over()
 
     def run(self, finish: Callable[[], None]) -> None:
         """Work until stopped, then ``finish``. This is what the thread does."""
         try:
-            more = True
-            while more:
-                batch, more = self._next()
-                if batch:
-                    self._work(batch)
+            while (batch := self._batches.get()) is not None:
+                self._work(batch)
             finish()
-            self._token.run_sync_soon(self._stopped.set)
+            self._token.run_sync_soon(self._finished.set)
         except trio.RunFinishedError:
             pass  # the loop ended without us; nobody is there to be told
-
-    def _next(self) -> tuple[list[PendingRequest[R]], bool]:
-        """Wait for a request and take all that wait with it; False when it was the last
-        time.
-        """
-        asked = self._queue.get()
-        batch: list[PendingRequest[R]] = []
-        while asked is not None:
-            batch.append(asked)
-            if len(batch) == MAX_WAITING:
-                return batch, True
-            try:
-                asked = self._queue.get_nowait()
-            except queue.Empty:
-                return batch, True
-        return batch, False
 
     def _work(self, batch: list[PendingRequest[R]]) -> None:
         try:
             self._serve(batch)
-        except Exception as exc:  # the only thread of its kind must not end for a mistake of ours
+        except Exception as exc:  # the only thread of its kind must outlive a mistake of ours
             log.exception("spool: a mistake in bridge")
             for asked in batch:
                 asked.error = asked.error or RuntimeError(f"the spool failed: {exc!r}")
@@ -126,12 +143,6 @@ class DatabaseThread(Generic[R]):
             self._rest()
         except Exception:
             log.exception("spool: a mistake in bridge")
-
-    def _answer(self, batch: list[PendingRequest[R]]) -> None:
-        self._served()
-        for asked in batch:
-            if asked.task is not None:
-                trio.lowlevel.reschedule(asked.task)
 
 
 def _nothing() -> None:
@@ -152,7 +163,8 @@ async def open_thread(
     On leaving, what was asked before is served.
     """
     token = trio.lowlevel.current_trio_token()
-    running = DatabaseThread[R](serve, served, rest, token, queue.SimpleQueue(), trio.Event())
+    channel = trio.open_memory_channel[PendingRequest[R]](MAX_WAITING)
+    running = DatabaseThread[R](serve, served, rest, token, *channel)
     # A daemon: should the disk hang for ever, the interpreter ends without it.
     threading.Thread(target=running.run, args=(finish,), name=name, daemon=True).start()
     try:

@@ -1,6 +1,7 @@
 """The writer: everything that waits goes into one transaction and shares one fsync.
 
-    serve([append, append, settle, put, ...])  ─▶  BEGIN ... COMMIT (fsync)  ─▶  all are answered  ─▶  checkpoint
+    serve([append, append, settle, put, ...])
+        ─▶ BEGIN ... COMMIT (fsync) ─▶ all are answered ─▶ checkpoint
 
 There is no timer: while one commit is on its way to the disk the next one gathers, so
 that the slower the disk, the larger the commits.
@@ -46,10 +47,10 @@ from bridge.spool.transaction import Transaction, WriterState
 
 CHECKPOINT = 1000  # pages, about; fewer make single commits quicker and all together slower
 MEASURE = 1 << 20  # bytes stored between two looks at the size of the file
-LONG_LOG = (
-    32 << 20
-)  # bytes; a log that grew so far was held back by a reader, and is emptied by force
-RESUME = 0.95  # share of max_size at which sources are let in again, so that a full spool does not flicker
+# Bytes; a log that grew so far was held back by a reader, and is emptied by force.
+LONG_LOG = 32 << 20
+# Share of max_size at which sources are let in again: a full spool must not flicker.
+RESUME = 0.95
 
 Operation: TypeAlias = Callable[[Transaction], Any]
 
@@ -140,17 +141,18 @@ class Writer:
             self.too_large = None
 
     def mark_untrusted(self, error: sqlite3.Error) -> None:
-        """Give the connection up: whatever the error was, the file must be checked."""
+        """Give up the connection: whatever the error was, the file must be checked."""
         name = getattr(error, "sqlite_errorname", type(error).__name__)
         self.failing = (
-            f"{self.files.database} failed ({error}, {name}); nothing is acknowledged until it has been opened again "
-            "and checked, which is tried by itself; look at the disk and the kernel's log"
+            f"{self.files.database} failed ({error}, {name}); nothing is acknowledged until it "
+            "has been opened again and checked, which is tried by itself; look at the disk and "
+            "the kernel's log"
         )
 
     def reopen(self) -> bool:
         """Try to trust the file again; every other connection of ours must be closed.
 
-        Says whether it worked.
+        Returns whether it worked.
         """
         with suppress(sqlite3.Error):
             self.connection.close()
@@ -185,7 +187,8 @@ class Writer:
                 self._handle_error(exc)
             if self._used + size > self.max_size:
                 self.too_large = (
-                    f"the spool holds {self._used / (1 << 20):.1f} MiB, the limit is max_size = {Size(self.max_size)}; "
+                    f"the spool holds {self._used / (1 << 20):.1f} MiB, "
+                    f"the limit is max_size = {Size(self.max_size)}; "
                     "let the sinks deliver, purge sinks that are gone, or raise the limit"
                 )
         return self.refusal is not None
@@ -242,7 +245,8 @@ class Writer:
         elif appends:
             appends[0].error = exc
             if isinstance(exc, sqlite3.IntegrityError):
-                self.mark_untrusted(exc)  # rows that we do not know of are where this one should go
+                # Rows that we do not know of are where this one should go.
+                self.mark_untrusted(exc)
         else:
             operations[0].error = exc
 

@@ -30,7 +30,7 @@ def arrivals(*keys: str, device: str = "meter", source: str = "sensors") -> list
 
 
 def keys_of(events: Sequence[Stored]) -> list[str]:
-    """Give the keys of events, in order."""
+    """Return the keys of events, in order."""
     return [stored.event.key for stored in events]
 
 
@@ -45,6 +45,6 @@ async def take_all(subscription: Subscription, count: int) -> list[Stored]:
 
 
 async def account_of(spool: Spool, sink: str) -> Account:
-    """Give the account of one sink."""
+    """Return the account of one sink."""
     (account,) = [account for account in await spool.accounts([sink]) if account.sink == sink]
     return account

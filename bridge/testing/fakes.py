@@ -45,7 +45,7 @@ class FixedClock:
     time: datetime = START
 
     def __call__(self) -> datetime:
-        """Give the time."""
+        """Return the time."""
         return self.time
 
     def move(self, step: timedelta) -> None:
@@ -66,7 +66,7 @@ class FakeOutlet:
     _arrived: trio.Event = field(factory=trio.Event)
 
     async def emit(self, *events: Event) -> None:
-        """Take events, as strictly as a spool: what cannot be stored is a ValueError."""
+        """Keep events, as strict as a spool: what cannot be stored is a ValueError."""
         await trio.lowlevel.checkpoint()
         for event in events:
             encode(event)
@@ -91,7 +91,7 @@ class FakeState:
     values: dict[str, bytes] = field(factory=dict)
 
     def get(self, key: str) -> JSON:
-        """Give the value, or None."""
+        """Return the value, or None."""
         value = self.values.get(key)
         return None if value is None else orjson.loads(value)
 
@@ -117,7 +117,7 @@ class FakeReport:
     """What was last said by topic, as far as it was not taken back."""
 
     def __call__(self, text: str, *, problem: bool = False, topic: str = "") -> None:
-        """Take a report."""
+        """Keep a report."""
         if topic:
             self.topics[topic] = text
             if not text:
@@ -184,12 +184,12 @@ class FakeRecover:
     """Why, and since when."""
 
     def __call__(self, why: str, *, since: datetime | None = None) -> None:
-        """Take a request."""
+        """Keep a request."""
         self.asked.append((why, since))
 
 
 def fake_insist(report: FakeReport | None = None) -> Insist:
-    """Make an ``insist`` that waits and tells as the core's does, without its jitter."""
+    """Return an ``insist`` that waits and tells as the core's, without its jitter."""
 
     async def insist(attempt: Callable[[], Awaitable[T]], *, topic: str, doing: str) -> T:
         pause = 1.0

@@ -66,7 +66,7 @@ async def _serve_connection(
 
 
 def _address(stream: trio.SocketStream) -> str:
-    """Give the address of the caller; empty if it has gone already."""
+    """Return the address of the caller; empty if it has gone already."""
     try:
         return str(stream.socket.getpeername()[0])
     except OSError:

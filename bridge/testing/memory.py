@@ -4,7 +4,7 @@ moves events.
     async with open_memory_spool() as spool:
         await spool.append([...])
         assert spool.commits == [(...)]
-        spool.refuse = "the disk is full"        # from now on append raises Refused
+        spool.refuse = "the disk is full"        # append raises SpoolUnavailable
 
 It keeps the whole contract of ``bridge.api.spool`` except durability, and passes the
 same contract suite. It has no thread, so a clock that jumps may be used. What a
@@ -28,9 +28,8 @@ from attrs import define, evolve, field, frozen
 from bridge.api import JSON, Arrival, SpoolUnavailable, Stored, decode
 from bridge.api.spool import Account, DeadLetter, Stale, lane_of
 
-LANE = (
-    1 << 48
-)  # sequence = lane * LANE + position, so that it is unique and ascends within a device
+# sequence = lane * LANE + position, so that it is unique and ascends within a device.
+LANE = 1 << 48
 
 
 @frozen
@@ -73,7 +72,7 @@ class MemoryStore:
     """The new arrivals of each append, in the order in which they were stored."""
 
     def head(self, lane: int) -> int:
-        """Give the position of the newest event of a lane; 0 if it has none."""
+        """Return the position of the newest event of a lane; 0 if it has none."""
         return len(self.events.get(lane, ()))
 
 
@@ -83,9 +82,9 @@ class MemorySpool:
 
     store: MemoryStore
     refuse: str | None = None
-    """Set to a reason: ``append`` raises Refused with it. None: it stores."""
+    """Set to a reason: ``append`` raises SpoolUnavailable with it. None: it stores."""
     refuse_writes: str | None = None
-    """Set to a reason: ``settle`` and ``put`` raise Refused with it."""
+    """Set to a reason: ``settle`` and ``put`` raise it likewise."""
     _changed: trio.Event = field(factory=trio.Event)
 
     @property
@@ -146,11 +145,11 @@ class MemorySpool:
         self.store.cursors[sink] = [Cursor(position, position) for position in positions]
 
     def state(self, instance: str) -> MemoryState:
-        """Give the memory of an instance."""
+        """Return what an instance keeps."""
         return MemoryState(self, self.store.state.setdefault(instance, {}))
 
     async def accounts(self, configured: Collection[str]) -> list[Account]:
-        """Give the balance of every sink."""
+        """Return the balance of every sink."""
         await trio.lowlevel.checkpoint()
         return [self._account(sink, sink not in configured) for sink in sorted(self.store.cursors)]
 
@@ -193,7 +192,7 @@ class MemorySpool:
         await self._changed.wait()
 
     def cursors(self, sink: str) -> list[Cursor]:
-        """Give the cursors of a subscribed sink.
+        """Return the cursors of a subscribed sink.
 
         One that was purged meanwhile begins again, now.
         """
@@ -341,7 +340,7 @@ class MemoryState:
     _values: dict[str, bytes]
 
     def get(self, key: str) -> JSON:
-        """Give the value, or None."""
+        """Return the value, or None."""
         value = self._values.get(key)
         return None if value is None else orjson.loads(value)
 

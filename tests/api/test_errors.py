@@ -28,17 +28,17 @@ def test_what_is_logged_is_the_reason(error: Exception, text: str):
     assert str(error).startswith(text)
 
 
-def test_a_sender_that_the_spool_refuses_may_come_back_after_a_while():
+def test_a_sender_that_the_spool_refuses_may_come_back():
     assert SpoolUnavailable("full").retry_after > 0
     assert SpoolUnavailable("full", retry_after=60).retry_after == 60
 
 
-def test_a_webhook_is_told_to_come_back_only_where_the_source_said_so():
+def test_a_webhook_comes_back_only_where_the_source_said_so():
     assert HttpRejection(400, "no JSON").retry_after is None
     assert HttpRejection(429, "too many", retry_after=5).retry_after == 5
 
 
-def test_a_destination_that_names_no_time_is_asked_again_when_the_core_decides():
+def test_where_no_time_is_named_the_core_decides_when_to_retry():
     assert Retry("503").after is None
     assert Retry("503", after=120).after == 120
 

@@ -1,4 +1,4 @@
-"""Events as text: what goes in comes back, and what could not come back does not go in."""
+"""Events as text: what goes in comes back; what could not does not go in."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_a_stored_event_can_be_read_by_a_person():
         ({"time": datetime.max.replace(tzinfo=timezone(timedelta(hours=-1)))}, "out of range"),
     ],
 )
-def test_what_could_not_be_read_back_is_refused_with_the_event_and_the_reason(
+def test_what_could_not_be_read_back_is_refused_with_the_reason(
     fields: dict[str, Any], reason: str
 ):
     with pytest.raises(
@@ -161,7 +161,7 @@ def test_a_document_as_deep_as_allowed_is_read_and_can_be_stored(levels: int):
     assert decode(encode(event(data=document))).data == document
 
 
-def test_a_document_as_deep_as_allowed_may_have_more_brackets_than_levels():
+def test_a_deep_document_may_have_more_brackets_than_levels():
     document = parse_json(b"[" + nested(MAX_NESTED - 1) + b",[],{}]")
     assert decode(encode(event(data=document))).data == document
 

@@ -90,9 +90,7 @@ def test_a_size_is_shown_as_it_could_be_written(number: int, unit: str):
         ("10GiB", 10 << 30, "10GiB"),
     ],
 )
-def test_a_size_is_in_bytes_and_shown_in_the_largest_unit_that_fits(
-    text: str, size: int, shown: str
-):
+def test_a_size_is_shown_in_the_largest_unit_that_fits(text: str, size: int, shown: str):
     assert (Size.parse(text), str(Size.parse(text))) == (size, shown)
 
 

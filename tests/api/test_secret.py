@@ -92,7 +92,7 @@ def test_what_would_need_the_text_fails_without_telling_it(
     assert "hunter2" not in str(refused.value)
 
 
-def test_a_traceback_with_the_values_of_variables_does_not_show_it(secret: Secret):
+def test_a_traceback_with_values_of_variables_does_not_show_it(secret: Secret):
     def connect(token: Secret, settings: Settings) -> None:
         raise ConnectionError(token)
 

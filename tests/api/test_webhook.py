@@ -48,7 +48,7 @@ def test_the_name_of_an_encoding_is_read_as_people_write_it(encoding: str):
 
 
 @pytest.mark.parametrize("encoding", ["identity", *COMPRESS])
-def test_content_as_large_as_allowed_is_given_and_one_byte_more_is_refused(encoding: str):
+def test_content_one_byte_larger_than_allowed_is_refused(encoding: str):
     compress = COMPRESS.get(encoding, bytes)
     assert request(compress(b"x" * LIMIT), encoding).content() == b"x" * LIMIT
     refused = refusal(compress(b"x" * (LIMIT + 1)), encoding)
@@ -111,5 +111,5 @@ def test_an_encoding_that_is_not_understood_is_refused_as_such(encodings: tuple[
     )
 
 
-def test_what_is_accepted_is_answered_200_unless_the_source_says_otherwise():
+def test_what_is_accepted_is_answered_200_by_default():
     assert Accepted().answer == Response(200, b"", ())

@@ -23,7 +23,7 @@ from attrs import frozen
 from bridge.api import Outlet
 from bridge.api.spool import Spool, Subscription
 from bridge.cli.run import SWITCH_INTERVAL
-from bridge.flow.ingest import open_ingest
+from bridge.flow.ingest import Ingest
 from tests.bench.backlog import event_of, fill, open_spool, utc_now
 from tests.bench.report import Cell, middle, percentile, print_table
 
@@ -100,7 +100,7 @@ class Bench:
 
 async def open_bench(stack: AsyncExitStack, state: Path, backlog: int) -> Bench:
     spool = await stack.enter_async_context(open_spool(state))
-    ingest = await stack.enter_async_context(open_ingest(spool, utc_now))
+    ingest = Ingest(spool, utc_now)
     subscribed = await stack.enter_async_context(
         spool.subscribe("null", batch=BATCH, start="beginning")
     )

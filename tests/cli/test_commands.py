@@ -29,8 +29,8 @@ from bridge import __version__
 from bridge.api import Arrival, Event, SpoolUnavailable, encode
 from bridge.api.spool import SpoolContext
 from bridge.cli.commands import run
+from bridge.spool import SqliteSettings
 from bridge.spool.files import Files, claim
-from bridge.spool.settings import SqliteSettings
 from bridge.spool.sqlite import SqliteSpool, open_sqlite
 from tests.end_to_end.site import free_port
 

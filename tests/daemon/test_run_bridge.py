@@ -245,11 +245,21 @@ async def test_what_a_source_brings_reaches_every_sink(site: Site, autojump_cloc
 
 async def test_it_stops_in_the_order_of_the_data_flow(site: Site, autojump_clock):
     class SlowSpool(MemorySpool):
+        """Stores what it was asked to, as a writer's thread does, also when who asked
+        has left.
+        """
+
         async def append(self, arrivals: Sequence[Arrival]) -> int:
+            stored = trio.Event()
+            trio.lowlevel.spawn_system_task(self.store_slowly, arrivals, stored)
+            await stored.wait()
+            return len(arrivals)
+
+        async def store_slowly(self, arrivals: Sequence[Arrival], stored: trio.Event) -> None:
             await trio.sleep(5)
-            count = await super().append(arrivals)
+            count = await MemorySpool.append(self, arrivals)
             site.diary.append(f"stored {count}")
-            return count
+            stored.set()
 
     async def run(
         settings: NoSettings, context: SourceContext, *, task_status: trio.TaskStatus[None]

@@ -65,7 +65,7 @@ async def ended(site: Site) -> int:
         return await trio.to_thread.run_sync(process.wait, abandon_on_cancel=True)
 
 
-async def test_with_a_wrong_configuration_it_ends_with_78_and_never_says_that_it_is_ready(
+async def test_with_a_wrong_configuration_it_ends_with_78_not_ready(
     site: Site,
 ):
     site.sections["sink:file"] = file_sink(site) | {"tokn": "x"}
@@ -122,7 +122,7 @@ def ignores(process: int, number: signal.Signals) -> bool:
     return bool(mask >> (number - 1) & 1)
 
 
-async def test_while_a_destination_is_dead_webhooks_get_200_and_the_log_has_one_line_about_it(
+async def test_a_dead_destination_is_one_line_and_webhooks_get_200(
     site: Site,
 ):
     site.sections |= {
@@ -159,7 +159,7 @@ async def problems_of(admin: httpx.AsyncClient, *instances: str) -> None:
             await trio.lowlevel.checkpoint()
 
 
-async def test_no_secret_of_the_configuration_is_in_the_log_or_on_the_page(site: Site):
+async def test_no_secret_is_in_the_log_or_on_the_page(site: Site):
     """Every secret is refused by the other side, because what fails is what is told."""
     port = free_port()
 
@@ -205,9 +205,7 @@ async def test_no_secret_of_the_configuration_is_in_the_log_or_on_the_page(site:
         assert "hunter2" not in text
 
 
-async def test_a_second_bridge_on_the_same_state_folder_ends_and_the_first_goes_on(
-    site: Site, tmp_path_factory
-):
+async def test_a_second_bridge_on_one_state_folder_ends(site: Site, tmp_path_factory):
     site.sections |= {"source:towers": towers(), "sink:file": file_sink(site)}
     site.start()
     await site.ready()

@@ -240,7 +240,7 @@ async def running(config: Path, now: Callable[[], datetime]) -> AsyncIterator[Br
 
 
 @pytest.mark.slow
-def test_after_two_hours_everything_arrives_once_and_what_is_live_is_not_late(tmp_path: Path):
+def test_after_two_hours_all_arrives_once_and_live_is_not_late(tmp_path: Path):
     clock = MockClock(rate=SLOWNESS)
     trio.run(two_hours, clock, tmp_path, clock=clock)
 

@@ -106,9 +106,7 @@ def layer():
         yield layer
 
 
-async def test_no_200_and_no_ack_leaves_while_the_fsync_of_its_commit_is_held(
-    tmp_path: Path, layer: FileLayer
-):
+async def test_no_200_and_no_ack_leaves_before_its_fsync(tmp_path: Path, layer: FileLayer):
     async with running(tmp_path, layer) as clouds:
         await clouds.produce(1)
         await until_acknowledged(clouds, 1)
@@ -123,9 +121,7 @@ async def test_no_200_and_no_ack_leaves_while_the_fsync_of_its_commit_is_held(
         await until_acknowledged(clouds, 5)
 
 
-async def test_when_the_fsync_fails_nothing_is_acknowledged_until_the_store_was_verified(
-    tmp_path: Path, layer: FileLayer
-):
+async def test_after_a_failed_fsync_the_store_is_verified_first(tmp_path: Path, layer: FileLayer):
     async with running(tmp_path, layer) as clouds:
         await clouds.produce(1)
         await until_acknowledged(clouds, 1)

@@ -68,7 +68,7 @@ def occurrence(oracle: Oracle, device: str) -> Occurrence:
 
 @pytest.mark.fact("Mistake 1: removing from the queue before the 2xx", vendor="databoom")
 @pytest.mark.slow
-async def test_killed_again_and_again_the_bridge_loses_nothing_it_acknowledged(
+async def test_killed_again_and_again_it_loses_nothing_acknowledged(
     site: Site, request: pytest.FixtureRequest
 ):
     kills: int = request.config.getoption("--kills")

@@ -145,7 +145,8 @@ async def test_a_broken_renewal_is_a_problem_until_mended(watched, autojump_cloc
     assert problem
     assert text == (
         "the renewed certificate cannot be used, the one before stays in use: "
-        f"{watched.key}: the private key does not belong to the first certificate in {watched.certificate}"
+        f"{watched.key}: the private key does not belong to the first certificate in "
+        f"{watched.certificate}"
     )
     watched.write(watched.issue())
     await trio.sleep(LOOK_EVERY + 1)

@@ -112,7 +112,7 @@ async def test_the_sockets_of_a_name_are_taken_from_systemd(stack):
             pass
 
 
-async def test_a_socket_of_systemd_can_be_opened_again_after_it_was_closed(stack):
+async def test_a_socket_of_systemd_can_be_closed_and_opened_again(stack):
     systemd = Systemd(stack, "webhook")
     for _ in range(2):
         async with systemd.open("webhook") as (listener,):
@@ -129,7 +129,7 @@ async def test_a_socket_of_systemd_is_not_inherited_by_children(stack):
         assert not os.get_inheritable(listener.socket.fileno())
 
 
-async def test_a_name_that_systemd_does_not_know_is_said_with_those_it_does(stack):
+async def test_a_name_unknown_to_systemd_is_told_with_those_it_knows(stack):
     systemd = Systemd(stack, "admin")
     with pytest.raises(
         ListenError,

@@ -65,7 +65,7 @@ def test_the_date_moves_with_the_clock():
     assert b"08:49:38" in writer.write(Response())
 
 
-def test_the_connection_header_is_not_remembered_for_another_answer():
+def test_the_connection_header_is_not_kept_for_another_answer():
     writer = ResponseWriter()
     assert b"\r\nConnection: close\r\n" in writer.write(Response(), connection="close")
     assert b"Connection" not in writer.write(Response())
@@ -87,3 +87,7 @@ def test_the_connection_header_is_not_remembered_for_another_answer():
 def test_an_answer_that_would_break_the_framing_is_not_sent(answer):
     with pytest.raises(ValueError, match="an answer with"):
         ResponseWriter().write(answer)
+
+
+def test_a_status_without_a_phrase_says_refused():
+    assert plain_response(499).body == b"499 Refused\n"

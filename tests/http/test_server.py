@@ -138,7 +138,7 @@ class Gate:
         return await echo(request)
 
 
-async def test_requests_of_one_connection_are_answered_one_after_the_other(autojump_clock):
+async def test_requests_of_one_connection_are_answered_in_order(autojump_clock):
     async with running() as server:
         caller = await server.connect()
         for body in (b"one", b"two"):
@@ -200,7 +200,7 @@ async def test_a_chunked_request_is_answered(autojump_clock):
         assert (await caller.answer())[2] == b"POST /a hi"
 
 
-async def test_a_request_that_cannot_be_read_is_answered_and_the_connection_closed(autojump_clock):
+async def test_an_unreadable_request_is_answered_and_the_line_closed(autojump_clock):
     async with running() as server:
         caller = await server.connect(b"GET / HTTP/1.1\r\n\r\n" + GET)
         status, headers, body = await caller.answer()
@@ -216,7 +216,7 @@ async def test_the_reason_of_a_refusal_is_in_the_log(autojump_clock, caplog):
     assert "(400): 0 Host headers, expected one" in caplog.text
 
 
-async def test_a_peer_in_the_middle_of_a_refused_body_still_hears_the_answer(autojump_clock):
+async def test_in_the_middle_of_a_refused_body_the_answer_is_heard(autojump_clock):
     async with running() as server:
         caller = await server.connect(
             b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n"
@@ -230,7 +230,7 @@ async def test_a_peer_in_the_middle_of_a_refused_body_still_hears_the_answer(aut
             await caller.send(b"x")
 
 
-async def test_a_body_that_drips_is_answered_408_when_the_time_of_the_request_is_over(
+async def test_a_body_that_drips_is_answered_408_in_the_end(
     autojump_clock,
 ):
     async with running() as server:
@@ -258,7 +258,7 @@ async def test_a_head_that_stalls_is_answered_408(autojump_clock):
         assert trio.current_time() == pytest.approx(30)
 
 
-async def test_the_time_of_a_request_does_not_begin_before_its_first_byte(autojump_clock):
+async def test_the_time_of_a_request_begins_with_its_first_byte(autojump_clock):
     async with running() as server:
         caller = await server.connect()
         for _ in range(20):
@@ -328,7 +328,7 @@ async def test_nothing_follows_half_an_answer(autojump_clock, caplog):
     assert caplog.messages == []
 
 
-async def test_a_failing_handle_is_answered_500_and_the_connection_goes_on(autojump_clock, caplog):
+async def test_a_failing_handle_is_500_and_the_connection_goes_on(autojump_clock, caplog):
     async def fail_once(request: Request) -> Response:
         if request.method == "POST":
             raise KeyError("field")
@@ -352,9 +352,7 @@ async def test_an_answer_that_cannot_be_sent_becomes_500(autojump_clock, nonsens
         assert (await caller.answer())[0] == 500
 
 
-async def test_a_failure_of_a_handle_that_was_cut_off_ends_its_connection_only(
-    autojump_clock, caplog
-):
+async def test_a_handle_that_fails_when_cut_off_ends_only_its_own(autojump_clock, caplog):
     async def fail_when_cancelled(request: Request) -> Response:
         if request.method == "POST":
             async with trio.open_nursery() as nursery:
@@ -387,7 +385,7 @@ async def test_a_peer_that_goes_away_is_no_news(autojump_clock, caplog, sent):
     assert caplog.messages == []
 
 
-async def test_requests_above_the_limit_are_answered_503_and_may_be_repeated(autojump_clock):
+async def test_requests_above_the_limit_are_answered_503(autojump_clock):
     gate = Gate()
     async with running(gate, requests=1) as server:
         busy = await server.connect(GET)
@@ -429,7 +427,7 @@ async def test_a_peer_that_leaves_while_it_is_turned_away_is_no_news(autojump_cl
     assert "1 connections are open, the limit" in caplog.text
 
 
-async def test_a_peer_that_does_not_read_why_it_is_turned_away_cannot_keep_others_out(
+async def test_a_peer_turned_away_that_does_not_read_blocks_nobody(
     autojump_clock,
 ):
     async with running(connections=1) as server:
@@ -451,7 +449,7 @@ async def test_accepting_goes_on_after_the_process_had_no_descriptors(autojump_c
     assert "cannot accept: Too many open files" in caplog.text
 
 
-async def test_an_unknown_failure_of_a_listener_ends_the_server_and_is_not_hidden(autojump_clock):
+async def test_an_unknown_failure_of_a_listener_is_not_hidden(autojump_clock):
     listener = MemoryListener()
     listener.trouble = OSError(errno.EINVAL, "Invalid argument")
     with pytest.raises(ExceptionGroup) as raised:
@@ -481,7 +479,7 @@ async def test_draining_stops_accepting_first(autojump_clock):
         assert not server.ended.is_set()
 
 
-async def test_a_request_in_work_is_answered_while_draining_and_told_that_it_is_the_last(
+async def test_while_draining_a_request_in_work_is_answered_last(
     autojump_clock,
 ):
     gate = Gate()
@@ -509,7 +507,7 @@ async def test_a_request_that_was_begun_may_end_while_draining(autojump_clock):
         assert (await caller.answer())[1]["connection"] == "close"
 
 
-async def test_a_connection_that_was_just_opened_may_bring_its_request_while_draining(
+async def test_while_draining_a_new_connection_may_bring_its_request(
     autojump_clock,
 ):
     async with running() as server:
@@ -526,7 +524,7 @@ async def test_a_connection_that_was_just_opened_may_bring_its_request_while_dra
         assert trio.current_time() == pytest.approx(FIRST_REQUEST_TIMEOUT)
 
 
-async def test_a_request_that_does_not_end_while_draining_may_be_sent_again(autojump_clock):
+async def test_while_draining_an_endless_request_may_be_sent_again(autojump_clock):
     async with running(request_timeout=Duration(5)) as server:
         caller = await server.connect(GET[:-1])
         await wait_all_tasks_blocked()

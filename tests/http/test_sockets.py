@@ -67,7 +67,7 @@ def trust() -> ssl.SSLContext:
     return context
 
 
-async def test_httpx_posts_a_webhook_that_is_stored_before_it_is_answered(files, trust):
+async def test_a_webhook_by_httpx_is_stored_before_it_is_answered(files, trust):
     stored: list[Event] = []
 
     class Outlet:
@@ -162,9 +162,7 @@ async def test_a_storm_of_reset_connections_leaves_the_server_alive(caplog, sent
     assert "Traceback" not in caplog.text
 
 
-async def test_a_renewed_certificate_is_served_to_new_connections_while_old_ones_live_on(
-    files, trust
-):
+async def test_a_renewed_certificate_is_served_to_new_connections(files, trust):
     tls = TlsContext(files.certificate, files.key)
 
     async def connect() -> trio.SSLStream:
@@ -195,7 +193,7 @@ async def test_a_renewed_certificate_is_served_to_new_connections_while_old_ones
         nursery.cancel_scope.cancel()
 
 
-async def test_whoever_does_not_speak_tls_is_let_go_and_the_others_are_served(files, trust, caplog):
+async def test_whoever_does_not_speak_tls_is_let_go_others_are_served(files, trust, caplog):
     caplog.set_level("INFO")
     async with serving(tls=TlsContext(files.certificate, files.key)) as port:
         async with await trio.open_tcp_stream("127.0.0.1", port) as plain:
@@ -230,7 +228,7 @@ async def test_a_request_over_tls_that_stalls_is_answered_408(files, trust):
                 assert await stream.receive_some() == b""
 
 
-async def test_a_connection_above_the_limit_is_closed_without_a_handshake(files):
+async def test_above_the_limit_there_is_no_handshake(files):
     tls = TlsContext(files.certificate, files.key)
     async with serving(tls=tls, connections=1) as port:
         first, second = [await trio.open_tcp_stream("127.0.0.1", port) for _ in range(2)]
@@ -240,7 +238,7 @@ async def test_a_connection_above_the_limit_is_closed_without_a_handshake(files)
         await second.aclose()
 
 
-async def test_a_caller_that_comes_in_over_a_unix_socket_has_no_address(tmp_path):
+async def test_a_caller_over_a_unix_socket_has_no_address(tmp_path):
     with socket.socket(socket.AF_UNIX) as raw:
         raw.bind(str(tmp_path / "bridge.sock"))
         raw.listen()

@@ -71,7 +71,7 @@ async def served(holder: TlsContext, **client: object) -> tuple[bytes, str | Non
         )
 
 
-async def test_a_client_that_trusts_the_authority_gets_a_modern_connection(files):
+async def test_a_client_that_trusts_us_gets_a_modern_connection(files):
     _, version, protocol = await served(TlsContext(files.certificate, files.key))
     assert (version, protocol) == ("TLSv1.3", "http/1.1")
 
@@ -142,7 +142,7 @@ def test_certificate_and_key_exchanged_are_told_apart(files):
         TlsContext(files.key, files.certificate)
 
 
-def test_a_key_with_a_passphrase_is_refused_without_asking_for_it(files):
+def test_a_key_with_a_passphrase_is_refused_nobody_is_asked(files):
     key = load_pem_private_key(files.key.read_bytes(), None)
     files.key.write_bytes(
         key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(os.urandom(8)))

@@ -121,7 +121,7 @@ async def test_a_refusal_can_say_when_to_come_back(site):
     assert header(await site.ask(), "Retry-After") == "3"
 
 
-async def test_a_refused_event_is_answered_503_with_the_time_the_spool_names(site, caplog):
+async def test_a_refusal_of_the_spool_is_answered_503_with_its_time(site, caplog):
     site.outlet.trouble = SpoolUnavailable("spool: no room left", retry_after=30)
     answer = await site.ask()
     assert answer.status == 503
@@ -145,7 +145,7 @@ async def test_a_disk_that_is_just_fast_enough_is_waited_for(site, autojump_cloc
 
 
 @pytest.mark.parametrize("where", ["receive", "emit", "not accepted"])
-async def test_a_mistake_in_a_plugin_is_500_with_a_traceback_in_the_log(site, caplog, where):
+async def test_a_mistake_in_a_plugin_is_500_with_a_logged_traceback(site, caplog, where):
     def fail(_request):
         raise KeyError("no such field")
 

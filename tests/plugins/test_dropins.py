@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bridge.plugins.discovery import Record, load_emulators, load_plugins
-from bridge.plugins.dropins import Outcome, find_dropins
+from bridge.plugins.dropins import LoadOutcome, find_dropins
 
 GOOD = """
 from attrs import frozen
@@ -63,7 +63,7 @@ def test_a_drop_in_called_json_does_not_shadow_json(folder: Path):
     import json
 
     write(folder, "json.py", GOOD.replace("KIND", "acme"))
-    assert load(folder, "json").outcome is Outcome.loaded
+    assert load(folder, "json").outcome is LoadOutcome.loaded
     assert sys.modules["json"] is json
 
 
@@ -83,7 +83,7 @@ def test_a_folder_may_import_its_own_modules(folder: Path):
 def test_a_file_that_others_may_write_is_not_run(folder: Path, mode: int):
     write(folder, "acme.py", RAN + GOOD).chmod(mode)
     record = load(folder, "acme")
-    assert record.outcome is Outcome.refused
+    assert record.outcome is LoadOutcome.refused
     assert "chmod go-w" in record.reason
     assert not (folder / "ran").exists()
 
@@ -91,7 +91,7 @@ def test_a_file_that_others_may_write_is_not_run(folder: Path, mode: int):
 def test_a_file_in_a_folder_that_others_may_write_is_not_run(folder: Path):
     write(folder, "acme.py", RAN + GOOD)
     folder.chmod(0o777)
-    assert load(folder, "acme").outcome is Outcome.refused
+    assert load(folder, "acme").outcome is LoadOutcome.refused
     assert not (folder / "ran").exists()
 
 
@@ -101,7 +101,7 @@ def test_a_file_in_a_folder_that_others_may_write_is_not_run(folder: Path):
 def test_a_file_of_another_user_is_not_run(folder: Path):
     os.chown(write(folder, "acme.py", RAN + GOOD), 12345, 0)
     record = load(folder, "acme")
-    assert record.outcome is Outcome.refused
+    assert record.outcome is LoadOutcome.refused
     assert "12345" not in record.reason
     assert not (folder / "ran").exists()
 
@@ -122,7 +122,7 @@ def test_a_file_of_another_user_is_not_run(folder: Path):
 def test_a_file_for_another_major_version_is_not_run(folder: Path, line: str, says: str):
     write(folder, "acme.py", RAN + GOOD.replace("BRIDGE_API = (1, 0)", line))
     record = load(folder, "acme")
-    assert record.outcome is Outcome.incompatible
+    assert record.outcome is LoadOutcome.incompatible
     assert says in record.reason
     assert not (folder / "ran").exists()
 
@@ -130,14 +130,14 @@ def test_a_file_for_another_major_version_is_not_run(folder: Path, line: str, sa
 @pytest.mark.parametrize("version", [(1, 0), (1, 1), (1, 99)])
 def test_a_file_for_another_minor_version_is_run(folder: Path, version: tuple[int, int]):
     write(folder, "acme.py", GOOD.replace("(1, 0)", str(version)))
-    assert load(folder, "acme").outcome is Outcome.loaded
+    assert load(folder, "acme").outcome is LoadOutcome.loaded
 
 
-def test_a_missing_package_is_named_with_the_command_that_installs_it(folder: Path):
+def test_a_missing_package_is_named_with_the_command_for_it(folder: Path):
     block = "# /// script\n# dependencies = ['acme-sdk>=3', 'attrs']\n# ///\n"
     write(folder, "acme.py", block + RAN + GOOD)
     record = load(folder, "acme")
-    assert record.outcome is Outcome.missing_dependency
+    assert record.outcome is LoadOutcome.missing_dependency
     assert "pip install 'acme-sdk>=3'" in record.reason
     assert not (folder / "ran").exists()
 
@@ -146,7 +146,7 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(folder: Pa
 def test_an_unreadable_block_of_requirements_is_told(folder: Path, block: str):
     write(folder, "acme.py", f"# /// script\n# {block}\n# ///\n" + RAN + GOOD)
     record = load(folder, "acme")
-    assert record.outcome is Outcome.failed
+    assert record.outcome is LoadOutcome.failed
     assert not (folder / "ran").exists()
 
 
@@ -167,14 +167,12 @@ def test_an_unreadable_block_of_requirements_is_told(folder: Path, block: str):
         (GOOD.replace("KIND", "jsonlines"), "the sink 'jsonlines' is taken"),
     ],
 )
-def test_a_broken_file_is_reported_with_its_line_and_harms_nothing(
-    folder: Path, text: str, says: str
-):
+def test_a_broken_file_is_told_with_its_line_and_harms_nothing(folder: Path, text: str, says: str):
     write(folder, "acme.py", text)
     write(folder, "good.py", GOOD.replace("KIND", "good"))
     registry = load_plugins([folder])
     (record,) = [record for record in registry.records if record.name == "acme"]
-    assert record.outcome is Outcome.failed
+    assert record.outcome is LoadOutcome.failed
     assert says in record.reason
     assert "good" in registry.sinks
     assert str(folder) in registry.unusable["acme"]
@@ -182,17 +180,17 @@ def test_a_broken_file_is_reported_with_its_line_and_harms_nothing(
         assert "bridge_dropin.acme" not in sys.modules
 
 
-def test_a_name_that_an_installed_plugin_has_is_refused_before_it_runs(folder: Path):
+def test_a_name_of_an_installed_plugin_is_refused_unrun(folder: Path):
     write(folder, "jsonlines.py", RAN + GOOD)
     records = [record for record in load_plugins([folder]).records if record.name == "jsonlines"]
-    assert [record.outcome for record in records] == [Outcome.loaded, Outcome.refused]
+    assert [record.outcome for record in records] == [LoadOutcome.loaded, LoadOutcome.refused]
     assert "bridged" in records[1].reason
     assert not (folder / "ran").exists()
 
 
 def test_a_name_that_python_cannot_import_is_refused(folder: Path):
     write(folder, "my-sink.py", RAN + GOOD)
-    assert load(folder, "my-sink").outcome is Outcome.refused
+    assert load(folder, "my-sink").outcome is LoadOutcome.refused
 
 
 def test_hidden_files_and_backups_are_left_alone(folder: Path):
@@ -203,7 +201,9 @@ def test_hidden_files_and_backups_are_left_alone(folder: Path):
 
 def test_the_bundled_plugins_come_through_the_same_door():
     registry = load_plugins([])
-    assert all(record.outcome is Outcome.loaded for record in registry.records), registry.unusable
+    assert all(record.outcome is LoadOutcome.loaded for record in registry.records), (
+        registry.unusable
+    )
     assert {"disruptive", "idigi", "wattsense"} <= set(registry.sources)
     assert {"databoom", "jsonlines"} <= set(registry.sinks)
     assert "sqlite" in registry.spools

@@ -91,7 +91,7 @@ async def test_lanes_at_the_same_time_do_not_mix_their_lines(path):
     assert sorted(sequences(path)) == list(range(80))
 
 
-async def test_file_and_folder_are_on_disk_before_the_batch_counts_as_delivered(path, monkeypatch):
+async def test_file_and_folder_are_on_disk_before_it_is_delivered(path, monkeypatch):
     synced = []
 
     def fsync(descriptor):
@@ -178,7 +178,7 @@ def largest_file(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-async def test_a_line_that_did_not_fit_on_the_disk_is_written_whole_later(path):
+async def test_a_line_that_did_not_fit_is_written_whole_later(path):
     size = len(line(stored(1)))
     async with opened(path) as sink:
         with largest_file(2 * size - 10), pytest.raises(Retry, match="File too large"):

@@ -16,7 +16,9 @@ DAMAGES = {
     "DELETE FROM events WHERE id % 65536 = 5": "lane 0: events 5 to 5 are missing",
     "UPDATE events SET body = X'00' WHERE id % 65536 = 5": "event 5: cannot be read back: ",
     "UPDATE events SET source = 9 WHERE id % 65536 = 5": "event 5: its source 9 has no name",
-    "UPDATE events SET id = id + (1 << 48) WHERE id % 65536 = 6": "event 281474976710662: lane 1 does not exist",
+    "UPDATE events SET id = id + (1 << 48) WHERE id % 65536 = 6": (
+        "event 281474976710662: lane 1 does not exist"
+    ),
     "UPDATE cursors SET delivered = 2": "out, lane 0: 4 events are settled, but 2 delivered, "
     "0 filtered, 1 dead",
     "UPDATE cursors SET position = 9, delivered = 8": "out, lane 0: the cursor is at 9, beyond "
@@ -68,7 +70,7 @@ async def test_a_file_full_of_damage_is_not_described_row_by_row(context: SpoolC
     assert problems[-1] == "... and 40 more like the last"
 
 
-async def test_the_letters_of_a_purged_sink_are_not_held_against_the_next_one(
+async def test_letters_of_a_purged_sink_do_not_count_for_the_next(
     context: SpoolContext,
 ):
     await made(context)

@@ -69,7 +69,7 @@ async def test_nobody_is_answered_while_the_disk_holds_a_sync(context: SpoolCont
         )  # that of the first, and one that the other three shared
 
 
-async def test_nothing_is_acknowledged_after_a_failed_sync_until_the_file_was_opened_again(
+async def test_after_a_failed_sync_the_file_is_opened_again_first(
     context: SpoolContext, layer, report: FakeReport, mock_clock
 ):
     outcomes = {}
@@ -176,7 +176,7 @@ async def test_a_file_that_cannot_be_read_is_not_written_either(
         assert keys_of(await take_all(out, 1)) == ["a"]
 
 
-async def test_a_taker_that_meets_a_broken_file_waits_until_it_is_mended(
+async def test_a_taker_that_meets_a_broken_file_waits_for_its_mending(
     context: SpoolContext, layer, mock_clock
 ):
     taken = []
@@ -229,7 +229,7 @@ async def test_a_taker_waits_while_unwanted_events_cannot_be_settled(
         assert (account.filtered, account.delivered) == (1, 1)
 
 
-async def test_a_lease_taken_before_the_trouble_can_be_settled_after_it(
+async def test_a_lease_from_before_the_trouble_can_be_settled_after(
     context: SpoolContext, layer, mock_clock
 ):
     async with (
@@ -250,7 +250,7 @@ async def test_a_lease_taken_before_the_trouble_can_be_settled_after_it(
         assert (account.delivered, account.pending) == (1, 0)
 
 
-async def test_an_error_while_the_log_is_brought_into_the_database_is_not_overlooked(
+async def test_an_error_in_a_checkpoint_is_not_overlooked(
     context: SpoolContext, layer, mock_clock, report: FakeReport
 ):
     async with open_sqlite(SqliteSettings(), context, vfs=layer.name) as spool:
@@ -303,7 +303,7 @@ async def test_every_acknowledged_event_is_there_after_a_power_cut(
             assert account.pending <= 1
 
 
-async def test_a_power_cut_while_the_spool_is_made_leaves_one_that_opens(
+async def test_a_power_cut_while_it_is_made_leaves_one_that_opens(
     context: SpoolContext, layer, tmp_path: Path
 ):
     async with open_sqlite(SqliteSettings(), context, vfs=layer.name):
@@ -344,7 +344,7 @@ async def test_a_full_disk_refuses_sources_and_lets_sinks_go_on(
         assert keys_of((await out.take()).events) == ["c"]
 
 
-async def test_a_spool_opens_on_a_full_disk_with_the_room_of_its_reserve(
+async def test_a_spool_opens_on_a_full_disk_with_its_reserve(
     context: SpoolContext, layer, mock_clock
 ):
     reserve = context.directory / "spool.reserve"
@@ -384,9 +384,7 @@ async def test_sources_are_refused_while_the_reserve_cannot_be_made(
         assert keys_of(await take_all(out, 1)) == ["a"]
 
 
-async def test_a_disk_without_any_room_lets_nothing_through_and_loses_nothing(
-    context: SpoolContext, layer, mock_clock
-):
+async def test_a_disk_without_any_room_loses_nothing(context: SpoolContext, layer, mock_clock):
     async with (
         open_sqlite(SqliteSettings(), context, vfs=layer.name) as spool,
         spool.subscribe("out", batch=1) as out,

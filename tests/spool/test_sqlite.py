@@ -8,6 +8,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import timedelta
@@ -26,6 +27,8 @@ from bridge.spool import SqliteSettings
 from bridge.spool import read as reading
 from bridge.spool.audit import audit
 from bridge.spool.sqlite import open_sqlite
+from bridge.spool.thread import PendingRequest
+from bridge.spool.writer import Request, Writer
 from bridge.testing.arrivals import TIME, arrival, arrivals, keys_of, take_all
 from bridge.testing.fakes import FakeReport, FixedClock
 
@@ -145,6 +148,28 @@ async def test_another_number_of_lanes_has_no_effect_and_is_reported(
     assert report.problems == ["lanes = 5 has no effect: the spool was made with 3"]
 
 
+async def test_appends_that_wait_for_the_disk_share_a_commit(
+    context: SpoolContext, monkeypatch: pytest.MonkeyPatch
+):
+    disk, commits = threading.Event(), []
+    serve = Writer.serve
+
+    def serve_slowly(writer: Writer, batch: list[PendingRequest[Request]]) -> None:
+        disk.wait()
+        serve(writer, batch)
+        commits.append([asked.answer for asked in batch])
+
+    monkeypatch.setattr(Writer, "serve", serve_slowly)
+    async with open_sqlite(SqliteSettings(), context) as spool, trio.open_nursery() as sources:
+        sources.start_soon(spool.append, arrivals("first"))
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        for number in range(49):
+            sources.start_soon(spool.append, arrivals(f"n{number}"))
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        disk.set()
+    assert commits == [[1], [1] * 49]
+
+
 async def test_a_lane_has_one_owner_at_a_time(context: SpoolContext):
     async with open_sqlite(SqliteSettings(), context) as spool:
         async with spool.subscribe("out", batch=9) as one, spool.subscribe("out", batch=1) as two:
@@ -189,7 +214,7 @@ async def test_events_that_come_at_once_can_be_waited_for(context: SpoolContext,
     assert taken == ["a", "b"]
 
 
-async def test_a_damaged_event_becomes_a_dead_letter_and_the_others_are_lent(context: SpoolContext):
+async def test_a_damaged_event_is_a_dead_letter_and_others_are_lent(context: SpoolContext):
     async with (
         open_sqlite(SqliteSettings(), context) as spool,
         spool.subscribe("out", batch=9) as out,
@@ -276,9 +301,7 @@ async def test_events_are_deleted_once_no_sink_owes_them(context: SpoolContext, 
     assert audit(context.directory).problems == ()
 
 
-async def test_nothing_is_deleted_before_every_configured_sink_has_begun(
-    context: SpoolContext, mock_clock
-):
+async def test_nothing_is_deleted_before_every_sink_has_begun(context: SpoolContext, mock_clock):
     context = evolve(context, sinks=("one", "two"))
     async with (
         open_sqlite(SqliteSettings(), context) as spool,
@@ -342,7 +365,7 @@ async def test_what_is_due_is_deleted_in_the_background(
     assert audit(context.directory).problems == ()
 
 
-async def test_sources_are_refused_beyond_the_limit_and_let_in_again_below_it(
+async def test_sources_are_refused_beyond_the_limit_not_below_it(
     context: SpoolContext, report: FakeReport, mock_clock
 ):
     settings = SqliteSettings(max_size=Size.parse("1MiB"))
@@ -382,7 +405,7 @@ async def test_a_request_after_closing_is_a_closed_resource(context: SpoolContex
         await spool.append(arrivals("a"))
 
 
-async def test_a_stranger_that_holds_the_file_costs_a_refusal_not_the_spool(
+async def test_a_stranger_that_holds_the_file_costs_one_refusal(
     context: SpoolContext, monkeypatch: pytest.MonkeyPatch, mock_clock
 ):
     monkeypatch.setattr("bridge.spool.schema.BUSY_TIMEOUT", 0.01)
@@ -421,9 +444,7 @@ async def test_a_request_that_cannot_be_written_fails_alone(context: SpoolContex
         assert {*keys_of(await take_all(out, 2))} == {"b", "c"}
 
 
-async def test_rows_put_into_the_file_behind_our_back_are_not_overwritten(
-    context: SpoolContext, mock_clock
-):
+async def test_rows_put_in_behind_our_back_are_not_overwritten(context: SpoolContext, mock_clock):
     async with open_sqlite(SqliteSettings(lanes=1), context) as spool:
         await spool.append(arrivals("a"))
         with rows_of(context) as rows:

@@ -84,3 +84,37 @@ async def test_a_thread_that_hangs_does_not_keep_the_loop_from_ending(mock_clock
         mock_clock.autojump_threshold = 0
     go.set()
     assert trio.current_time() == thread.CLOSING
+
+
+async def test_who_asks_in_one_turn_of_the_loop_is_served_at_once():
+    sizes = []
+    async with (
+        open_thread("test", lambda batch: sizes.append(len(batch)), finish=nothing) as running,
+        trio.open_nursery() as askers,
+    ):
+        for number in range(10):
+            askers.start_soon(running.ask, number)
+    assert sizes == [10]
+
+
+async def test_an_asker_may_leave_while_the_channel_is_full(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(thread, "MAX_WAITING", 2)
+    served, go = [], threading.Event()
+
+    def serve(batch):
+        go.wait()
+        served.extend(asked.request for asked in batch)
+
+    async with open_thread("test", serve, finish=nothing) as running:
+        async with trio.open_nursery() as askers:
+            askers.start_soon(running.ask, "in hand")
+            await trio.testing.wait_all_tasks_blocked()
+            for number in range(2):
+                askers.start_soon(running.ask, number)
+            await trio.testing.wait_all_tasks_blocked()
+            with trio.move_on_after(0.001):
+                await running.ask("left before it was asked")
+            go.set()
+        await running.ask("next")
+    assert sorted(served[1:3]) == [0, 1]
+    assert (served[0], served[3:]) == ("in hand", ["next"])

@@ -3,7 +3,7 @@ fail them, or cut the power.
 
     with file_layer() as layer:
         async with open_sqlite(settings, context, vfs=layer.name): ...
-        layer.log            [("write", "spool.sqlite-wal"), ("sync", "spool.sqlite-wal"), ...]
+        layer.log     [("write", "spool.sqlite-wal"), ("sync", "spool.sqlite-wal"), ...]
         layer.cut(folder)    the files as a power cut would leave them
 
 It is an SQLite VFS made with ctypes: a copy of the default one whose ``xOpen`` puts our

@@ -109,7 +109,7 @@ async def test_a_caller_that_asks_for_it_gets_its_connection_closed():
     assert answer.endswith(b"nothing")
 
 
-async def test_a_handler_that_hangs_up_leaves_its_caller_without_an_answer_and_others_alone():
+async def test_a_handler_that_hangs_up_concerns_its_caller_only():
     async def handler(request: Request) -> Response:
         if request.path == "/hang-up":
             raise HangUp
@@ -121,7 +121,7 @@ async def test_a_handler_that_hangs_up_leaves_its_caller_without_an_answer_and_o
         assert (await client.get(url)).status_code == 200
 
 
-async def test_a_caller_that_went_away_while_it_was_answered_harms_nobody():
+async def test_a_caller_that_went_away_meanwhile_harms_nobody():
     gone = trio.Event()
 
     async def handler(request: Request) -> Response:
@@ -195,7 +195,7 @@ async def test_it_ends_with_its_block_although_a_caller_is_connected():
         await trio.open_tcp_stream(host, int(port))
 
 
-async def test_over_tls_a_client_that_trusts_the_ca_is_served_and_another_harms_nobody():
+async def test_over_tls_a_client_without_trust_harms_nobody():
     authority = trustme.CA()
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("127.0.0.1").configure_cert(context)

@@ -2,12 +2,12 @@
 
     request ─ a slot ─ httpx ─▶ answer, bounded in time and size
                          │
-                         └─ no connection to be had although a slot was free ─▶ a new httpx client
+                         └─ a slot, but no connection to be had ─▶ a new httpx client
 
-httpx on trio loses a place in its pool for good when a request is cancelled in the moment
-its new connection is ready. Here never more requests are under way than the pool has
-places, so one that waits for a place has found the loss: its client is replaced and the
-request, of which nothing was sent, goes out by the new one.
+httpx on trio loses a place in its pool for good when a request is cancelled in the
+moment its new connection is ready. Here never more requests are under way than the pool
+has places, so one that waits for a place has found the loss: its client is replaced and
+the request, of which nothing was sent, goes out by the new one.
 """
 
 from __future__ import annotations
@@ -166,7 +166,7 @@ class RestClient:
             raise self._explain(exc) from exc
 
     def quoted(self, text: str, *secrets: str) -> str:
-        """Return what may be quoted of a vendor's text: without secrets, one short line.
+        """Return what may be quoted of a vendor's text: no secrets, one short line.
 
         :param secrets: texts to hide besides the client's.
         """
@@ -188,7 +188,7 @@ class RestClient:
         pool.users += 1
         body = bytearray()
         try:
-            # Cancelling, unlike leaving the loop, closes the generators inside httpx too.
+            # Cancelling, unlike leaving the loop, closes httpx's own generators too.
             with trio.CancelScope() as reading:
                 async with pool.client.stream(
                     method, url, params=query or None, content=content, headers=headers
@@ -278,10 +278,11 @@ async def open_rest(
 
     :param service: what is at the other end, for sentences: ``DT's REST API``.
     :param timeout: seconds for a request and its whole answer.
-    :param max_body: bytes of the largest answer, as they arrive: no encoding is asked for.
+    :param max_body: bytes of the largest answer, as they arrive: no encoding is asked
+        for.
     :param ca_file: authorities, PEM, trusted besides those of the system.
-    :param proxy: an HTTP proxy through which all requests go; that of the environment is
-        never used.
+    :param proxy: an HTTP proxy through which all requests go; that of the environment
+        is never used.
     :param headers: sent with every request.
     :param login: user and password of HTTP Basic.
     :param sign: called for each request that goes out, where a vendor wants each one

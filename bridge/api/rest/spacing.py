@@ -21,13 +21,13 @@ class RequestSpacing:
     _held_until: float = field(default=-math.inf, init=False)
 
     async def turn(self) -> None:
-        """Wait for our turn. Turns are given in the order in which they were asked for."""
+        """Wait for our turn; turns come in the order in which they were asked for."""
         turn = max(trio.current_time(), self._next, self._held_until)
         self._next = turn + self.interval
         await trio.sleep_until(turn)
 
     def hold_off(self, seconds: float) -> None:
-        """Give no turn for so long: the other side said that it is too much."""
+        """Let nobody go for so long: the other side said that it is too much."""
         self._held_until = max(self._held_until, trio.current_time() + seconds)
 
     @property

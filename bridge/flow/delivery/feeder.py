@@ -5,89 +5,39 @@
 
 The feeder takes a lease only when an attempt could go at once: what waits in the spool
 meanwhile makes the next batch larger, so a slow destination gets few large requests
-instead of many small ones. A request costs this machine about the same whatever it
-carries, so a lane rests after a delivery that was not full, some times as long as it
-took: some milliseconds while all is quiet, and longer the busier this machine or the
-destination is. A lane that waits to try again keeps its lease, so that the repeated
-request is identical, but not its slot. At most one lease a lane is held in memory,
-whatever the backlog.
+instead of many small ones. A lane that waits to try again keeps its lease, so that the
+repeated request is identical, but not its slot. At most one lease a lane is held in
+memory, whatever the backlog.
 """
 
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import datetime
 
 import trio
-from attrs import evolve, frozen
+from attrs import evolve
 
-from bridge.api import Pause, Reject, Report, Retry, Sink, SpoolUnavailable, backoff
+from bridge.api import Outcome, Pause, Reject, Report, Retry, Sink, SpoolUnavailable
 from bridge.api.spool import Lease, Stale, Subscription
-from bridge.flow.delivery.lease import Backoff, ConsecutiveRejects, Group, LeaseProgress
+from bridge.flow.delivery.lease import (
+    GO_ON,
+    ConsecutiveRejects,
+    Decision,
+    Group,
+    LeaseProgress,
+    Next,
+)
+from bridge.flow.delivery.pacing import Policy, Stopwatch
+from bridge.flow.delivery.report import DeliveryReport
 from bridge.flow.delivery.retry import Breaker
+from bridge.flow.instances.grace_period import GracePeriod
 
 log = logging.getLogger(__name__)
 
 MAX_LANES = 64  # tasks that hold leases; a spool with more lanes serves them in turn
-TELL_DEAD_AGAIN = 60.0  # seconds between two reports of dead letters
-REST = 8.0  # times as long as its delivery took a lane rests
-MAX_REST = (
-    1.0  # seconds; what readings may come late because this machine or their destination is busy
-)
 SETTLE_AGAIN = 1.0  # seconds between attempts to settle while the store cannot write
-
-
-@frozen
-class Policy:
-    """The core's settings of one sink."""
-
-    batch: int
-    in_flight: int
-    timeout: float
-    """Seconds for one attempt."""
-    linger: float
-    retry_base: float
-    retry_cap: float
-    pause_probe: float
-    reject_limit: int
-    one_device: bool
-
-
-class GracePeriod:
-    """Lets what is under way finish when the bridge stops, for a limited time.
-
-    A shielded scope with a deadline that is set when the time has come: an attempt and
-    its settlement are not cut in half, which would deliver twice what could have been
-    settled.
-    """
-
-    def __init__(self) -> None:
-        self._scopes: set[trio.CancelScope] = set()
-        self._deadline = math.inf
-
-    @contextmanager
-    def scope(self) -> Iterator[None]:
-        """Shield the block until the shelter closes."""
-        with trio.CancelScope(shield=True, deadline=self._deadline) as scope:
-            self._scopes.add(scope)
-            try:
-                yield
-            finally:
-                self._scopes.discard(scope)
-
-    @property
-    def closing(self) -> bool:
-        """Whether it closes."""
-        return self._deadline < math.inf
-
-    def close(self, grace: float) -> None:
-        """Give what is inside so many seconds; what enters later as well, but not anew."""
-        self._deadline = trio.current_time() + grace
-        for scope in self._scopes:
-            scope.deadline = self._deadline
 
 
 class Delivery:
@@ -108,23 +58,18 @@ class Delivery:
         self._sink = sink
         self._subscription = subscription
         self._policy = policy
-        self._breaker = Breaker(policy.retry_base, policy.retry_cap, policy.pause_probe, random)
-        self._shelter = grace_period
-        self._report = report
+        self._grace_period = grace_period
+        self._report = DeliveryReport(report, policy.pause_probe)
         self._now = now
         self._random = random
         self._redact = redact
+        self._breaker = Breaker(policy.retry_base, policy.retry_cap, policy.pause_probe, random)
         self._slots = trio.Semaphore(policy.in_flight)
-        self._refusals = ConsecutiveRejects(policy.reject_limit)
-        self._crash = ""  # the newest mistake of the plugin that was logged
-        self._dead = 0
-        self._newest_dead = ""
-        self._dead_told = -math.inf
-        self._waiting_devices: dict[int, str] = {}  # lane: why its device waits while others go on
+        self._rejects = ConsecutiveRejects(policy.reject_limit)
 
     async def run(self) -> None:
         """Deliver until cancelled."""
-        self._report("ready")
+        self._report.ready()
         sending, receiving = trio.open_memory_channel[Lease](0)
         async with trio.open_nursery() as lanes:
             lanes.start_soon(self._feed, sending)
@@ -153,132 +98,85 @@ class Delivery:
                 )
             finally:
                 lease.give_back()
-                self._device_goes_on(lease.lane)
+                self._report.device_goes_on(lease.lane)
 
     async def _deliver(self, lease: Lease) -> None:
-        work = LeaseProgress(
-            lease.events, one_device=self._policy.one_device, refusals=self._refusals, now=self._now
+        policy = self._policy
+        progress = LeaseProgress(
+            lease.events, one_device=policy.one_device, rejects=self._rejects, now=self._now
         )
-        full = len(lease.events) >= self._policy.batch
-        began = trio.current_time()
+        stopwatch = Stopwatch(rests=len(lease.events) < policy.batch)
         failures = 0
-        while not work.finished:
+        while not progress.finished:
             await self._breaker.permit()
             async with self._slots:
-                wait = await self._attempt_groups(lease, work, None if full or failures else began)
-            if wait is None:
+                decision = await self._deliver_groups(lease, progress, stopwatch)
+            if decision.next is Next.GO_ON:
                 failures = 0
                 continue
             failures += 1
-            await trio.sleep(self._pause(lease, wait, failures))
+            stopwatch = Stopwatch(rests=False)  # it has rested enough
+            if decision.next in (Next.DEVICE_FAILS, Next.DEVICE_PAUSES):
+                self._report.device_waits(lease.lane, decision.why)
+            await trio.sleep(policy.wait(decision, failures, self._random))
 
-    async def _attempt_groups(
-        self, lease: Lease, work: LeaseProgress, began: float | None
-    ) -> Backoff | None:
+    async def _deliver_groups(
+        self, lease: Lease, progress: LeaseProgress, stopwatch: Stopwatch
+    ) -> Decision:
         """Deliver group by group until one has to wait, others find the destination
         failing, or all are done.
-
-        :param began: when this lease was taken; None if its lane shall not rest
-            afterwards.
         """
-        while (group := work.next_group()) is not None:
-            wait: Backoff | None = None
-            stops = True
-            with self._shelter.scope():
-                wait = await self._attempt(work, group)
-                stops = wait is not None or self._breaker.state != "closed"
-                if stops or work.finished or self._shelter.closing:
-                    rest = (
-                        0.0
-                        if began is None
-                        else min(REST * (trio.current_time() - began), MAX_REST)
-                    )
-                    await self._settle(lease, work, rest=rest)
-            await trio.lowlevel.checkpoint_if_cancelled()  # the shelter may have closed
+        while (group := progress.next_group()) is not None:
+            with self._grace_period.scope():
+                decision = await self._attempt(progress, group)
+                stops = decision.next is not Next.GO_ON or self._breaker.state != "closed"
+                if stops or progress.finished or self._grace_period.closing:
+                    await self._settle(lease, progress, rest=stopwatch.rest())
+            await trio.lowlevel.checkpoint_if_cancelled()  # the grace period may be over
             if stops:
-                return wait
-        return None
+                return decision
+        return GO_ON
 
-    async def _attempt(self, work: LeaseProgress, group: Group) -> Backoff | None:
-        """Make one attempt and tell work and breaker what came of it."""
-        try:
-            try:
-                with trio.fail_after(self._policy.timeout):
-                    outcome = await self._sink.deliver(work.batch(group))
-            except trio.TooSlowError:
-                raise Retry(f"no answer within {self._policy.timeout:g} s") from None
-            work.delivered(group, outcome)
-            wait: Backoff | None = None
-        except Retry as verdict:
-            wait = work.failed(group, verdict)
-        except Reject as verdict:
-            wait = work.rejected(group, verdict)
-        except Pause as verdict:
-            wait = work.paused(group, verdict)
-        except Exception as exc:
-            self._log_crash(exc)
-            wait = work.crashed(group, exc)
-        self._judge(wait)
-        return wait
-
-    def _log_crash(self, exc: Exception) -> None:
-        """Log a mistake of the plugin with its traceback, once for as long as it is the
-        same.
+    async def _attempt(self, progress: LeaseProgress, group: Group) -> Decision:
+        """Make one attempt; returns what follows for this lease, once the breaker has
+        drawn its conclusion for all.
         """
-        if repr(exc) != self._crash:
-            self._crash = repr(exc)
-            log.error("the plugin of a sink failed; its events are tried again", exc_info=exc)
+        result: Outcome | Exception | None
+        try:
+            with trio.fail_after(self._policy.timeout):
+                result = await self._sink.deliver(progress.batch(group))
+        except trio.TooSlowError:
+            result = Retry(f"no answer within {self._policy.timeout:g} s")
+        except (Retry, Reject, Pause) as verdict:
+            result = verdict
+        except Exception as exc:
+            result = exc
+        if result and not isinstance(result, Outcome | Exception):
+            result = TypeError(f"deliver returned {result!r}, expected an Outcome or None")
+        if isinstance(result, Exception) and not isinstance(result, Retry | Reject | Pause):
+            self._report.crash(result)
+        decision = progress.decide(group, result)
+        self._conclude(decision)
+        return decision
 
-    def _judge(self, wait: Backoff | None) -> None:
+    def _conclude(self, decision: Decision) -> None:
         before = self._breaker.state
-        if wait is None or wait.scope == "device":
-            if self._refusals.systemic:
-                self._breaker.paused()  # an answer that came late: only a delivery ends this pause
-            else:
-                self._breaker.succeeded()
-        elif wait.paused:
+        if decision.next is Next.SINK_FAILS:
+            self._breaker.failed(decision.after)
+        elif decision.next is Next.SINK_PAUSES or self._rejects.systemic:
+            # The latter with an answer that came late: only a delivery ends that pause.
             self._breaker.paused()
         else:
-            self._breaker.failed(wait.after)
-        if wait is not None and wait.scope == "sink" and self._breaker.state != "closed":
-            self._tell(wait)
-        elif before != "closed" and self._breaker.state == "closed":
-            self._tell()
+            self._breaker.succeeded()
+        closed = self._breaker.state == "closed"
+        if decision.next in (Next.SINK_FAILS, Next.SINK_PAUSES):
+            if not closed:  # one lost request among good ones is no news
+                self._report.hindered(decision)
+        elif closed and before != "closed":
+            self._report.delivers()
 
-    def _tell(self, wait: Backoff | None = None) -> None:
-        """Report the state of the sink."""
-        if wait is not None and wait.paused:
-            again = f"nothing is dropped; tried again every {self._policy.pause_probe:g} s"
-            self._report(f"paused: {wait.why}; {again}", problem=True)
-        elif wait is not None:
-            self._report(f"fails: {wait.why}; trying again, its events wait", problem=True)
-        elif self._waiting_devices:
-            why = next(iter(self._waiting_devices.values()))
-            self._report(
-                f"delivers, but {len(self._waiting_devices)} lanes wait: {why}", problem=True
-            )
-        elif self._dead:
-            self._report_dead()
-        else:
-            self._report("delivers again")
-
-    def _pause(self, lease: Lease, wait: Backoff, failures: int) -> float:
-        """Give the seconds that this lane waits."""
-        if wait.scope == "device":
-            self._waiting_devices[lease.lane] = wait.why
-            self._tell()
-        if wait.paused:
-            return (
-                self._policy.pause_probe if wait.scope == "device" else 0.0
-            )  # else the breaker holds it
-        return backoff(failures, self._policy.retry_base, self._policy.retry_cap, self._random)
-
-    def _device_goes_on(self, lane: int) -> None:
-        if self._waiting_devices.pop(lane, None) is not None:
-            self._tell()
-
-    async def _settle(self, lease: Lease, work: LeaseProgress, *, rest: float) -> None:
-        count, filtered, letters = work.settlement()
+    async def _settle(self, lease: Lease, progress: LeaseProgress, *, rest: float) -> None:
+        count, filtered, letters = progress.settlement()
         if not count:
             return
         dead = [evolve(letter, reason=self._redact(letter.reason)) for letter in letters]
@@ -286,26 +184,10 @@ class Delivery:
             try:
                 await lease.settle(count, filtered=filtered, dead=dead, rest=rest)
             except SpoolUnavailable:
-                await trio.sleep(
-                    SETTLE_AGAIN
-                )  # the spool reports why; delivered is delivered, so hold on to it
+                # The spool reports why. Delivered is delivered, so hold on to it.
+                await trio.sleep(SETTLE_AGAIN)
             else:
                 break
-        work.settled(count)
+        progress.settled(count)
         if dead:
-            self._dead += len(dead)
-            self._newest_dead = dead[-1].reason
-            if (
-                trio.current_time() >= self._dead_told + TELL_DEAD_AGAIN
-            ):  # a destination may refuse thousands
-                self._report_dead()
-
-    def _report_dead(self) -> None:
-        """Report dead letters: kept, but somebody must look at them, whatever is
-        delivered since.
-        """
-        self._dead_told = trio.current_time()
-        text = (
-            f"delivers; dead letters since the start: {self._dead}, the newest: {self._newest_dead}"
-        )
-        self._report(text, problem=True)
+            self._report.dead_letters([letter.reason for letter in dead])

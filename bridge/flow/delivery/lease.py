@@ -4,17 +4,17 @@ A lease holds events of one lane. It is cut into *groups*, each delivered by one
 attempt: the whole lease, or one group for each device where a sink takes one device a
 request. Then, group by group:
 
-    delivered ──▶ the events are done
-    Reject    ──▶ bisect: two halves take the group's place; a single event becomes a dead letter
-    Retry     ──▶ wait, the same group again (the same events: an identical request)
-    Pause     ──▶ wait longer; if it concerns one device only, the other groups go on meanwhile
+    delivered ─▶ the events are done
+    Reject    ─▶ bisect: two halves take its place; a single event is a dead letter
+    Retry     ─▶ wait, the same group again (the same events: an identical request)
+    Pause     ─▶ wait longer; if it concerns one device only, the other groups go on
 
 Before a wait and at the end what is done at the front of the lease is settled: no more
 than a lease is ever repeated.
 
-One refusal is the fault of an event, twenty in a row are the fault of a configuration:
-when ``reject_limit`` events were refused and none was taken in between, the events
-become pending again and the sink is paused.
+One rejection is the fault of an event, twenty in a row are the fault of a
+configuration: when ``reject_limit`` events were rejected and none was taken in between,
+the events become pending again and the sink is paused.
 """
 
 from __future__ import annotations
@@ -22,14 +22,41 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Container, Sequence
 from datetime import datetime
+from enum import Enum, auto
 
-from attrs import define, frozen
+from attrs import define, evolve, frozen
 
 from bridge.api import Batch, Outcome, Pause, Reject, Retry, Stored
 from bridge.api.spool import DeadLetter
 
 _ALL_DELIVERED = Outcome()
 CRASHES_TO_REJECT = 3  # attempts in which the plugin itself failed, before its batch is bisected
+
+
+class Next(Enum):
+    """What follows an attempt."""
+
+    GO_ON = auto()
+    DEVICE_FAILS = auto()
+    """This lane waits before it tries again; the destination is well."""
+    DEVICE_PAUSES = auto()
+    """The same, until a person acts: it is tried slowly."""
+    SINK_FAILS = auto()
+    SINK_PAUSES = auto()
+    """A person must act: the destination refuses credentials or everything."""
+
+
+@frozen
+class Decision:
+    """What follows an attempt, and why."""
+
+    next: Next
+    why: str = ""
+    after: float | None = None
+    """Seconds that the destination asked for."""
+
+
+GO_ON = Decision(Next.GO_ON)
 
 
 @define(eq=False)
@@ -44,22 +71,9 @@ class Group:
     """True while a Pause concerns this device only."""
 
 
-@frozen
-class Backoff:
-    """Nothing more can be done now."""
-
-    why: str
-    after: float | None = None
-    """Seconds that the destination asked for."""
-    scope: str = "sink"
-    """Who waits: ``sink``, or ``device`` when others go on."""
-    paused: bool = False
-    """True if a person must act."""
-
-
 @define(eq=False)
 class ConsecutiveRejects:
-    """Refusals in a row, counted over all lanes of a sink.
+    """Rejections in a row, counted over all lanes of a sink.
 
     A verdict that names several events is one.
     """
@@ -70,37 +84,36 @@ class ConsecutiveRejects:
     """How often the limit was reached."""
 
     def add(self) -> None:
-        """Count a refusal."""
+        """Count a rejection."""
         self.in_a_row += 1
         self.trips += self.in_a_row == self.limit
 
     @property
     def systemic(self) -> bool:
-        """Whether these many refusals are not the fault of events any more."""
+        """Whether these many rejections are not the fault of events any more."""
         return 0 < self.limit <= self.in_a_row
 
 
 class LeaseProgress:
-    """What is left of a lease. Decides; whoever holds it delivers, waits and settles."""
+    """What is left of a lease. It decides; who holds it delivers, waits and settles."""
 
     def __init__(
         self,
         events: Sequence[Stored],
         *,
         one_device: bool,
-        refusals: ConsecutiveRejects,
+        rejects: ConsecutiveRejects,
         now: Callable[[], datetime],
     ) -> None:
         self._events = events
         self._one_device = one_device
-        self._refusals = refusals
-        self._trips = refusals.trips
+        self._rejects = rejects
+        self._trips = rejects.trips
         self._now = now
         self._groups = deque(_groups(events, one_device=one_device))
-        self._done: dict[
-            int, DeadLetter | bool
-        ] = {}  # a dead letter; True: delivered; False: filtered
-        self._condemned: list[int] = []  # refused since the last delivery, not settled yet
+        # Of each event that is done: its dead letter; True: delivered; False: filtered.
+        self._done: dict[int, DeadLetter | bool] = {}
+        self._condemned: list[int] = []  # rejected since the last delivery, not settled yet
         self._settled = 0
 
     @property
@@ -109,41 +122,86 @@ class LeaseProgress:
         return not self._groups
 
     def next_group(self) -> Group | None:
-        """Give the group to deliver next; None when all is done."""
+        """Return the group to deliver next; None when all is done."""
         self._heed_others()
         return self._groups[0] if self._groups else None
 
     def batch(self, group: Group) -> Batch:
-        """Make the batch of a group's next attempt."""
+        """Return the batch of a group's next attempt."""
         group.attempts += 1
         return Batch(tuple(self._events[index] for index in group.indexes), group.attempts)
 
-    def delivered(self, group: Group, outcome: Outcome | None) -> None:
-        """The sink took the group."""
-        self._take(group, outcome or _ALL_DELIVERED)
-        self._groups.popleft()
+    def decide(self, group: Group, result: Outcome | Exception | None) -> Decision:
+        """Note what came of an attempt; returns what follows.
 
-    def rejected(self, group: Group, verdict: Reject) -> Backoff | None:
-        """The sink refused the group, or some of its events, for good."""
-        if self._refusals.systemic and not _delivers(group, verdict):
-            return self._systemic(verdict)  # a probe that was refused condemns nothing
+        :param result: what the sink returned, or raised: a verdict, or a mistake of its
+            own.
+        """
+        match result:
+            case Retry():
+                return self._failed(group, result)
+            case Reject():
+                return self._rejected(group, result)
+            case Pause():
+                return self._paused(group, result)
+            case Exception():
+                return self._crashed(group, result)
+        self._take(group, result or _ALL_DELIVERED)
+        self._groups.popleft()
+        return GO_ON
+
+    def _failed(self, group: Group, verdict: Retry) -> Decision:
+        if group.attempts > 1:  # one device must not hold up the others
+            self._others_first(group)
+        return Decision(Next.SINK_FAILS, verdict.why, verdict.after)
+
+    def _rejected(self, group: Group, verdict: Reject) -> Decision:
+        if self._rejects.systemic and not _delivers(group, verdict):
+            return self._systemic(verdict)  # a probe that was rejected condemns nothing
         if not verdict.reasons and len(group.indexes) > 1:
             self._bisect(group)
-            return None
+            return GO_ON
         reasons = verdict.reasons or {0: verdict.why}
-        self._refusals.add()
+        self._rejects.add()
         for position, reason in reasons.items():
             index = group.indexes[position]
             self._condemned.append(index)
             self._done[index] = self._dead_letter(index, reason, group, verdict.status)
         self._take(group, verdict.others, but=reasons)
         self._groups.popleft()
-        return self._systemic(verdict) if self._refusals.systemic else None
+        return self._systemic(verdict) if self._rejects.systemic else GO_ON
+
+    def _paused(self, group: Group, verdict: Pause) -> Decision:
+        if not verdict.device_only:
+            return Decision(Next.SINK_PAUSES, verdict.why)
+        for other in self._groups:
+            other.paused = other.paused or self._device(other) == self._device(group)
+        self._others_first(group)
+        if not self._groups[0].paused:
+            return GO_ON  # with another device
+        for other in self._groups:
+            other.paused = False
+        return Decision(Next.DEVICE_PAUSES, verdict.why)
+
+    def _crashed(self, group: Group, exc: Exception) -> Decision:
+        """Try again a few times, then treat it as a rejection of these events."""
+        why = f"the plugin failed: {type(exc).__name__}: {exc}"
+        group.crashes += 1
+        if group.crashes < CRASHES_TO_REJECT:
+            return Decision(Next.DEVICE_FAILS, why)
+        return self._rejected(group, Reject(why))
+
+    def _systemic(self, verdict: Reject) -> Decision:
+        why = (
+            f"refused {self._rejects.limit} events in a row, so it is hardly the events' fault: "
+            f"{verdict.why}"
+        )
+        return Decision(Next.SINK_PAUSES, why)
 
     def _take(self, group: Group, outcome: Outcome, *, but: Container[int] = ()) -> None:
-        """Note what became of the events that were not refused.
+        """Note what became of the events that were not rejected.
 
-        A delivery among them ends a row of refusals.
+        A delivery among them ends a row of rejections.
         """
         delivered = False
         for position, index in enumerate(group.indexes):
@@ -156,55 +214,13 @@ class LeaseProgress:
                 delivered = delivered or position not in outcome.filtered
         if delivered:
             self._condemned.clear()
-            self._refusals.in_a_row = 0
+            self._rejects.in_a_row = 0
 
     def _dead_letter(self, index: int, reason: str, group: Group, status: int | None) -> DeadLetter:
         return DeadLetter(index, reason, status, group.attempts, self._now())
 
-    def _systemic(self, verdict: Reject) -> Backoff:
-        why = (
-            f"refused {self._refusals.limit} events in a row, so it is hardly the events' fault: "
-            f"{verdict.why}"
-        )
-        return Backoff(why, paused=True)
-
-    def failed(self, group: Group, verdict: Retry) -> Backoff:
-        """The attempt failed.
-
-        The other devices get the next turn, so that one cannot hold them up.
-        """
-        if group.attempts > 1:
-            self._others_first(group)
-        return Backoff(verdict.why, verdict.after)
-
-    def crashed(self, group: Group, exc: Exception) -> Backoff | None:
-        """The plugin itself failed: tried again a few times, then treated as a refusal
-        of these events.
-        """
-        why = f"the plugin failed: {type(exc).__name__}: {exc}"
-        group.crashes += 1
-        if group.crashes < CRASHES_TO_REJECT:
-            return Backoff(why, scope="device")
-        return self.rejected(group, Reject(why))
-
-    def paused(self, group: Group, verdict: Pause) -> Backoff | None:
-        """The sink needs a person.
-
-        For one device only: None while another group can go.
-        """
-        if not verdict.device_only:
-            return Backoff(verdict.why, paused=True)
-        for other in self._groups:
-            other.paused = other.paused or self._device(other) == self._device(group)
-        self._others_first(group)
-        if not self._groups[0].paused:
-            return None
-        for other in self._groups:
-            other.paused = False
-        return Backoff(verdict.why, scope="device", paused=True)
-
     def settlement(self) -> tuple[int, int, list[DeadLetter]]:
-        """Take what is done at the front: number of events, how many filtered, dead
+        """Return what is done at the front: number of events, how many filtered, dead
         letters among them.
 
         Events that may yet be reprieved are not part of it while others of the lease
@@ -217,18 +233,14 @@ class LeaseProgress:
         while (index := self._settled + count) < held and index in self._done:
             outcome = self._done[index]
             if isinstance(outcome, DeadLetter):
-                dead.append(
-                    DeadLetter(
-                        count, outcome.reason, outcome.status, outcome.attempts, outcome.time
-                    )
-                )
+                dead.append(evolve(outcome, index=count))
             elif not outcome:
                 filtered += 1
             count += 1
         return count, filtered, dead
 
     def settled(self, count: int) -> None:
-        """The front was settled."""
+        """Note that the front was settled."""
         self._settled += count
         self._condemned = [index for index in self._condemned if index >= self._settled]
 
@@ -241,15 +253,15 @@ class LeaseProgress:
         )
 
     def _heed_others(self) -> None:
-        """Reprieve what was refused here, if the limit was reached since: in this lane
+        """Reprieve what was rejected here, if the limit was reached since: in this lane
         or in another.
         """
-        if self._trips != self._refusals.trips:
-            self._trips = self._refusals.trips
+        if self._trips != self._rejects.trips:
+            self._trips = self._rejects.trips
             self._reprieve()
 
     def _reprieve(self) -> None:
-        """Make what was refused since the last delivery pending again, in order."""
+        """Make what was rejected since the last delivery pending again, in order."""
         for index in self._condemned:
             del self._done[index]
         waiting = [index for group in self._groups for index in group.indexes]
@@ -274,7 +286,7 @@ class LeaseProgress:
 
 
 def _delivers(group: Group, verdict: Reject) -> bool:
-    """Tell whether the destination took some event of a group that it refused in part."""
+    """Whether the destination took some event of a group that it rejected in part."""
     named = {*verdict.reasons, *verdict.others.filtered, *verdict.others.dead}
     return bool(verdict.reasons) and len(named) < len(group.indexes)
 

@@ -1,8 +1,9 @@
 """Which state each instance is in, in one sentence, told once per change.
 
 A destination that is away for a night is two lines in the log, not a million: every
-report goes through the board, which logs it when its text changes and keeps it for those
-who look. An instance may say several things side by side, each under a topic of its own.
+report goes through the board, which logs it when its text changes and keeps it for
+those who look. An instance may say several things side by side, each under a topic of
+its own.
 """
 
 from __future__ import annotations

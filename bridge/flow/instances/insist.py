@@ -1,9 +1,9 @@
-"""Background work of an instance: attempted until it succeeds, its state told meanwhile."""
+"""Background work: attempted until it succeeds, its state told meanwhile."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import trio
 from attrs import frozen
@@ -11,6 +11,10 @@ from attrs import frozen
 from bridge.api import Insist, Pause, Report, Retry, SpoolUnavailable, backoff
 
 T = TypeVar("T")
+
+Verdict: TypeAlias = Retry | Pause | SpoolUnavailable
+Told: TypeAlias = Callable[[Verdict, int], None]
+"""Called with why an attempt failed, and how many did so in a row."""
 
 
 @frozen
@@ -24,9 +28,7 @@ class Persistence:
     probe: float = 300.0
     """After a refusal that only a person can lift."""
 
-    def pause(
-        self, verdict: Retry | Pause | SpoolUnavailable, failures: int, random: Callable[[], float]
-    ) -> float:
+    def pause(self, verdict: Verdict, failures: int, random: Callable[[], float]) -> float:
         """Return the seconds to wait.
 
         :param failures: in a row, this one counted.
@@ -37,26 +39,39 @@ class Persistence:
         return max(backoff(failures, self.base, self.cap, random), asked or 0.0)
 
 
+async def attempt_until_done(
+    attempt: Callable[[], Awaitable[T]],
+    persistence: Persistence,
+    random: Callable[[], float],
+    failed: Told,
+) -> T:
+    """Return the result of the first attempt that succeeds.
+
+    :raises Exception: what an attempt raises that is no verdict.
+    """
+    failures = 0
+    while True:
+        try:
+            return await attempt()
+        except (Retry, Pause, SpoolUnavailable) as verdict:
+            failures += 1
+            pause = persistence.pause(verdict, failures, random)
+            failed(verdict, failures)
+        await trio.sleep(pause)
+
+
 def insisting(report: Report, random: Callable[[], float], persistence: Persistence) -> Insist:
-    """Return the function by which an instance insists on what it does beside its work."""
+    """Return ``context.insist`` of an instance."""
 
     async def insist(attempt: Callable[[], Awaitable[T]], *, topic: str, doing: str) -> T:
-        failures = 0
-        while True:
-            try:
-                result = await attempt()
-            except (Retry, Pause, SpoolUnavailable) as verdict:
-                failures += 1
-                pause = persistence.pause(verdict, failures, random)
-                again = (
-                    f"tried again every {persistence.probe:g} s"
-                    if isinstance(verdict, Pause)
-                    else "tried again until it succeeds"
-                )
-                report(f"{doing} failed: {verdict}; {again}", problem=True, topic=topic)
-            else:
-                report("", topic=topic)
-                return result
-            await trio.sleep(pause)
+        def failed(verdict: Verdict, _failures: int) -> None:
+            again = "tried again until it succeeds"
+            if isinstance(verdict, Pause):
+                again = f"tried again every {persistence.probe:g} s"
+            report(f"{doing} failed: {verdict}; {again}", problem=True, topic=topic)
+
+        result = await attempt_until_done(attempt, persistence, random, failed)
+        report("", topic=topic)
+        return result
 
     return insist

@@ -1,7 +1,7 @@
 """Silent devices: learned from each how often it is heard, and missed when it is not.
 
     heard ─▶ interval ─▶ usual interval (rises at once, to twice at most; falls slowly)
-    silent for three times the usual interval ─▶ named as a problem ─▶ heard again ─▶ taken back
+    silent for three times the usual interval ─▶ a problem ─▶ heard again ─▶ taken back
 
 Learned is bounded at both ends, and so is the number of devices. While the bridge was
 down nobody was silent.
@@ -61,7 +61,7 @@ class Rhythm:
         return max(self.usual, MIN_USUAL)
 
     def silent(self, now: float, awake_since: float) -> bool:
-        """Tell whether it is silent for too long.
+        """Check whether it is silent for too long.
 
         Only time in which the bridge was up counts.
         """
@@ -80,21 +80,20 @@ class Devices:
             self.rhythms[device] = Rhythm(last, usual, intervals)
 
     def heard(self, devices: Mapping[str, float]) -> None:
-        """Take the devices that were heard, and when."""
+        """Learn from the devices that were heard, and when."""
         for device, time in devices.items():
             rhythm = self.rhythms.pop(device, None)
             if rhythm is None:
                 rhythm = Rhythm(time)
             else:
                 rhythm.heard(time)
-            self.rhythms[device] = (
-                rhythm  # at the end: the first is the one that was heard longest ago
-            )
+            # At the end: the first is the one that was heard longest ago.
+            self.rhythms[device] = rhythm
         while len(self.rhythms) > MAX_DEVICES:
             del self.rhythms[next(iter(self.rhythms))]
 
     def silent(self, now: float, awake_since: float) -> dict[str, Rhythm]:
-        """Give those that are silent for too long, and forget those that are for good."""
+        """Return those that are silent for too long; forget those that are for good."""
         gone = [
             device for device, rhythm in self.rhythms.items() if now - rhythm.last > FORGOTTEN_AFTER
         ]
@@ -107,7 +106,6 @@ class Devices:
         }
 
     def kept(self) -> JSON:
-        """Give what is to be kept."""
         return {
             device: [round(rhythm.last), round(rhythm.usual), rhythm.intervals]
             for device, rhythm in self.rhythms.items()

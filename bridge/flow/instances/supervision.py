@@ -1,9 +1,10 @@
 """Restarting what ended.
 
 A plugin that fails is a line in the status, not an outage: each instance runs in a
-supervisor of its own. A ``Retry`` or ``Pause`` that a source raises is its daily life: it
-is run again when the verdict says. Anything else is a crash: the supervisor waits longer
-after every one and forgets about them after a time of health. Cancellation passes by.
+supervisor of its own. A ``Retry`` or ``Pause`` that a source raises is its daily life:
+it is run again when the verdict says. Anything else is a crash: the supervisor waits
+longer after every one and forgets about them after a time of health. Cancellation
+passes by.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 MIN_PAUSE = 1.0
 MAX_PAUSE = 60.0
 HEALTHY_AFTER = 120.0  # seconds without a crash that make the next one the first
+DAILY = Persistence()
 STABLE_AFTER = 60.0  # seconds after which a verdict ends a good run, not an attempt
 
 
@@ -57,13 +59,13 @@ async def supervise(
     report: Report,
     random: Callable[[], float],
     *,
-    persistence: Persistence = Persistence(),
+    persistence: Persistence = DAILY,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run an instance until cancelled, again and again.
 
-    :param run: called with the status object on which it says that it is ready; only the
-        first time counts.
+    :param run: called with the status object on which it says that it is ready; only
+        the first time counts.
     :param persistence: how long is waited after a verdict.
     """
     status = _StartedOnce(task_status)
@@ -110,7 +112,7 @@ async def _run_once(run: Run, status: _StartedOnce) -> BaseException | None:
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Give the first exception inside a group, however deep."""
+    """Return the first exception inside a group, however deep."""
     exc: BaseException = group
     while isinstance(exc, BaseExceptionGroup):
         exc = exc.exceptions[0]

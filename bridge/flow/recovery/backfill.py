@@ -16,7 +16,7 @@ PROGRESS = "backfill-progress"
 
 
 def command_handlers(recoverer: Recoverer) -> dict[str, CommandHandler]:
-    """Give the functions that answer, by request."""
+    """Return the functions that answer, by request."""
 
     async def backfill(arguments: JSON) -> JSON:
         """Begin a job, or say what one would read."""
@@ -34,7 +34,6 @@ def command_handlers(recoverer: Recoverer) -> dict[str, CommandHandler]:
         return {"job": job.number}
 
     async def progress(arguments: JSON) -> JSON:
-        """Tell how far a job is."""
         number = arguments["job"]
         for job in recoverer.jobs:
             if job.number == number:

@@ -26,7 +26,7 @@ NOT_WORTH_A_WORD = 60.0  # seconds of a gap that nobody needs to hear of
 RECEIVED = "received"  # key of the last receipt
 
 Found = Callable[[datetime, bool], None]
-"""Called with the begin of a gap that ends now, and whether the bridge was up and
+"""Called with the beginning of a gap that ends now, and whether the bridge was up and
 refused nothing all the while.
 """
 
@@ -54,7 +54,7 @@ async def watch_gaps(
 
 
 def last_receipt(state: KeyValue) -> datetime | None:
-    """Give the last receipt that was kept; None before the first."""
+    """Return the last receipt that was kept; None before the first."""
     kept = state.get(RECEIVED)
     return None if kept is None else datetime.fromisoformat(kept)
 
@@ -76,7 +76,7 @@ async def _keep(state: KeyValue, last: datetime) -> None:
 
 
 def tell_of_gap(report: Report, now: Callable[[], datetime], since: datetime, up: bool) -> None:
-    """Say that there was a gap, for a source that can read nothing back."""
+    """Report a gap of a source that can read nothing back."""
     length = (now() - since).total_seconds()
     if length >= NOT_WORTH_A_WORD and not up:
         report(

@@ -32,7 +32,6 @@ class Job:
     """Parts that could not be read, and why."""
 
     def as_json(self) -> JSON:
-        """Give it as it is kept."""
         return {
             "number": self.number,
             "why": self.why,
@@ -48,7 +47,7 @@ class Job:
 
     @classmethod
     def from_json(cls, kept: JSON) -> Job:
-        """Read back what :meth:`as_json` gave."""
+        """The inverse of :meth:`as_json`."""
         lost = kept["lost_before"]
         times = {
             "start": datetime.fromisoformat(kept["start"]),
@@ -59,7 +58,7 @@ class Job:
         )
 
     def result(self, parts: str) -> str:
-        """Tell what became of it. ``parts``: what they are called."""
+        """What became of it, in one sentence. ``parts``: what they are called."""
         text = (
             f"{self.why}: read back {self.parts} {parts}, {self.events} events, {self.new} of "
             "them new"
@@ -71,7 +70,7 @@ class Job:
             text += f"; not read: {named}{more} (a backfill by command tries again)"
         if self.lost_before is not None:
             text += (
-                f"; what happened from {self.lost_before:%Y-%m-%d %H:%M} to {self.start:%Y-%m-%d %H:%M} UTC "
-                "is older than the vendor's record and lost"
+                f"; what happened from {self.lost_before:%Y-%m-%d %H:%M} "
+                f"to {self.start:%Y-%m-%d %H:%M} UTC is older than the vendor's record and lost"
             )
         return text

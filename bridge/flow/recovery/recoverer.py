@@ -1,6 +1,7 @@
 """Recovery: reading back from a vendor's history what was missed, beside what is live.
 
-    gap ─▶ judge ─▶ job, kept in the spool ─▶ part by part, page by page ─▶ marked, stored ─▶ part done, kept
+    gap ─▶ long enough? ─▶ job, kept in the spool
+        job ─▶ part by part, page by page ─▶ marked, stored ─▶ part done, kept
 
 Rules. A job survives a crash: its parts that are done are kept, and what is read twice
 is known once. Before each store it yields: while more waits for a healthy sink than
@@ -13,6 +14,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 import trio
@@ -23,16 +25,17 @@ from bridge.api import (
     Event,
     History,
     KeyValue,
+    Page,
     Pause,
     Recovery,
     Reject,
     Report,
     Retry,
     SourceContext,
-    SpoolUnavailable,
-    backoff,
 )
+from bridge.api.rest.pages import EndlessListError, follow_pages
 from bridge.flow.ingest import Ingest
+from bridge.flow.instances.insist import Persistence, Verdict, attempt_until_done
 from bridge.flow.recovery.gaps import NOT_WORTH_A_WORD, span
 from bridge.flow.recovery.jobs import Job
 
@@ -40,8 +43,9 @@ MAX_EVENTS = 100  # stored together: what is live waits for them at most
 MAX_PENDING = 500  # events that wait for a healthy sink
 MAX_YIELD = 5.0  # seconds, then it goes on: a sink that is always busy must not stop it
 YIELD = 0.1
-RETRY_BASE, RETRY_CAP = 2.0, 300.0  # seconds
-PAUSE_PROBE = 300.0
+PERSISTENCE = Persistence(base=2.0, cap=300.0, probe=300.0)
+SPOOL_PERSISTENCE = Persistence(base=0.0, cap=0.0)  # as the spool asks; it reports why itself
+FAILURES_WORTH_A_WORD = 3  # in a row; more are a problem
 MAX_JOBS = 20
 JOBS = "jobs"
 
@@ -52,7 +56,7 @@ log = logging.getLogger(__name__)
 
 @frozen
 class RecoveryPolicy:
-    """When a source reads back what it missed: as configured, else its kind's defaults."""
+    """When a source reads back what it missed."""
 
     automatic: bool
     after: float
@@ -74,7 +78,7 @@ class Recoverer:
     state: KeyValue
     report: Report
     pressure: Callable[[], Awaitable[int]]
-    """Gives how many events wait for the healthy sink that is furthest behind."""
+    """Returns how many events wait for the healthy sink that is furthest behind."""
     jobs: list[Job] = field(factory=list)
     results: dict[int, str] = field(factory=dict)
     """What became of jobs since the start, by number."""
@@ -127,9 +131,8 @@ class Recoverer:
             lost, begin = start if start < reached else None, reached
         number = 1 + max([0, *self.results, *(job.number for job in self.jobs)])
         job = Job(number, why, begin, end or now, lost)
-        if (
-            len(self.jobs) >= MAX_JOBS
-        ):  # so many only if none can be done: the last one takes this in
+        if len(self.jobs) >= MAX_JOBS:
+            # So many only if none can be done: this one takes the last one in.
             last = self.jobs.pop()
             job.start, job.end = min(last.start, job.start), max(last.end, job.end)
         self.jobs.append(job)
@@ -151,7 +154,7 @@ class Recoverer:
             self.report(text, problem=bool(job.left_out or job.lost_before))
 
     def progress(self, job: Job) -> str:
-        """Tell how far a job is."""
+        """How far a job is, in one sentence."""
         count = f"{len(job.done)} of {job.parts}" if job.parts else "no"
         return (
             f"{job.why}: {count} {self.recovery.parts} read back, {job.events} events, {job.new} "
@@ -169,18 +172,18 @@ class Recoverer:
     async def _do(self, job: Job) -> None:
         visible = (job.end - self.context.now()).total_seconds() + self.recovery.delay
         await trio.sleep(min(max(visible, 0.0), self.recovery.delay))
-        failures = _Failures(self)
-        while True:
+
+        async def read() -> None:
             try:
                 async with self.recovery.open(self.settings, self.context) as history:
-                    await self._read(history, job, failures)
-            except Exception as exc:
-                await failures.wait(job, exc)
-            else:
-                return
+                    await self._read(history, job)
+            except Reject as reject:  # not of one part: somebody must act
+                raise Pause(reject.why) from reject
 
-    async def _read(self, history: History, job: Job, failures: _Failures) -> None:
-        parts = await failures.insist(job, history.parts)
+        await self._insist(job, read)
+
+    async def _read(self, history: History, job: Job) -> None:
+        parts = await self._insist(job, history.parts)
         job.parts = len(parts)
         self.report(f"{job.why}, backfilling {len(parts)} {self.recovery.parts}")
         done = set(job.done)
@@ -188,52 +191,67 @@ class Recoverer:
             if part in done:
                 continue
             try:
-                await self._read_part(history, job, part, failures)
+                await self._read_part(history, job, part)
             except Reject as reject:
                 job.left_out.append(f"{part}: {reject.why}")
+            except EndlessListError:
+                why = "the vendor's pages go round in circles; what was read is kept"
+                job.left_out.append(f"{part}: {why}")
             job.done.append(part)
             await self.keep()
 
-    async def _read_part(self, history: History, job: Job, part: str, failures: _Failures) -> None:
-        cursor: str | None = None
-        cursors: set[str] = set()
-        while True:
+    async def _read_part(self, history: History, job: Job, part: str) -> None:
+        async def read(cursor: str | None) -> tuple[Page, str | None]:
+            page = await self._insist(job, partial(history.page, part, job.start, job.end, cursor))
+            return page, page.cursor
 
-            async def read(cursor: str | None = cursor) -> Any:
-                return await history.page(part, job.start, job.end, cursor)
-
-            page = await failures.insist(job, read)
+        async for page in follow_pages(read):
             for begin in range(0, len(page.events), MAX_EVENTS):
                 await self._store(job, page.events[begin : begin + MAX_EVENTS])
-            cursor = page.cursor
-            if cursor is None:
-                return
-            if cursor in cursors:
-                raise Reject("the vendor's pages go round in circles; what was read is kept")
-            cursors.add(cursor)
+
+    async def _insist(self, job: Job, call: Callable[[], Awaitable[T]]) -> T:
+        """Attempt until it succeeds. :raises Reject: when the part cannot be read."""
+
+        async def attempt() -> T:
+            try:
+                return await call()
+            except (Retry, Pause, Reject):
+                raise
+            except Exception as exc:
+                log.exception("%s: reading back what was missed failed", self.source)
+                raise Retry(f"the plugin failed: {type(exc).__name__}: {exc}") from exc
+
+        def failed(verdict: Verdict, failures: int) -> None:
+            if isinstance(verdict, Pause):
+                again = f"tried again every {span(PERSISTENCE.probe)}"
+                text, problem = f"backfill waits: {verdict}; {again}", True
+            else:
+                text = f"backfill is interrupted: {verdict}; it goes on by itself"
+                problem = failures > FAILURES_WORTH_A_WORD
+            self.report(f"{job.why}: {text}", problem=problem)
+
+        return await attempt_until_done(attempt, PERSISTENCE, self.context.random, failed)
 
     async def _store(self, job: Job, events: Sequence[Event]) -> None:
         marked = [evolve(event, labels={**event.labels, RECOVERED: "true"}) for event in events]
         await self._yield()
-        while True:
-            try:
-                job.new += await self.ingest.recover(self.source, marked)
-            except SpoolUnavailable as refused:
-                await trio.sleep(refused.retry_after)
-            except ValueError as exc:
-                if len(marked) > 1:
-                    for event in events:
-                        await self._store(job, [event])
-                    return
-                job.left_out.append(str(exc))
-                return
+        try:
+            job.new += await self._when_spool_takes(
+                partial(self.ingest.recover, self.source, marked)
+            )
+        except ValueError as exc:
+            if len(events) > 1:
+                for event in events:
+                    await self._store(job, [event])
             else:
-                job.events += len(marked)
-                return
+                job.left_out.append(str(exc))
+        else:
+            job.events += len(events)
 
     async def _yield(self) -> None:
         with trio.move_on_after(MAX_YIELD):
-            while await self.pressure() > MAX_PENDING:  # noqa: ASYNC110  # the spool tells nobody when it is less
+            # The spool tells nobody when it is less.
+            while await self.pressure() > MAX_PENDING:  # noqa: ASYNC110
                 await trio.sleep(YIELD)
 
     async def keep(self) -> None:
@@ -241,56 +259,11 @@ class Recoverer:
 
         Waits while the spool cannot write: a job must not be half known.
         """
-        while True:
-            try:
-                await self.state.put(JOBS, [job.as_json() for job in self.jobs])
-            except SpoolUnavailable as refused:
-                await trio.sleep(refused.retry_after)
-            else:
-                return
-
-
-class _Failures:
-    """Waits between the attempts of one job."""
-
-    def __init__(self, owner: Recoverer) -> None:
-        self._owner = owner
-        self._in_a_row = 0
-
-    async def insist(self, job: Job, call: Callable[[], Awaitable[T]]) -> T:
-        """Call until it succeeds. :raises Reject: when the part cannot be read."""
-        while True:
-            try:
-                result = await call()
-            except Reject:
-                raise
-            except Exception as exc:
-                await self.wait(job, exc)
-            else:
-                self._in_a_row = 0
-                return result
-
-    async def wait(self, job: Job, exc: Exception) -> None:
-        """Report a failure and wait as long as it takes before the next attempt."""
-        owner = self._owner
-        self._in_a_row += 1
-        if isinstance(exc, Pause | Reject):
-            owner.report(
-                f"{job.why}: backfill waits: {exc.why}; tried again every {span(PAUSE_PROBE)}",
-                problem=True,
-            )
-            await trio.sleep(PAUSE_PROBE)
-            return
-        after = 0.0
-        if isinstance(exc, Retry):
-            why, after = exc.why, exc.after or 0.0
-        else:
-            why = f"the plugin failed: {type(exc).__name__}: {exc}"
-            log.error("%s: reading back what was missed failed", owner.source, exc_info=exc)
-        owner.report(
-            f"{job.why}: backfill is interrupted: {why}; it goes on by itself",
-            problem=self._in_a_row > 3,
+        await self._when_spool_takes(
+            lambda: self.state.put(JOBS, [job.as_json() for job in self.jobs])
         )
-        await trio.sleep(
-            max(backoff(self._in_a_row, RETRY_BASE, RETRY_CAP, owner.context.random), after)
+
+    async def _when_spool_takes(self, store: Callable[[], Awaitable[T]]) -> T:
+        return await attempt_until_done(
+            store, SPOOL_PERSISTENCE, self.context.random, lambda _verdict, _failures: None
         )

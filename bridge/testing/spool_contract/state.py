@@ -1,6 +1,6 @@
 """The small memory of sources and sinks."""
 
-# ruff: noqa: D102, SIM117  # the name of a test is its sentence; what is nested is opened one after the other
+# ruff: noqa: D102  # the name of a test is its sentence
 
 from __future__ import annotations
 

@@ -239,7 +239,7 @@ async def test_what_is_quoted_holds_no_secret():
 
 @define
 class LossyNetwork(httpx.AsyncBaseTransport):
-    """A pool that loses a place with each request that is cancelled, as httpcore's does."""
+    """Loses a place with each request that is cancelled, as httpcore's does."""
 
     places: int
     made: int = 0

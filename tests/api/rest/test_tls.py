@@ -12,7 +12,7 @@ from bridge.api import Pause
 from bridge.api.rest import certificate_failure, client_tls
 
 
-def test_the_host_name_is_checked_and_a_private_ca_is_trusted_besides_those_of_the_system(
+def test_a_private_ca_is_trusted_besides_those_of_the_system(
     tmp_path: Path,
 ):
     trustme.CA().cert_pem.write_to_path(tmp_path / "ca.pem")

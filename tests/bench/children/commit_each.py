@@ -1,10 +1,10 @@
-"""The daemon with a commit for every event: what sharing commits is measured against."""
+"""The daemon with a commit for every request: what sharing them is measured against."""
 
 import sys
 
 from bridge.cli.commands import run
-from bridge.flow import ingest
+from bridge.spool import thread
 
 if __name__ == "__main__":
-    ingest.MAX_WAITERS = 1
+    thread.MAX_WAITING = 1
     sys.exit(run(sys.argv[1:]))

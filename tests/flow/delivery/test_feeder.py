@@ -11,7 +11,9 @@ import trio
 from attrs import define, evolve, field
 
 from bridge.api import Arrival, Batch, Outcome, Pause, Reject, Retry, encode
-from bridge.flow.delivery.feeder import Delivery, GracePeriod, Policy
+from bridge.flow.delivery.feeder import Delivery
+from bridge.flow.delivery.pacing import Policy
+from bridge.flow.instances.grace_period import GracePeriod
 from bridge.testing.fakes import FakeReport
 from bridge.testing.memory import MemorySpool, open_memory_spool
 from tests.flow.conftest import START, make_event
@@ -134,7 +136,7 @@ async def test_no_more_attempts_run_at_once_than_in_flight_allows(autojump_clock
         assert sink.busiest == 3
 
 
-async def test_what_arrives_while_a_slow_destination_is_busy_goes_in_larger_batches(autojump_clock):
+async def test_a_slow_destination_gets_larger_batches(autojump_clock):
     async with open_memory_spool() as spool:
         sink = FakeSink(seconds=10)
         async with delivering(spool, sink, evolve(POLICY, in_flight=1)):
@@ -200,7 +202,7 @@ async def test_a_dead_sink_does_not_delay_another(autojump_clock):
         assert (await account(spool, "bad")).pending == 200
 
 
-async def test_one_event_of_500_that_is_refused_becomes_a_dead_letter_kept_in_the_spool(
+async def test_one_refused_event_of_500_is_a_dead_letter_in_the_spool(
     autojump_clock,
 ):
     async with open_memory_spool() as spool:
@@ -243,7 +245,7 @@ async def test_thousands_of_dead_letters_are_a_line_a_minute(autojump_clock):
         assert len(report.problems) <= trio.current_time() / 60 + 1
 
 
-async def test_a_sink_that_refuses_everything_is_paused_and_catches_up_when_it_is_mended(
+async def test_a_sink_that_refuses_everything_is_paused_until_mended(
     autojump_clock,
 ):
     async with open_memory_spool() as spool:
@@ -279,7 +281,7 @@ async def test_an_attempt_that_takes_too_long_is_repeated(autojump_clock):
         assert "no answer within 30 s" in report.problems[0]
 
 
-async def test_a_sink_that_takes_one_device_a_request_gets_one_device_a_request(autojump_clock):
+async def test_a_sink_may_ask_for_one_device_a_request(autojump_clock):
     async with open_memory_spool(lanes=1) as spool:
         devices: list[int] = []
 
@@ -323,7 +325,7 @@ async def test_on_stop_an_attempt_under_way_may_finish_and_is_settled(autojump_c
         assert (await account(spool)).delivered == 10
 
 
-async def test_on_stop_an_attempt_that_does_not_end_is_cut_off_at_the_deadline(autojump_clock):
+async def test_on_stop_an_endless_attempt_is_cut_off_at_the_deadline(autojump_clock):
     async with open_memory_spool() as spool:
         grace_period = GracePeriod()
         await fill(spool, 10)
@@ -334,7 +336,7 @@ async def test_on_stop_an_attempt_that_does_not_end_is_cut_off_at_the_deadline(a
         assert (await account(spool)).pending == 10
 
 
-async def test_delivered_events_are_settled_when_the_store_can_write_again(autojump_clock):
+async def test_delivered_events_are_settled_when_the_store_can_write(autojump_clock):
     async with open_memory_spool() as spool:
         sink = FakeSink()
         await fill(spool, 3)
@@ -360,7 +362,7 @@ async def test_a_sink_owes_only_what_its_sources_bring(autojump_clock):
         assert (found.filtered, found.delivered, sink.taken) == (20, 0, [])
 
 
-async def test_a_mistake_of_the_plugin_is_logged_with_its_traceback_once(autojump_clock, caplog):
+async def test_a_mistake_of_the_plugin_is_logged_with_traceback_once(autojump_clock, caplog):
     async with open_memory_spool() as spool:
 
         def crash(batch: Batch) -> None:

@@ -12,24 +12,23 @@ from hypothesis import strategies as st
 
 from bridge.api import Batch, Outcome, Pause, Reject, Retry, Stored
 from bridge.api.spool import DeadLetter
-from bridge.flow.delivery.lease import ConsecutiveRejects, LeaseProgress
+from bridge.flow.delivery.lease import ConsecutiveRejects, LeaseProgress, Next
 from tests.flow.conftest import START, make_stored
 
 Attempt = Callable[[Batch], Outcome | None]
 
 
 class Desk:
-    """Drives a Work as a lane does, without waiting: keeps what was taken, in order,
-    and what was settled.
+    """Drives a LeaseProgress as a lane does, without waiting: keeps what was taken, in
+    order, and what was settled.
     """
 
     def __init__(
         self, events: tuple[Stored, ...], *, one_device: bool = False, limit: int = 0
     ) -> None:
         self.events = events
-        self.refusals = ConsecutiveRejects(limit)
-        self.work = LeaseProgress(
-            events, one_device=one_device, refusals=self.refusals, now=lambda: START
+        self.progress = LeaseProgress(
+            events, one_device=one_device, rejects=ConsecutiveRejects(limit), now=lambda: START
         )
         self.taken: list[Stored] = []
         self.settled = self.filtered = self.requests = 0
@@ -37,34 +36,26 @@ class Desk:
         self.waits: list[str] = []
 
     def run(self, attempt: Attempt, most: int = 10_000) -> None:
-        while (group := self.work.next_group()) is not None and self.requests < most:
+        while (group := self.progress.next_group()) is not None and self.requests < most:
             self.requests += 1
-            batch = self.work.batch(group)
+            batch = self.progress.batch(group)
             try:
-                outcome = attempt(batch)
-            except Retry as verdict:
-                wait = self.work.failed(group, verdict)
-            except Reject as verdict:
-                wait = self.work.rejected(group, verdict)
-            except Pause as verdict:
-                wait = self.work.paused(group, verdict)
-            except ZeroDivisionError as exc:
-                wait = self.work.crashed(group, exc)
-            else:
+                result = attempt(batch)
                 self.taken += batch.events
-                self.work.delivered(group, outcome)
-                wait = None
-            if wait is not None:
-                self.waits.append(wait.why)
+            except Exception as exc:
+                result = exc
+            decision = self.progress.decide(group, result)
+            if decision.next is not Next.GO_ON:
+                self.waits.append(decision.why)
             self.settle()
 
     def settle(self) -> None:
-        count, filtered, dead = self.work.settlement()
+        count, filtered, dead = self.progress.settlement()
         for letter in dead:
             self.dead[self.settled + letter.index] = letter
         self.settled += count
         self.filtered += filtered
-        self.work.settled(count)
+        self.progress.settled(count)
 
 
 def refuse(poison: Collection[int]) -> Attempt:
@@ -75,7 +66,7 @@ def refuse(poison: Collection[int]) -> Attempt:
     return attempt
 
 
-def test_one_refused_event_of_500_becomes_a_dead_letter_and_499_are_taken():
+def test_of_500_events_one_is_refused_and_499_are_taken():
     desk = Desk(make_stored(["d"] * 500))
     desk.run(refuse({123}))
     assert list(desk.dead) == [122]
@@ -92,7 +83,7 @@ def test_one_refused_event_of_500_becomes_a_dead_letter_and_499_are_taken():
     trouble=st.lists(st.sampled_from(["retry", "pause", "device", "ok"]), max_size=30),
     one_device=st.booleans(),
 )
-def test_whatever_a_sink_says_each_event_ends_once_and_devices_keep_their_order(
+def test_whatever_a_sink_says_each_event_ends_once_in_order(
     devices: list[str], poison: set[int], trouble: list[str], one_device: bool
 ):
     desk = Desk(make_stored(devices), one_device=one_device)
@@ -139,7 +130,7 @@ def test_a_retried_request_holds_the_same_events_again(size: int):
     "If every single point is refused the sink pauses instead of dead-lettering the queue",
     vendor="databoom",
 )
-def test_refusals_of_everything_pause_the_sink_and_condemn_nothing():
+def test_refusals_of_everything_pause_and_condemn_nothing():
     desk = Desk(make_stored(["d"] * 100), limit=20)
     desk.run(refuse(range(1, 101)), most=500)
     assert desk.dead == {}
@@ -149,7 +140,7 @@ def test_refusals_of_everything_pause_the_sink_and_condemn_nothing():
     assert [stored.sequence for stored in desk.taken] == list(range(1, 101))
 
 
-def test_many_bad_events_among_good_ones_become_dead_letters_without_a_pause():
+def test_many_bad_events_among_good_ones_make_no_pause():
     poison = set(range(2, 200, 2))
     desk = Desk(make_stored(["d"] * 200), limit=20)
     desk.run(refuse(poison))
@@ -175,7 +166,7 @@ def test_a_device_that_must_wait_does_not_hold_up_the_others():
     assert desk.settled == 4
 
 
-def test_a_device_whose_requests_always_fail_does_not_hold_up_the_others():
+def test_a_device_that_always_fails_does_not_hold_up_the_others():
     desk = Desk(make_stored(["a", "b"]), one_device=True)
 
     def attempt(batch: Batch) -> None:
@@ -198,7 +189,7 @@ def test_verdicts_that_name_the_culprits_need_no_bisecting():
     assert desk.settled == 5
 
 
-def test_an_event_that_crashes_the_plugin_becomes_a_dead_letter_and_the_others_go_through():
+def test_an_event_that_crashes_the_plugin_becomes_a_dead_letter():
     desk = Desk(make_stored(["d"] * 8))
 
     def attempt(batch: Batch) -> None:
@@ -217,7 +208,7 @@ def test_events_without_anything_for_a_sink_count_as_filtered():
     assert (desk.settled, desk.filtered) == (3, 2)
 
 
-def test_what_is_done_at_the_front_is_settled_while_the_rest_waits():
+def test_what_is_done_in_front_is_settled_while_the_rest_waits():
     desk = Desk(make_stored(["a", "a", "b"]), one_device=True)
 
     def attempt(batch: Batch) -> None:
@@ -230,12 +221,12 @@ def test_what_is_done_at_the_front_is_settled_while_the_rest_waits():
 
 def test_the_time_of_a_dead_letter_is_when_it_was_given_up():
     later: datetime = START.replace(year=2027)
-    work = LeaseProgress(
-        make_stored(["d"]), one_device=False, refusals=ConsecutiveRejects(0), now=lambda: later
+    progress = LeaseProgress(
+        make_stored(["d"]), one_device=False, rejects=ConsecutiveRejects(0), now=lambda: later
     )
-    group = work.next_group()
+    group = progress.next_group()
     assert group is not None
-    work.batch(group)
-    work.rejected(group, Reject("no"))
-    _, _, (letter,) = work.settlement()
+    progress.batch(group)
+    progress.decide(group, Reject("no"))
+    _, _, (letter,) = progress.settlement()
     assert (letter.time, letter.attempts) == (later, 1)

@@ -25,7 +25,7 @@ def make_breaker(base: float = 1.0, cap: float = 300.0) -> Breaker:
     return Breaker(base, cap, 60.0, lambda: 1.0)
 
 
-async def test_one_lost_request_among_good_ones_leaves_the_breaker_closed(autojump_clock):
+async def test_one_lost_request_leaves_the_breaker_closed(autojump_clock):
     breaker = make_breaker()
     breaker.failed(None)
     breaker.succeeded()
@@ -34,7 +34,7 @@ async def test_one_lost_request_among_good_ones_leaves_the_breaker_closed(autoju
     assert breaker.state == "closed"
 
 
-async def test_an_open_breaker_lets_one_probe_through_and_a_success_lets_all(autojump_clock):
+async def test_an_open_breaker_lets_one_probe_through(autojump_clock):
     breaker = make_breaker()
     for _ in range(FAILURES_TO_OPEN):
         breaker.failed(None)
@@ -57,7 +57,7 @@ async def test_an_open_breaker_lets_one_probe_through_and_a_success_lets_all(aut
     assert passed == [4.0, 100.0, 100.0, 100.0, 100.0]
 
 
-async def test_during_a_day_of_outage_probes_are_never_closer_than_the_backoff_asks(autojump_clock):
+async def test_during_an_outage_probes_are_as_far_as_the_backoff_asks(autojump_clock):
     breaker = make_breaker(cap=60.0)
     for _ in range(FAILURES_TO_OPEN):
         breaker.failed(None)

@@ -7,9 +7,7 @@ import trio
 from bridge.flow.instances.supervision import supervise
 
 
-async def test_a_crashing_instance_is_started_again_and_a_good_one_misses_nothing(
-    autojump_clock, caplog
-):
+async def test_a_crashing_instance_is_started_again_beside_a_good_one(autojump_clock, caplog):
     crashes = ticks = 0
     reports: list[str] = []
 

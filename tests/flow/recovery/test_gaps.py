@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from bridge.api import SpoolUnavailable
-from bridge.flow.ingest import Intake, open_ingest
+from bridge.flow.ingest import Ingest, Intake
 from bridge.flow.recovery.gaps import RECEIVED, SILENCE, TICK, Found, span, tell_of_gap, watch_gaps
 from bridge.testing.fakes import FakeReport, FakeState, FixedClock
 from bridge.testing.memory import MemorySpool, MemoryStore
@@ -49,7 +49,7 @@ async def test_after_a_start_the_gap_begins_when_it_last_received(autojump_clock
     assert gaps.found == [(START, False)]
 
 
-async def test_a_gap_that_was_found_at_the_start_is_not_found_again_with_the_first_event(
+async def test_a_gap_found_at_the_start_is_not_found_again(
     autojump_clock,
 ):
     gaps, intake, state = Gaps(), Intake(), FakeState()
@@ -71,7 +71,7 @@ async def test_the_first_receipt_of_all_is_kept_at_once(autojump_clock):
         nursery.cancel_scope.cancel()
 
 
-async def test_when_it_last_received_is_kept_while_it_runs_and_when_it_stops(autojump_clock):
+async def test_the_last_receipt_is_kept_while_it_runs_and_at_its_stop(autojump_clock):
     intake, state = Intake(), FakeState()
 
     def receive_later() -> None:
@@ -87,7 +87,7 @@ async def test_when_it_last_received_is_kept_while_it_runs_and_when_it_stops(aut
     assert state.get(RECEIVED) == (START + timedelta(seconds=30)).isoformat()
 
 
-async def test_an_hour_of_silence_before_an_event_is_a_gap_and_less_is_not(autojump_clock):
+async def test_an_hour_of_silence_before_an_event_is_a_gap(autojump_clock):
     gaps, intake = Gaps(), Intake()
     later = START + timedelta(seconds=SILENCE - 1)
     much_later = later + timedelta(seconds=SILENCE)
@@ -105,7 +105,8 @@ async def test_an_hour_of_silence_before_an_event_is_a_gap_and_less_is_not(autoj
 async def test_what_was_refused_is_a_gap_once_events_are_stored_again(autojump_clock):
     gaps, intake, clock = Gaps(), Intake(), FixedClock(START)
     spool = MemorySpool(MemoryStore())
-    async with open_ingest(spool, clock) as ingest, trio.open_nursery() as nursery:
+    ingest = Ingest(spool, clock)
+    async with trio.open_nursery() as nursery:
         intake = ingest.intakes.setdefault("s", intake)
         outlet = ingest.outlet("s")
         nursery.start_soon(watch_gaps, intake, FakeState(), gaps, clock)
@@ -126,19 +127,19 @@ async def test_what_was_refused_is_a_gap_once_events_are_stored_again(autojump_c
     assert gaps.found == [(START + timedelta(seconds=1), False)]
 
 
-async def test_an_event_that_was_stored_too_late_for_its_sender_is_a_gap_too(autojump_clock):
+async def test_an_event_stored_too_late_for_its_sender_is_a_gap_too(autojump_clock):
     class HeldSpool(MemorySpool):
         async def append(self, arrivals: object) -> int:
             await trio.sleep(60)
             return 1
 
-    async with open_ingest(HeldSpool(MemoryStore()), lambda: START) as ingest:
-        outlet = ingest.outlet("s")
-        with trio.move_on_after(8) as patience:
-            await outlet.emit(make_event(1))
-        assert patience.cancelled_caught
-        intake = ingest.intakes["s"]
-        assert (intake.refused_since, intake.refused, intake.events) == (START, 1, 0)
+    ingest = Ingest(HeldSpool(MemoryStore()), lambda: START)
+    outlet = ingest.outlet("s")
+    with trio.move_on_after(8) as patience:
+        await outlet.emit(make_event(1))
+    assert patience.cancelled_caught
+    intake = ingest.intakes["s"]
+    assert (intake.refused_since, intake.refused, intake.events) == (START, 1, 0)
 
 
 async def test_a_spool_that_cannot_write_does_not_end_the_watch(autojump_clock):
@@ -158,7 +159,7 @@ async def test_a_spool_that_cannot_write_does_not_end_the_watch(autojump_clock):
     assert gaps.found == [(START, True)]
 
 
-def test_a_source_without_a_history_says_that_what_is_not_sent_again_is_missing():
+def test_a_source_without_a_history_says_what_is_missing():
     report = FakeReport()
     tell_of_gap(report, FixedClock(START), START - timedelta(hours=2, minutes=13), False)
     assert report.texts == [

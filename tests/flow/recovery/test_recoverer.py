@@ -22,7 +22,7 @@ from bridge.api import (
     SourceContext,
     SpoolUnavailable,
 )
-from bridge.flow.ingest import open_ingest
+from bridge.flow.ingest import Ingest
 from bridge.flow.recovery.backfill import BACKFILL, PROGRESS, command_handlers
 from bridge.flow.recovery.jobs import Job
 from bridge.flow.recovery.recoverer import (
@@ -116,14 +116,14 @@ class Plant:
             reach=self.reach,
             parts="devices",
         )
-        async with open_ingest(self.spool, self.clock) as ingest, trio.open_nursery() as nursery:
+        async with trio.open_nursery() as nursery:
             recoverer = Recoverer(
                 source="sensors",
                 recovery=recovery,
                 settings=NoSettings(),
                 context=fake_source_context("sensors", clock=self.clock),
                 policy=self.policy,
-                ingest=ingest,
+                ingest=Ingest(self.spool, self.clock),
                 state=self.state,
                 report=self.report,
                 pressure=pressure,
@@ -177,9 +177,7 @@ async def test_a_gap_is_read_back_device_by_device_and_page_by_page(plant: Plant
     ]
 
 
-async def test_reading_begins_before_the_gap_by_the_overlap_and_ends_now(
-    plant: Plant, autojump_clock
-):
+async def test_reading_begins_an_overlap_before_the_gap_and_ends_now(plant: Plant, autojump_clock):
     async with plant.running() as recoverer:
         recoverer.found(GAP, False)
         await done(plant)
@@ -188,9 +186,7 @@ async def test_reading_begins_before_the_gap_by_the_overlap_and_ends_now(
     }
 
 
-async def test_every_recovered_event_is_marked_and_keeps_its_own_labels(
-    plant: Plant, autojump_clock
-):
+async def test_a_recovered_event_is_marked_and_keeps_its_own_labels(plant: Plant, autojump_clock):
     plant.cloud.record = {"d1": [Event("k", "d1", "t", GAP, labels={"name": "fridge"})]}
     async with plant.running() as recoverer:
         recoverer.found(GAP, False)
@@ -259,9 +255,7 @@ async def test_with_backfill_no_a_gap_is_read_back_by_command_only(plant: Plant,
     assert len(plant.stored) == 360
 
 
-async def test_what_the_vendor_no_longer_keeps_is_reported_with_its_bounds(
-    plant: Plant, autojump_clock
-):
+async def test_what_the_vendor_keeps_no_longer_is_reported(plant: Plant, autojump_clock):
     plant.reach = 3600.0
     async with plant.running() as recoverer:
         recoverer.found(GAP, False)
@@ -273,9 +267,7 @@ async def test_what_the_vendor_no_longer_keeps_is_reported_with_its_bounds(
     )
 
 
-async def test_reading_waits_until_the_newest_is_visible_in_the_history(
-    plant: Plant, autojump_clock
-):
+async def test_reading_waits_until_the_newest_is_in_the_history(plant: Plant, autojump_clock):
     plant.delay = 10.0
     plant.cloud.hold = trio.Event()
     async with plant.running() as recoverer:
@@ -286,9 +278,7 @@ async def test_reading_waits_until_the_newest_is_visible_in_the_history(
         assert plant.cloud.opened == 1
 
 
-async def test_a_retry_waits_as_long_as_the_vendor_asked_and_goes_on_where_it_was(
-    plant: Plant, autojump_clock
-):
+async def test_a_retry_waits_as_asked_and_goes_on_where_it_was(plant: Plant, autojump_clock):
     async with plant.running() as recoverer:
         plant.cloud.failures = [Retry("429", after=77.0)]
         recoverer.found(GAP, False)
@@ -303,9 +293,7 @@ async def test_a_retry_waits_as_long_as_the_vendor_asked_and_goes_on_where_it_wa
     assert len(plant.stored) == 360
 
 
-async def test_a_history_that_fails_for_long_is_a_problem_until_it_works(
-    plant: Plant, autojump_clock
-):
+async def test_a_history_that_fails_for_long_is_a_problem_meanwhile(plant: Plant, autojump_clock):
     async with plant.running() as recoverer:
         plant.cloud.failures = [Retry("connection refused")] * 6
         recoverer.found(GAP, False)
@@ -347,9 +335,25 @@ async def test_a_history_that_cannot_be_opened_is_opened_again(
     assert len(plant.stored) == 360
 
 
-async def test_a_device_that_cannot_be_read_is_named_and_the_others_are_read(
-    plant: Plant, autojump_clock
-):
+async def test_a_history_that_refuses_to_open_waits_for_a_person(plant: Plant, autojump_clock):
+    opened = plant.cloud.open
+
+    @asynccontextmanager
+    async def refusing(settings: NoSettings, context: SourceContext) -> AsyncIterator[Cloud]:
+        if not plant.report.texts:
+            raise Reject("403")
+        async with opened(settings, context) as history:
+            yield history
+
+    plant.cloud.open = refusing  # type: ignore[method-assign]
+    async with plant.running() as recoverer:
+        recoverer.found(GAP, False)
+        await done(plant)
+    assert plant.report.problems == ["gap 2 h 13 min: backfill waits: 403; tried again every 5 min"]
+    assert len(plant.stored) == 360
+
+
+async def test_a_device_that_cannot_be_read_is_named_and_left_out(plant: Plant, autojump_clock):
     plant.cloud.broken = {"d2": Reject("404: unknown device")}
     async with plant.running() as recoverer:
         recoverer.found(GAP, False)
@@ -391,9 +395,7 @@ async def test_a_spool_that_refuses_is_waited_for(plant: Plant, autojump_clock):
     assert len(plant.stored) == 360
 
 
-async def test_a_job_goes_on_after_a_crash_with_the_devices_that_are_left(
-    plant: Plant, autojump_clock
-):
+async def test_after_a_crash_a_job_goes_on_with_the_devices_left(plant: Plant, autojump_clock):
     plant.cloud.broken = {"d2": Retry("the connection broke")}
     async with plant.running() as recoverer:
         recoverer.found(GAP, False)
@@ -439,9 +441,7 @@ async def test_it_stores_little_at_a_time(plant: Plant, autojump_clock):
     assert [len(commit) for commit in plant.spool.commits] == [MAX_EVENTS, MAX_EVENTS, 50]
 
 
-async def test_it_yields_while_much_waits_for_a_sink_though_never_for_long(
-    plant: Plant, autojump_clock
-):
+async def test_it_yields_to_a_busy_sink_though_never_for_long(plant: Plant, autojump_clock):
     plant.waiting = MAX_PENDING + 1
     async with plant.running() as recoverer:
         recoverer.found(GAP, False)
@@ -455,9 +455,7 @@ async def test_it_yields_while_much_waits_for_a_sink_though_never_for_long(
         assert trio.current_time() - began < 6
 
 
-async def test_live_events_are_stored_between_the_commits_of_a_recovery(
-    plant: Plant, autojump_clock
-):
+async def test_live_events_go_between_the_commits_of_a_recovery(plant: Plant, autojump_clock):
     class Slow(MemorySpool):
         async def append(self, arrivals: Sequence[Arrival]) -> int:
             await trio.sleep(1)
