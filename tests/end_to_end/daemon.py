@@ -51,9 +51,9 @@ class WatchedBoard(Board):
     def report(self, instance: str) -> Report:
         pin = super().report(instance)
 
-        def report(text: str, *, problem: bool = False) -> None:
-            pin(text, problem=problem)
-            self.told.append((instance, text, problem))
+        def report(text: str, *, problem: bool = False, topic: str = "") -> None:
+            pin(text, problem=problem, topic=topic)
+            self.told.append((f"{instance}/{topic}" if topic else instance, text, problem))
             self.wake()
 
         return report
