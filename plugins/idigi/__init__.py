@@ -1,5 +1,5 @@
 """Digi Remote Manager, earlier called iDigi and Device Cloud: a source, its history,
-and a stand-in for the service.
+and an emulator for the service.
 
 push port ── protocol.py ── session.py ── documents.py ──▶ events      source.py keeps the session up
 REST ── rest.py, answers.py ── monitors.py (which monitor) · history.py (what was missed) · commands.py

@@ -21,7 +21,7 @@ from attrs import define
 from bridge.api import Pause, Retry, SourceContext, SpoolUnavailable
 
 from .push.session import UnknownMonitor, attend
-from .push.session_status import Standing
+from .push.session_status import SessionStatus
 from .rest.monitor_api import MonitorApi, open_api
 from .rest.monitors import delete_own, differences, ensure_monitor, is_live, wanted_monitor
 from .settings import Settings
@@ -121,7 +121,7 @@ async def _attempt(
         if progress.attached_at is None:
             progress.attached_at = trio.current_time()
             away = None if progress.ended_at is None else progress.attached_at - progress.ended_at
-        standing = Standing(monitor, away, progress.loss, progress.altered)
+        standing = SessionStatus(monitor, away, progress.loss, progress.altered)
         context.report(standing.text(settings), problem=standing.problem(settings))
         if not progress.started:
             progress.started = True

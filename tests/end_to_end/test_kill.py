@@ -144,8 +144,8 @@ async def test_killed_again_and_again_the_bridge_loses_nothing_it_acknowledged(
         }
         site.start()
         await site.ready()
-        await digi.books.until(
-            lambda: digi.books.logins > 0
+        await digi.recorder.until(
+            lambda: digi.recorder.logins > 0
         )  # from here on the monitor records what it cannot send
         async with trio.open_nursery() as publishers:
             publishers.start_soon(publish_sensors, sensors, oracle)
@@ -169,7 +169,7 @@ async def test_killed_again_and_again_the_bridge_loses_nothing_it_acknowledged(
     assert oracle.faults == []
     assert oracle.repeated > 0, "no delivery was repeated: the way of a replay was not tried"
     assert min(oracle.published.values()) > kills
-    assert digi.books.lost == set()
+    assert digi.recorder.lost == set()
     _check_file(site, oracle)
     result = audit(site.state, SINKS)
     assert result.problems == ()

@@ -25,7 +25,7 @@ from attrs import field, frozen
 from bridge.api import JSON, Event, raw_data
 
 from ..push import protocol
-from ..push.protocol import Block, Content, Undecodable, unpack
+from ..push.protocol import Block, Content, UndecodableError, unpack
 from ..settings import FILE_LIMIT
 from .entities import UNKNOWN_DEVICE, Topic, kind_of, moment, text_of
 from .entity_view import view_of
@@ -85,7 +85,7 @@ def decode(
             if content.format == protocol.JSON
             else read_xml(content.document)
         )
-    except Undecodable as exc:
+    except UndecodableError as exc:
         return keep_block(block, str(exc), received)
     remarks = []
     if content.count != len(messages):

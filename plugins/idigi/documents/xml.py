@@ -23,7 +23,7 @@ from xml.etree.ElementTree import Element  # a tree that was parsed with care
 
 from bridge.api import JSON
 
-from ..push.protocol import Undecodable
+from ..push.protocol import UndecodableError
 from .data_points import number_of
 from .json import GREATEST_INTEGER, MIN_INTEGER
 from .safe_xml import parse_xml
@@ -34,12 +34,12 @@ Convert: TypeAlias = Callable[[str], JSON]
 def read_xml(document: bytes) -> list[JSON]:
     """Give the messages of a document, in order.
 
-    :raises Undecodable: if the document cannot be read.
+    :raises UndecodableError: if the document cannot be read.
     """
     try:
         root = parse_xml(document)
     except ValueError as exc:
-        raise Undecodable(f"the document is not XML that can be read: {exc}") from exc
+        raise UndecodableError(f"the document is not XML that can be read: {exc}") from exc
     name = _name(root)
     if name == "Msg":
         return [_message(root)]
@@ -47,7 +47,7 @@ def read_xml(document: bytes) -> list[JSON]:
         messages = [child for child in root if _name(child) == "Msg"]
         if messages or not (len(root) or _text(root).strip()):
             return [_message(message) for message in messages]
-    raise Undecodable("the document has neither Document with Msg nor Msg at its root")
+    raise UndecodableError("the document has neither Document with Msg nor Msg at its root")
 
 
 def _message(element: Element) -> JSON:

@@ -1,4 +1,4 @@
-"""Stand-in: one customer's part of the service. Its monitors, its data streams, and
+"""Emulator: one customer's part of the service. Its monitors, its data streams, and
 what happens in it.
 
     publish ─▶ each monitor with a fitting topic (emulator_monitor.py)
@@ -22,15 +22,15 @@ import trio
 from attrs import define, field
 
 from .content.topics import CUSTOMER, Occurrence, operation_of, topic_fits, topics_of
-from .options import Modes, Throttle
+from .options import Options, Throttle
 from .push.monitor import Monitor, Waiting
-from .recorder import Books
+from .recorder import Recorder
 
 __all__ = [
     "CUSTOMER",
     "FIRST_MONITOR",
     "Account",
-    "Books",
+    "Recorder",
     "Monitor",
     "Occurrence",
     "topic_fits",
@@ -48,13 +48,13 @@ class Account:
     password: str
     now: Callable[[], datetime]
     """The service's wall clock, UTC."""
-    random: Random = field(factory=lambda: Random(0))  # noqa: S311  # ids of a stand-in
+    random: Random = field(factory=lambda: Random(0))  # noqa: S311  # ids of an emulator
     first_monitor: int = FIRST_MONITOR
     api_keys: dict[str, str] = field(factory=dict)
     """Id to secret: what the headers ``X-API-KEY-ID`` and ``X-API-KEY-SECRET`` may say.
     """
-    modes: Modes = field(factory=Modes)
-    books: Books = field(factory=Books)
+    options: Options = field(factory=Options)
+    recorder: Recorder = field(factory=Recorder)
     throttle: Throttle = field(factory=Throttle)
     monitors: dict[int, Monitor] = field(factory=dict)
     streams: dict[str, deque[Waiting]] = field(factory=dict)
@@ -71,7 +71,7 @@ class Account:
         number = self.first_monitor + self._created
         self._created += 1
         saved: deque[Waiting] = deque(maxlen=self.history_limit)
-        monitor = Monitor(number, dict(elements), self.books, self.modes, self.record_limit, saved)
+        monitor = Monitor(number, dict(elements), self.recorder, self.options, self.record_limit, saved)
         self.monitors[number] = monitor
         return monitor
 
@@ -84,18 +84,18 @@ class Account:
         return str(UUID(int=self.random.getrandbits(128), version=1))
 
     def publish(self, occurrence: Occurrence) -> int:
-        """Let something happen now; gives the id under which the books know it."""
+        """Let something happen now; gives the id under which the recorder knows it."""
         event_id = next(self._event_ids)
         entity = self._published_entity(occurrence)
         if entity is None:
-            self.books.withheld.add(event_id)
+            self.recorder.withheld.add(event_id)
             return event_id
         at = self.now()
         message = {
             "timestamp": iso(at),
             "topic": f"{CUSTOMER}/{occurrence.topic}",
             "operation": occurrence.operation,
-            **({"group": occurrence.group} if self.modes.group else {}),
+            **({"group": occurrence.group} if self.options.group else {}),
             occurrence.entity_key: entity,
         }
         event = Waiting(event_id, message, trio.current_time(), at)
@@ -121,8 +121,8 @@ class Account:
             return entity
         if operation_of(occurrence.operation) == "delete":
             return None
-        if isinstance(entity, dict) and entity.get("fdSize", 0) > self.modes.file_limit:
-            if self.modes.large_files == "withheld":
+        if isinstance(entity, dict) and entity.get("fdSize", 0) > self.options.file_limit:
+            if self.options.large_files == "withheld":
                 return None
             return {key: value for key, value in entity.items() if key != "fdData"}
         return entity

@@ -1,4 +1,4 @@
-"""Stand-in: the life of the demo. Four gateways measure; now and then one is away, or a
+"""Emulator: the life of the demo. Four gateways measure; now and then one is away, or a
 tank is low.
 """
 

@@ -1,4 +1,4 @@
-"""Stand-in: the books, in which tests look up what was sent, acknowledged, replayed and
+"""Emulator: the recorder, in which tests look up what was sent, acknowledged, replayed and
 lost.
 """
 
@@ -13,7 +13,7 @@ from bridge.api import RepeatedEvent
 
 
 @frozen
-class Fate:
+class EventHistory:
     """What became of one event."""
 
     sent: int
@@ -24,7 +24,7 @@ class Fate:
 
 
 @define
-class Books:
+class Recorder:
     """What was sent and acknowledged. Events by the ids that ``publish`` gives."""
 
     sent: set[int] = field(factory=set)
@@ -66,9 +66,9 @@ class Books:
         """Sent, but not acknowledged."""
         return self.sent - self.acked
 
-    def of(self, event: int) -> Fate:
+    def of(self, event: int) -> EventHistory:
         """Look one event up."""
-        return Fate(
+        return EventHistory(
             self.times_sent[event], event in self.replayed, event in self.acked, event in self.lost
         )
 
@@ -86,6 +86,6 @@ class Books:
         self._news.set()
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until a condition on the books holds."""
+        """Wait until a condition on the record holds."""
         while not condition():
             await self._news.wait()

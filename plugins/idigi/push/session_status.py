@@ -20,7 +20,7 @@ LONG_ABSENCE = 60.0  # seconds without a session that are told
 
 
 @frozen
-class Standing:
+class SessionStatus:
     """How a session stands."""
 
     monitor: int

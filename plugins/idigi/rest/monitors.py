@@ -135,7 +135,7 @@ def id_of(found: Mapping[str, str]) -> int:
 
 
 @frozen
-class Memory:
+class MonitorState:
     """What an instance remembers of its monitor.
 
     It counts only on the server and in the account it came from.
@@ -148,7 +148,7 @@ class Memory:
     """A monitor that is still to be deleted, because ours has taken its place."""
 
     @classmethod
-    def of(cls, settings: Settings, remembered: JSON) -> Memory:
+    def of(cls, settings: Settings, remembered: JSON) -> MonitorState:
         """Read what was remembered; empty if it was nothing, or of another account."""
         empty = cls(str(settings.url), settings.username)
         if not isinstance(remembered, dict):
@@ -171,7 +171,7 @@ def _whole(value: JSON) -> int | None:
 
 def known_monitor(settings: Settings, remembered: JSON) -> int | None:
     """Tell which monitor an instance uses, as far as it knows without asking."""
-    return settings.monitor_id or Memory.of(settings, remembered).id
+    return settings.monitor_id or MonitorState.of(settings, remembered).id
 
 
 @frozen
@@ -201,7 +201,7 @@ async def ensure_monitor(api: MonitorApi, settings: Settings, context: SourceCon
                 f"the account has no monitor {settings.monitor_id}; correct or remove monitor_id"
             )
         return await _made_to_fit(api, settings, context, wanted, named)
-    memory = Memory.of(settings, context.state.get(REMEMBERED))
+    memory = MonitorState.of(settings, context.state.get(REMEMBERED))
     found: Mapping[str, str] | None = None if memory.id is None else await api.read(memory.id)
     gone = memory.id if found is None else None
     if found is None:
@@ -296,7 +296,7 @@ def _tell_loss(settings: Settings, context: SourceContext, what: str) -> str:
 
 
 async def _remember(
-    api: MonitorApi, context: SourceContext, memory: Memory, before: Memory
+    api: MonitorApi, context: SourceContext, memory: MonitorState, before: MonitorState
 ) -> None:
     """Remember the monitor, then delete the one it replaces: in this order one of them
     is always known.

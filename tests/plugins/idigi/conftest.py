@@ -1,4 +1,4 @@
-"""Fakes of the core, and a source that runs against the stand-in on loopback."""
+"""Fakes of the core, and a source that runs against the emulator on loopback."""
 
 from __future__ import annotations
 
@@ -247,7 +247,7 @@ def core() -> Core:
 
 @pytest.fixture
 async def emulator() -> AsyncIterator[Emulator]:
-    """A stand-in in clear text."""
+    """An emulator in clear text."""
     async with open_emulator() as emulator:
         yield emulator
 
@@ -278,7 +278,7 @@ def server_tls(authority: trustme.CA) -> Callable[..., ssl.SSLContext]:
 
 @pytest.fixture
 def settings_for() -> Callable[..., Settings]:
-    """Gives settings that fit a stand-in, quick ones; keywords replace them."""
+    """Gives settings that fit an emulator, quick ones; keywords replace them."""
 
     def make(emulator: Emulator, **changes: Any) -> Settings:
         plain: dict[str, Any] = {
@@ -298,7 +298,7 @@ def settings_for() -> Callable[..., Settings]:
 
 @pytest.fixture
 def point() -> Callable[..., tuple[str, str, dict[str, Any]]]:
-    """Gives the arguments with which a stand-in publishes a data point."""
+    """Gives the arguments with which an emulator publishes a data point."""
 
     def make(value: Any, **fields: Any) -> tuple[str, str, dict[str, Any]]:
         entity = {"streamId": "test", "data": value, "timestamp": 1434307047694, **fields}

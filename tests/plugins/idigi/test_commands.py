@@ -22,7 +22,7 @@ Run = Callable[..., Any]
 
 @pytest.fixture
 def command(emulator: Emulator, settings_for: Any) -> Run:
-    """Runs the command against the stand-in as the command line does."""
+    """Runs the command against the emulator as the command line does."""
 
     async def run(*words: str, **changes: Any) -> int:
         (command,) = bridge_commands()

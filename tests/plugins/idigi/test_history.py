@@ -403,7 +403,7 @@ def test_whatever_an_item_is_its_messages_are_objects_with_a_topic(item: Any) ->
 async def test_what_was_pushed_is_read_back_page_by_page_under_the_same_keys(
     items: Any, last_cursor: Any, core: Any, emulator: Emulator, settings_for: Any, point: Any
 ) -> None:
-    emulator.modes.history_items, emulator.modes.last_cursor, emulator.modes.page_limit = (
+    emulator.options.history_items, emulator.options.last_cursor, emulator.options.page_limit = (
         items,
         last_cursor,
         3,
@@ -411,7 +411,7 @@ async def test_what_was_pushed_is_read_back_page_by_page_under_the_same_keys(
     settings = settings_for(emulator)
     async with core.running(settings):
         ids = [await emulator.publish(*point(number)) for number in range(7)]
-        await emulator.books.until(lambda: set(ids) <= emulator.books.acked)
+        await emulator.recorder.until(lambda: set(ids) <= emulator.recorder.acked)
     pushed = [event.key for event in core.outlet.events]
     async with opened(core, settings) as history:
         (part,) = await history.parts()

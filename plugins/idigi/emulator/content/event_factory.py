@@ -1,4 +1,4 @@
-"""Stand-in: makers of events in the documented shapes, and an endless random mix of
+"""Emulator: makers of events in the documented shapes, and an endless random mix of
 them.
 
     data_point("dev/metrics/level", 1.5, time=now, random=random)        one event

@@ -1,4 +1,4 @@
-"""Stand-in: topics, and which events a subscription asks for.
+"""Emulator: topics, and which events a subscription asks for.
 
     [group=a,b]DataPoint/*/metrics/cellular,DeviceCore[U]     a subscription: topics with filters, split at commas
     7603/DataPoint/00000000-.../metrics/cellular/1/rssi       the topic of an event

@@ -1,4 +1,4 @@
-"""Stand-in: a monitor, with what waits for its sessions, what is recorded without one,
+"""Emulator: a monitor, with what waits for its sessions, what is recorded without one,
 and what its history keeps.
 
     event ─▶ put ─┬─ a session ─▶ its attachment ─▶ blocks (emulator_session.py)
@@ -26,8 +26,8 @@ from bridge.api import RepeatedEvent
 
 from ..content.topics import CUSTOMER, topics_of
 from ..faults import Faults
-from ..options import Modes
-from ..recorder import Books
+from ..options import Options
+from ..recorder import Recorder
 
 End: TypeAlias = Literal["close", "reset", "hold", "mute"]
 """How a session ends: FIN, RST, or half-open. ``hold``: the service has noticed and the
@@ -115,8 +115,8 @@ class Monitor:
     elements: dict[str, str]
     """As the client gave them, values as texts; absent ones have the server's default.
     """
-    books: Books
-    modes: Modes
+    recorder: Recorder
+    options: Options
     record_limit: int
     """Events that are kept for replay; the oldest go first."""
     saved: deque[Waiting]
@@ -196,17 +196,17 @@ class Monitor:
 
     def block_ids(self) -> BlockIds:
         """Give the counter of a new connection."""
-        if self.modes.block_ids == "restart" or self._block_ids is None:
-            self._block_ids = BlockIds(self.modes.first_block_id)
+        if self.options.block_ids == "restart" or self._block_ids is None:
+            self._block_ids = BlockIds(self.options.first_block_id)
         return self._block_ids
 
     def put(self, event: Waiting) -> None:
         """Take an event that happened, or lose it if nobody listens and nothing
         records.
         """
-        recorded = self.status == "SUSPENDED" or self.modes.before_first_connect == "recorded"
+        recorded = self.status == "SUSPENDED" or self.options.before_first_connect == "recorded"
         if not self.attachments and not (self.replays and recorded):
-            self.books.lost.add(event.id)
+            self.recorder.lost.add(event.id)
             return
         if self.replays:
             self.saved.append(event)
@@ -255,19 +255,19 @@ class Monitor:
         self.elements.update(changes)
         self._clear_record()
         self.status = "INACTIVE"
-        self.books.changed()
+        self.recorder.changed()
 
     async def delete(self) -> None:
         """End for good."""
         self._deleted = True
         await self.cut_off()
         self._clear_record()
-        self.books.changed()
+        self.recorder.changed()
 
     def _trim_record(self) -> None:
         while len(self.record) > self.record_limit:
-            self.books.lost.add(self.record.popleft().id)
+            self.recorder.lost.add(self.record.popleft().id)
 
     def _clear_record(self) -> None:
-        self.books.lost.update(event.id for event in self.record)
+        self.recorder.lost.update(event.id for event in self.record)
         self.record.clear()

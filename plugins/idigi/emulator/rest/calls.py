@@ -1,4 +1,4 @@
-"""Stand-in: the REST server. What comes before a call is understood, and which API it
+"""Emulator: the REST server. What comes before a call is understood, and which API it
 goes to.
 
 call ─▶ faults ─▶ rate ─▶ credentials ─▶ ┌ /ws/Monitor...      emulator_old_api.py
@@ -31,12 +31,12 @@ async def answer_call(account: Account, faults: Faults, request: Request) -> Res
             if isinstance(scripted, Exception):
                 raise scripted
             return scripted
-        rate = account.modes.rate
+        rate = account.options.rate
         if rate is not None and not account.throttle.admits(rate, trio.current_time()):
-            account.books.throttled += 1
+            account.recorder.throttled += 1
             return throttled(rate.retry_after)
         if not _authorized(account, request):
-            return Response(401, b"", (("WWW-Authenticate", 'Basic realm="stand-in"'),))
+            return Response(401, b"", (("WWW-Authenticate", 'Basic realm="emulator"'),))
         if request.path == PATH or request.path.startswith(f"{PATH}/"):
             return await answer_old_api(account, faults, request)
         return await answer_v1(account, faults, request)
@@ -45,11 +45,11 @@ async def answer_call(account: Account, faults: Faults, request: Request) -> Res
 
 
 def _note(account: Account, request: Request) -> None:
-    account.books.calls.append(f"{request.method} {request.path}")
-    account.books.queries.append(request.query)
+    account.recorder.calls.append(f"{request.method} {request.path}")
+    account.recorder.queries.append(request.query)
     if request.body:
-        account.books.bodies.append(request.body)
-    account.books.changed()
+        account.recorder.bodies.append(request.body)
+    account.recorder.changed()
 
 
 def _authorized(account: Account, request: Request) -> bool:

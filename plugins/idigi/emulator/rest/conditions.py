@@ -1,4 +1,4 @@
-"""Stand-in: conditions on monitors, as REST calls carry them.
+"""Emulator: conditions on monitors, as REST calls carry them.
 
     monTopic='DeviceCore,DataPoint' and monDescription like 'our-%'          old API (vendor documentation)
     status='inactive' and description startsWith 'x'                         v1 API (vendor documentation)

@@ -1,9 +1,9 @@
-"""Stand-in: ``/ws/Monitor``, the old API. Bodies are XML; answers are XML or JSON, in
+"""Emulator: ``/ws/Monitor``, the old API. Bodies are XML; answers are XML or JSON, in
 which every value is a text.
 
 Written from the vendor documentation and recorded traffic. Assumed: the XML of a list,
 the limit's wording, and that a PUT closes the session, merges elements and clears the
-record. This stand-in's choice: unknown elements and values that are not allowed are
+record. This emulator's choice: unknown elements and values that are not allowed are
 refused with the wording of a bad topic.
 """
 
@@ -53,7 +53,7 @@ READ_ONLY = frozenset(
 )
 
 
-class Invalid(Exception):
+class InvalidRequestError(Exception):
     """A request that the service refuses; the text says why."""
 
 
@@ -78,7 +78,7 @@ async def answer_old_api(account: Account, faults: Faults, request: Request) -> 
                 return await _delete(account, name)
             case _:
                 return Response(405, b"")
-    except Invalid as exc:
+    except InvalidRequestError as exc:
         return error(f"{request.method} Monitor error. {exc}")
 
 
@@ -86,7 +86,7 @@ def _create(account: Account, faults: Faults, body: bytes) -> Response:
     elements = _elements(body)
     changes = checked(elements)
     if "monTopic" not in changes:
-        raise Invalid("Invalid request. Invalid monTopic specified")
+        raise InvalidRequestError("Invalid request. Invalid monTopic specified")
     monitor = create(account, faults, changes)
     location = f"Monitor/{monitor.id}"
     return Response(
@@ -97,7 +97,7 @@ def _create(account: Account, faults: Faults, body: bytes) -> Response:
 def create(account: Account, faults: Faults, elements: Mapping[str, str]) -> Monitor:
     """Add a monitor, if the account may have one more."""
     if len(account.monitors) >= faults.monitor_limit:
-        raise Invalid("Invalid request. The limit of monitors of this account is reached.")
+        raise InvalidRequestError("Invalid request. The limit of monitors of this account is reached.")
     return account.create(elements)
 
 
@@ -105,23 +105,23 @@ def _elements(body: bytes) -> dict[str, str]:
     try:
         root = Xml.fromstring(body)  # noqa: S314  # the caller is the bridge under test
     except Xml.ParseError as exc:
-        raise Invalid("Invalid request.") from exc
+        raise InvalidRequestError("Invalid request.") from exc
     if root.tag != "Monitor":
-        raise Invalid("Invalid request.")
+        raise InvalidRequestError("Invalid request.")
     return {element.tag: element.text or "" for element in root}
 
 
 def checked(elements: Mapping[str, str]) -> dict[str, str]:
     """Give the elements that a client may set, as they read back.
 
-    :raises Invalid: for a bad topic or value.
+    :raises InvalidRequestError: for a bad topic or value.
     """
     changes = {name: text for name, text in elements.items() if name not in READ_ONLY}
     for name, text in changes.items():
         if re.fullmatch(ALLOWED.get(name, "(?!)"), text, re.DOTALL) is None:
-            raise Invalid(f"Invalid request. Invalid {name} specified")
+            raise InvalidRequestError(f"Invalid request. Invalid {name} specified")
     if not all(is_known(topic) for topic in topics_of(changes.get("monTopic", "DataPoint"))):
-        raise Invalid("Invalid request. Invalid monTopic specified")
+        raise InvalidRequestError("Invalid request. Invalid monTopic specified")
     if changes.get("monCompression") == "gzip":
         changes["monCompression"] = "zlib"  # recorded traffic: as the service reads it back
     return changes
@@ -133,11 +133,11 @@ def _list(account: Account, query: str, *, as_json: bool) -> Response:
         holds = parse_condition(parameters.get("condition", ""), OLD)
         start, size = int(parameters.get("start", "0")), int(parameters.get("size", "1000"))
     except ValueError as exc:
-        raise Invalid(f"Invalid request. {exc}") from exc
+        raise InvalidRequestError(f"Invalid request. {exc}") from exc
     if start < 0 or size < 0:
-        raise Invalid("Invalid request. start and size cannot be negative")
+        raise InvalidRequestError("Invalid request. start and size cannot be negative")
     rows = [item for item in (monitor.item for monitor in account.monitors.values()) if holds(item)]
-    return _rows(rows, start, size, account.modes.page_limit, as_json=as_json)
+    return _rows(rows, start, size, account.options.page_limit, as_json=as_json)
 
 
 def _read(account: Account, faults: Faults, name: str, *, as_json: bool) -> Response:
@@ -156,16 +156,16 @@ async def _update(account: Account, name: str, body: bytes) -> Response:
     name = name or elements.get("monId", "")
     monitor = find(account, name)
     if monitor is None:
-        raise Invalid(f"Error reading Monitor entity id='{name}'")
+        raise InvalidRequestError(f"Error reading Monitor entity id='{name}'")
     await monitor.reset(checked(elements))
     return Response(200, b'<?xml version="1.0" encoding="ISO-8859-1"?>\n<result/>', XML_TYPE)
 
 
 async def _delete(account: Account, name: str) -> Response:
     if not (name.isascii() and name.isdigit()):
-        raise Invalid(f'Invalid request. For input string: "{name}"')
+        raise InvalidRequestError(f'Invalid request. For input string: "{name}"')
     if not await delete(account, name):
-        raise Invalid(f"Error reading Monitor entity id='{name}'")
+        raise InvalidRequestError(f"Error reading Monitor entity id='{name}'")
     return Response(200, _result([_leaf("message", "1 items deleted")]), XML_TYPE)
 
 

@@ -1,9 +1,9 @@
-"""Stand-in: ``/ws/v1``, the JSON API. Inventory and history of monitors, and the
+"""Emulator: ``/ws/v1``, the JSON API. Inventory and history of monitors, and the
 history of data streams.
 
 From vendor documentation: paths, parameters and names of fields. Assumed: values of
 ``acknowledgement`` and ``compression`` in a POST, the form of history answers. This
-stand-in's choices: statuses and form of errors, the call that reads a data stream, and
+emulator's choices: statuses and form of errors, the call that reads a data stream, and
 that start and end of a span are both included.
 """
 
@@ -21,10 +21,10 @@ from bridge.api import Request, Response
 from ..account import Account
 from ..content.documents import json_text
 from ..faults import Faults
-from ..options import Modes
+from ..options import Options
 from ..push.monitor import Monitor, Waiting
 from .conditions import V1, parse_condition
-from .old_api import JSON_TYPE, Invalid, checked, create, delete, find
+from .old_api import JSON_TYPE, InvalidRequestError, checked, create, delete, find
 
 INVENTORY = "/ws/v1/monitors/inventory"
 HISTORY = "/ws/v1/monitors/history"
@@ -68,7 +68,7 @@ async def answer_v1(account: Account, faults: Faults, request: Request) -> Respo
             return await _one(account, faults, request.method, match[1])
         elif request.method == "GET":
             return _history(account, faults, request.path, parameters)
-    except Invalid as exc:
+    except InvalidRequestError as exc:
         return _json({"error": [f"{request.method} error. {exc}"]}, 400)
     return Response(405, b"")
 
@@ -89,7 +89,7 @@ def _created(body: bytes) -> dict[str, str]:
         fields = json.loads(body)
         topics = ",".join(fields["topics"])
     except (ValueError, KeyError, TypeError) as exc:
-        raise Invalid("Invalid request. Expected an object with a list of topics") from exc
+        raise InvalidRequestError("Invalid request. Expected an object with a list of topics") from exc
     elements = {"monTopic": topics}
     for name, value in fields.items():
         if name in NAMES and isinstance(value, str):
@@ -99,7 +99,7 @@ def _created(body: bytes) -> dict[str, str]:
         elif name == "persistent" and isinstance(value, bool):
             elements["monAutoReplayOnConnect"] = str(value).lower()
         elif name != "topics":
-            raise Invalid(f"Invalid request. Invalid {name} specified")
+            raise InvalidRequestError(f"Invalid request. Invalid {name} specified")
     return checked(elements)
 
 
@@ -122,13 +122,13 @@ def _inventory(account: Account, parameters: Mapping[str, str]) -> dict[str, Any
         holds = parse_condition(parameters.get("query", ""), V1)
         first = int(parameters.get("cursor", "0"))
     except ValueError as exc:
-        raise Invalid(f"Invalid request. {exc}") from exc
+        raise InvalidRequestError(f"Invalid request. {exc}") from exc
     found = [item for item in map(v1_item, account.monitors.values()) if holds(item)]
     name, _, direction = parameters.get("orderby", "id").partition(" ")
     found.sort(
         key=lambda item: (item.get(name) is not None, item.get(name)), reverse=direction == "desc"
     )
-    page = found[first : first + _size(account.modes, parameters)]
+    page = found[first : first + _size(account.options, parameters)]
     more = first + len(page) < len(found)
     return {
         "count": len(page),
@@ -153,20 +153,20 @@ def _history(
     """Answer a call for the history of a monitor, by server time, or of a data stream,
     by the time of the points.
     """
-    before, _, after = account.modes.streams_path.partition("{stream}")
+    before, _, after = account.options.streams_path.partition("{stream}")
     if match := re.fullmatch(rf"{HISTORY}/([^/]+)", path):
         monitor = find(account, match[1])
         if monitor is None:
             return _unknown(faults, match[1])
         if not monitor.replays:
-            raise Invalid("Invalid request. The monitor is not persistent")
+            raise InvalidRequestError("Invalid request. The monitor is not persistent")
         return _json(
             _page(
-                account.modes,
+                account.options,
                 monitor.saved,
                 parameters,
                 lambda event: event.at,
-                _event(account.modes),
+                _event(account.options),
             )
         )
     if path.startswith(before) and path.endswith(after) and len(path) > len(before) + len(after):
@@ -174,7 +174,7 @@ def _history(
         points = account.streams.get(stream, ())
         return _json(
             _page(
-                account.modes,
+                account.options,
                 points,
                 parameters,
                 _measured,
@@ -184,9 +184,9 @@ def _history(
     return Response(404, b"")
 
 
-def _event(modes: Modes) -> Callable[[Waiting], Any]:
+def _event(options: Options) -> Callable[[Waiting], Any]:
     return lambda event: (
-        {"event": event.message} if modes.history_items == "wrapped" else event.message
+        {"event": event.message} if options.history_items == "wrapped" else event.message
     )
 
 
@@ -196,7 +196,7 @@ def _measured(event: Waiting) -> datetime:
 
 
 def _page(
-    modes: Modes,
+    options: Options,
     events: Iterable[Waiting],
     parameters: Mapping[str, str],
     time_of: Callable[[Waiting], datetime],
@@ -211,7 +211,7 @@ def _page(
     try:
         last = -1 if asked is None else int(asked)
     except ValueError as exc:
-        raise Invalid("Invalid request. Invalid cursor specified") from exc
+        raise InvalidRequestError("Invalid request. Invalid cursor specified") from exc
     found = [
         event
         for event in events
@@ -219,25 +219,25 @@ def _page(
         and (start is None or time_of(event) >= start)
         and (end is None or time_of(event) <= end)
     ]
-    page = found[: _size(modes, parameters)]
+    page = found[: _size(options, parameters)]
     following = str(page[-1].id) if page else None
     if len(page) == len(found):
-        if modes.last_cursor == "absent":
+        if options.last_cursor == "absent":
             following = None
-        elif modes.last_cursor == "repeats":
+        elif options.last_cursor == "repeats":
             following = asked or following
     result = {"count": len(page), "list": [item_of(event) for event in page]}
     return result if following is None else {**result, "cursor": following}
 
 
-def _size(modes: Modes, parameters: Mapping[str, str]) -> int:
+def _size(options: Options, parameters: Mapping[str, str]) -> int:
     try:
         size = int(parameters.get("size", "1000"))
     except ValueError as exc:
-        raise Invalid("Invalid request. Invalid size specified") from exc
+        raise InvalidRequestError("Invalid request. Invalid size specified") from exc
     if size < 1:
-        raise Invalid("Invalid request. Invalid size specified")
-    return min(size, modes.page_limit)
+        raise InvalidRequestError("Invalid request. Invalid size specified")
+    return min(size, options.page_limit)
 
 
 def _time(parameters: Mapping[str, str], name: str) -> datetime | None:
@@ -250,5 +250,5 @@ def _time(parameters: Mapping[str, str], name: str) -> datetime | None:
             return datetime.fromtimestamp(int(text) / 1000, UTC)
         time = datetime.fromisoformat(text)
     except (ValueError, OverflowError) as exc:
-        raise Invalid(f"Invalid request. Invalid {name} specified") from exc
+        raise InvalidRequestError(f"Invalid request. Invalid {name} specified") from exc
     return time if time.tzinfo else time.replace(tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""Parts of the stand-in by themselves: topics, conditions, documents, makers of events."""
+"""Parts of the emulator by themselves: topics, conditions, documents, makers of events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The REST server of the stand-in: the old API and what stands before every call."""
+"""The REST server of the emulator: the old API and what stands before every call."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ async def test_an_empty_list_has_zeros(client: httpx.AsyncClient) -> None:
 
 @pytest.mark.fact("Lists are paged by start, size and remainingSize")
 async def test_a_list_comes_in_pages(client: httpx.AsyncClient, emulator: Emulator) -> None:
-    emulator.modes.page_limit = 2
+    emulator.options.page_limit = 2
     for _ in range(5):
         emulator.account.create(ELEMENTS)
     found, left = [], "1"
@@ -185,7 +185,7 @@ async def test_a_list_comes_in_pages(client: httpx.AsyncClient, emulator: Emulat
         found += [item["monId"] for item in page["items"]]
         left = page["remainingSize"]
     assert found == [str(178008 + number) for number in range(5)]
-    assert len(emulator.books.calls) == 3
+    assert len(emulator.recorder.calls) == 3
     beyond = (await client.get("/ws/Monitor", params={"start": 9}, headers=JSON)).json()
     assert (beyond["items"], beyond["remainingSize"]) == ([], "0")
 
@@ -262,7 +262,7 @@ async def test_an_update_resets_the_monitor(client: httpx.AsyncClient, emulator:
     )
     assert (answer.status_code, ElementTree.fromstring(answer.content).tag) == (200, "result")
     assert ended == ["close"]
-    assert emulator.books.lost == {recorded}
+    assert emulator.recorder.lost == {recorded}
     assert monitor.elements == ELEMENTS | {"monTopic": "Job", "monCompression": "none"}
     assert (monitor.status, monitor.topics) == ("INACTIVE", ["Job"])
 
@@ -317,7 +317,7 @@ async def test_a_delete_closes_the_session_and_what_was_recorded_is_gone(
         200,
         True,
     )
-    assert (ended, emulator.books.lost) == (["close"], {unsent})
+    assert (ended, emulator.recorder.lost) == (["close"], {unsent})
     again = await client.delete("/ws/Monitor/178008")
     assert (again.status_code, "Error reading Monitor" in again.text) == (400, True)
     wrong = await client.delete("/ws/Monitor/abc")
@@ -398,11 +398,11 @@ async def call(emulator: Emulator) -> Response:
 async def test_too_many_calls_in_a_window_hear_429(
     emulator: Emulator, autojump_clock: trio.testing.MockClock
 ) -> None:
-    emulator.modes.rate = Rate(calls=2, seconds=10, retry_after="3")
+    emulator.options.rate = Rate(calls=2, seconds=10, retry_after="3")
     answers = [await call(emulator) for _ in range(3)]
     assert [answer.status for answer in answers] == [200, 200, 429]
     assert ("Retry-After", "3") in answers[-1].headers
-    assert emulator.books.throttled == 1
+    assert emulator.recorder.throttled == 1
     await trio.sleep(10)
     assert (await call(emulator)).status == 200
 
@@ -411,7 +411,7 @@ async def test_too_many_calls_in_a_window_hear_429(
 async def test_too_many_calls_at_the_same_time_hear_429(
     emulator: Emulator, autojump_clock: trio.testing.MockClock
 ) -> None:
-    emulator.modes.rate = Rate(calls=100, at_once=4)
+    emulator.options.rate = Rate(calls=100, at_once=4)
     emulator.faults.rest_delay = 1
     statuses = []
 
@@ -427,6 +427,6 @@ async def test_too_many_calls_at_the_same_time_hear_429(
 async def test_the_books_know_every_call(client: httpx.AsyncClient, emulator: Emulator) -> None:
     await client.get("/ws/Monitor", params={"start": 3})
     await client.post("/ws/v1/monitors/inventory", content=json.dumps({"topics": ["Job"]}))
-    assert emulator.books.calls == ["GET /ws/Monitor", "POST /ws/v1/monitors/inventory"]
-    assert emulator.books.queries == ["start=3", ""]
-    assert emulator.books.bodies == [b'{"topics": ["Job"]}']
+    assert emulator.recorder.calls == ["GET /ws/Monitor", "POST /ws/v1/monitors/inventory"]
+    assert emulator.recorder.queries == ["start=3", ""]
+    assert emulator.recorder.bodies == [b'{"topics": ["Job"]}']

@@ -1,4 +1,4 @@
-"""The stand-in as the demo uses it, and its distance to the client."""
+"""The emulator as the demo uses it, and its distance to the client."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ async def test_the_same_seed_and_clock_give_the_same_ids() -> None:
     assert await ids() == await ids()
 
 
-def test_a_bridge_that_runs_does_not_import_the_stand_in() -> None:
+def test_a_bridge_that_runs_does_not_import_the_emulator() -> None:
     (kind,) = bridge_source_kinds()
     assert (kind.name, kind.settings) == ("idigi", Settings)
     program = (

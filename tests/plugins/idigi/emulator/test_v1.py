@@ -1,4 +1,4 @@
-"""The v1 JSON API of the stand-in: inventory and history."""
+"""The v1 JSON API of the emulator: inventory and history."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ async def test_other_calls_are_not_understood(
 
 async def saved(emulator: Emulator, clock: Clock, count: int = 3) -> Any:
     """A persistent monitor for which an event was saved each minute from noon on."""
-    emulator.modes.before_first_connect = "recorded"
+    emulator.options.before_first_connect = "recorded"
     monitor = emulator.account.create(PERSISTENT)
     for number in range(count):
         clock.time = NOON + timedelta(minutes=number)
@@ -240,7 +240,7 @@ async def test_a_span_of_the_history_counts_in_time_of_the_server(
 async def test_the_history_is_paged_by_cursor_and_ends_in_the_way_that_is_chosen(
     client: httpx.AsyncClient, emulator: Emulator, clock: Clock, last: Any
 ) -> None:
-    emulator.modes.last_cursor = last
+    emulator.options.last_cursor = last
     await saved(emulator, clock)
     first = await client.get(HISTORY, params={"size": 2})
     cursor = first.json()["cursor"]
@@ -260,7 +260,7 @@ async def test_the_history_is_paged_by_cursor_and_ends_in_the_way_that_is_chosen
 async def test_an_item_of_the_history_may_be_an_object_around_the_event(
     client: httpx.AsyncClient, emulator: Emulator, clock: Clock
 ) -> None:
-    emulator.modes.history_items = "wrapped"
+    emulator.options.history_items = "wrapped"
     await saved(emulator, clock, 1)
     (item,) = (await client.get(HISTORY)).json()["list"]
     assert item["event"]["DataPoint"]["data"] == 0
@@ -326,11 +326,11 @@ async def test_the_history_of_a_stream_counts_in_time_of_measurement_and_needs_n
     assert (await client.get("/ws/v1/streams/history/unknown")).json()["list"] == []
 
 
-@pytest.mark.fact("History of a data stream at a path of choice (the stand-in's own call)")
+@pytest.mark.fact("History of a data stream at a path of choice (the emulator's own call)")
 async def test_the_path_of_stream_histories_can_be_chosen(
     client: httpx.AsyncClient, emulator: Emulator
 ) -> None:
-    emulator.modes.streams_path = "/elsewhere/{stream}/points"
+    emulator.options.streams_path = "/elsewhere/{stream}/points"
     await emulator.publish("DataPoint/x", "DataPoint", {"streamId": "x", "data": 1})
     assert (await client.get("/elsewhere/x/points")).json()["list"] == [
         {"streamId": "x", "data": 1}

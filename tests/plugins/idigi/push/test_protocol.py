@@ -21,7 +21,7 @@ from bridge_plugins.idigi.push.protocol import (
     ProtocolError,
     Reader,
     Skipped,
-    Undecodable,
+    UndecodableError,
     encode_ack,
     encode_connect_request,
     inflate,
@@ -235,7 +235,7 @@ def test_a_block_that_makes_no_sense_leaves_the_frames_after_it_readable(
     assert isinstance(broken, Block)
     assert isinstance(after, Block)
     assert broken.frame == frame
-    with pytest.raises(Undecodable, match=words):
+    with pytest.raises(UndecodableError, match=words):
         unpack(broken, LIMIT)
     assert unpack(after, LIMIT).count == 1
 
@@ -248,27 +248,27 @@ def test_zlib_is_inflated_and_gzip_is_tolerated() -> None:
 @pytest.mark.fact("Raw deflate kept as poison")
 def test_raw_deflate_is_refused() -> None:
     raw = zlib.compressobj(wbits=-15)
-    with pytest.raises(Undecodable, match="cannot be decompressed"):
+    with pytest.raises(UndecodableError, match="cannot be decompressed"):
         inflate(raw.compress(b"text" * 9) + raw.flush(), LIMIT)
 
 
 @pytest.mark.parametrize("cut", [1, 4, 8])
 def test_a_compressed_payload_that_is_cut_off_is_refused(cut: int) -> None:
-    with pytest.raises(Undecodable, match="cut off"):
+    with pytest.raises(UndecodableError, match="cut off"):
         inflate(zlib.compress(b"some text")[:-cut], LIMIT)
 
 
 def test_bytes_after_the_compressed_payload_are_refused() -> None:
-    with pytest.raises(Undecodable, match="followed by 2 other bytes"):
+    with pytest.raises(UndecodableError, match="followed by 2 other bytes"):
         inflate(zlib.compress(b"text") + b"zz", LIMIT)
 
 
 @pytest.mark.fact("Inflation capped")
 def test_inflation_stops_at_the_limit() -> None:
     assert inflate(zlib.compress(bytes(1000)), 1000) == bytes(1000)
-    with pytest.raises(Undecodable, match="longer than 1000 when"):
+    with pytest.raises(UndecodableError, match="longer than 1000 when"):
         inflate(zlib.compress(bytes(1001)), 1000)
-    with pytest.raises(Undecodable, match="longer than 1000 when"):
+    with pytest.raises(UndecodableError, match="longer than 1000 when"):
         inflate(zlib.compress(bytes(50_000_000)), 1000)
 
 
@@ -276,7 +276,7 @@ def test_inflation_stops_at_the_limit() -> None:
 def test_any_payload_is_inflated_or_refused(payload: bytes) -> None:
     try:
         inflate(payload, 1000)
-    except Undecodable:
+    except UndecodableError:
         pass
 
 

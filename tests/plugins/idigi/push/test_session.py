@@ -1,4 +1,4 @@
-"""The source against the stand-in, over real sockets on loopback."""
+"""The source against the emulator, over real sockets on loopback."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ async def test_readings_arrive_in_order_and_are_acknowledged(
 ) -> None:
     async with core.running(settings_for(emulator)):
         ids = [await emulator.publish(*point(number)) for number in range(50)]
-        await emulator.books.until(lambda: set(ids) <= emulator.books.acked)
+        await emulator.recorder.until(lambda: set(ids) <= emulator.recorder.acked)
     assert core.outlet.values == list(range(50))
-    assert emulator.books.short_acks == emulator.books.stray_acks == 0
-    assert emulator.books.full_acks == emulator.books.blocks
+    assert emulator.recorder.short_acks == emulator.recorder.stray_acks == 0
+    assert emulator.recorder.full_acks == emulator.recorder.blocks
     assert core.report.said[0] == (
         f"attached to monitor 178008 at 127.0.0.1:{emulator.push_port}, "
         "INSECURE: password and readings travel in clear text",
@@ -57,7 +57,7 @@ async def test_readings_arrive_over_tls(
         core.running(settings_for(emulator, ca_file=ca_file)),
     ):
         event = await emulator.publish(*point("over TLS"))
-        await emulator.books.until(lambda: event in emulator.books.acked)
+        await emulator.recorder.until(lambda: event in emulator.recorder.acked)
     assert core.outlet.values == ["over TLS"]
     assert core.report.said == [
         (f"attached to monitor 178008 at 127.0.0.1:{emulator.push_port}", False)
@@ -74,13 +74,13 @@ async def test_answer_and_blocks_that_come_together_are_all_read(
         settings = settings_for(emulator, ca_file=ca_file, batch_size=3)
         async with core.running(settings):
             pass
-        await emulator.books.until(lambda: monitor_of(emulator).status == "SUSPENDED")
+        await emulator.recorder.until(lambda: monitor_of(emulator).status == "SUSPENDED")
         ids = [await emulator.publish(*point(number)) for number in range(10)]
         emulator.faults.coalesce = True
         async with core.running(settings):
-            await emulator.books.until(lambda: set(ids) <= emulator.books.acked)
+            await emulator.recorder.until(lambda: set(ids) <= emulator.recorder.acked)
     assert core.outlet.values == list(range(10))
-    assert emulator.books.logins == 2
+    assert emulator.recorder.logins == 2
 
 
 @pytest.mark.fact("Any fragmentation, one byte at a time")
@@ -101,9 +101,9 @@ async def test_everything_may_come_byte_by_byte_with_unknown_frames_between(
         async with core.running(settings_for(emulator, ca_file=ca_file)):
             for number in range(3):
                 event = await emulator.publish(*point(number))
-                await emulator.books.until(lambda event=event: event in emulator.books.acked)
+                await emulator.recorder.until(lambda event=event: event in emulator.recorder.acked)
     assert core.outlet.values == [0, 1, 2]
-    assert emulator.books.logins == 1
+    assert emulator.recorder.logins == 1
     assert [record.message for record in caplog.records if "skipping" in record.message] == [
         "gateways: skipping frames of type 2457, which is not known"
     ]
@@ -116,7 +116,7 @@ async def test_every_compression_setting_works(
 ) -> None:
     async with core.running(settings_for(emulator, compression=compression)):
         event = await emulator.publish(*point(1))
-        await emulator.books.until(lambda: event in emulator.books.acked)
+        await emulator.recorder.until(lambda: event in emulator.recorder.acked)
     async with core.running(settings_for(emulator, compression=compression)):
         pass
     assert core.outlet.values == [1]
@@ -129,7 +129,7 @@ async def test_documents_in_xml_work(
 ) -> None:
     async with core.running(settings_for(emulator, format="xml")):
         event = await emulator.publish(*point(1.5, streamType="DOUBLE"))
-        await emulator.books.until(lambda: event in emulator.books.acked)
+        await emulator.recorder.until(lambda: event in emulator.recorder.acked)
     async with core.running(settings_for(emulator, format="xml")):
         pass
     assert core.outlet.values == [1.5]
@@ -143,12 +143,12 @@ async def test_a_monitor_can_be_made_to_fit_when_the_settings_change(
 ) -> None:
     async with core.running(settings_for(emulator)):
         pass
-    await emulator.books.until(lambda: monitor_of(emulator).status == "SUSPENDED")
+    await emulator.recorder.until(lambda: monitor_of(emulator).status == "SUSPENDED")
     async with core.running(
         settings_for(emulator, topics=("DataPoint",), batch_size=7, on_difference=choice)
     ):
         event = await emulator.publish(*point(1))
-        await emulator.books.until(lambda: event in emulator.books.acked)
+        await emulator.recorder.until(lambda: event in emulator.recorder.acked)
     monitor = monitor_of(emulator)
     assert (monitor.id, monitor.elements["monTopic"], monitor.elements["monBatchSize"]) == (
         number,
@@ -167,7 +167,7 @@ async def test_the_gzip_container_is_tolerated(
     emulator.faults.gzip = True
     async with core.running(settings_for(emulator)):
         event = await emulator.publish(*point(1))
-        await emulator.books.until(lambda: event in emulator.books.acked)
+        await emulator.recorder.until(lambda: event in emulator.recorder.acked)
     assert core.outlet.values == [1]
 
 
@@ -181,9 +181,9 @@ async def test_nothing_is_acknowledged_before_it_is_stored(
         event = await emulator.publish(*point(1))
         await core.outlet.until(lambda: core.outlet.attempts == 1)
         await trio.testing.wait_all_tasks_blocked(0.05)
-        assert emulator.books.full_acks == 0
+        assert emulator.recorder.full_acks == 0
         core.outlet.gate.set()
-        await emulator.books.until(lambda: event in emulator.books.acked)
+        await emulator.recorder.until(lambda: event in emulator.recorder.acked)
 
 
 async def test_what_the_spool_refuses_is_not_acknowledged_and_comes_again(
@@ -192,10 +192,10 @@ async def test_what_the_spool_refuses_is_not_acknowledged_and_comes_again(
     core.outlet.failures = [SpoolUnavailable("the disk is full", retry_after=0.001)]
     async with core.running(settings_for(emulator)):
         event = await emulator.publish(*point(1))
-        await emulator.books.until(lambda: event in emulator.books.acked)
+        await emulator.recorder.until(lambda: event in emulator.recorder.acked)
     assert "it cannot be stored: the disk is full" in core.report.said[1][0]
-    assert emulator.books.logins == 2
-    assert emulator.books.replayed == {event}
+    assert emulator.recorder.logins == 2
+    assert emulator.recorder.replayed == {event}
     assert core.outlet.values == [1]
 
 
@@ -209,12 +209,12 @@ async def test_a_block_is_acknowledged_only_on_the_connection_that_brought_it(
     async with core.running(settings_for(emulator)):
         event = await emulator.publish(*point(1))
         await core.outlet.until(lambda: core.outlet.attempts == 1)
-        await emulator.books.until(lambda: monitor_of(emulator).status == "SUSPENDED")
+        await emulator.recorder.until(lambda: monitor_of(emulator).status == "SUSPENDED")
         core.outlet.gate.set()
-        await emulator.books.until(lambda: event in emulator.books.acked)
-    assert emulator.books.stray_acks == 0
-    assert emulator.books.full_acks == 1
-    assert emulator.books.replayed == {event}
+        await emulator.recorder.until(lambda: event in emulator.recorder.acked)
+    assert emulator.recorder.stray_acks == 0
+    assert emulator.recorder.full_acks == 1
+    assert emulator.recorder.replayed == {event}
 
 
 @pytest.mark.fact("What comes again has the same key, replay is a label")
@@ -224,7 +224,7 @@ async def test_what_comes_again_after_a_reconnect_has_the_same_key(
     emulator.faults.drop = "before-ack"
     async with core.running(settings_for(emulator)):
         event = await emulator.publish(*point(1))
-        await emulator.books.until(lambda: event in emulator.books.acked)
+        await emulator.recorder.until(lambda: event in emulator.recorder.acked)
     first, again = core.outlet.events
     assert first.key == again.key
     assert "replay" not in first.labels
@@ -240,9 +240,9 @@ async def test_a_duplicate_block_is_acknowledged_again_and_has_the_same_key(
     emulator.faults.blocks = ["duplicate"]
     async with core.running(settings_for(emulator)):
         await emulator.publish(*point(1))
-        await emulator.books.until(lambda: emulator.books.full_acks == 2)
+        await emulator.recorder.until(lambda: emulator.recorder.full_acks == 2)
     assert len({event.key for event in core.outlet.events}) == 1
-    assert emulator.books.stray_acks == 0
+    assert emulator.recorder.stray_acks == 0
 
 
 @pytest.mark.fact("Fresh buffers for every connection")
@@ -253,10 +253,10 @@ async def test_every_one_of_many_reconnects_starts_afresh_and_nothing_is_lost(
         for number in range(4):
             emulator.faults.drop = "after-ack" if number % 2 else "before-ack"
             event = await emulator.publish(*point(number))
-            await emulator.books.until(lambda event=event: event in emulator.books.acked)
+            await emulator.recorder.until(lambda event=event: event in emulator.recorder.acked)
     assert sorted(set(core.outlet.values)) == [0, 1, 2, 3]
-    assert emulator.books.logins >= 4
-    assert emulator.books.lost == set()
+    assert emulator.recorder.logins >= 4
+    assert emulator.recorder.lost == set()
 
 
 @pytest.mark.fact("What happens while nobody is attached is replayed first")
@@ -266,13 +266,13 @@ async def test_events_of_an_outage_arrive_before_new_ones(
     settings = settings_for(emulator, batch_size=10)
     async with core.running(settings):
         pass
-    await emulator.books.until(lambda: monitor_of(emulator).status == "SUSPENDED")
+    await emulator.recorder.until(lambda: monitor_of(emulator).status == "SUSPENDED")
     recorded = [await emulator.publish(*point(number)) for number in range(25)]
     async with core.running(settings):
         new = await emulator.publish(*point(25))
-        await emulator.books.until(lambda: new in emulator.books.acked)
+        await emulator.recorder.until(lambda: new in emulator.recorder.acked)
     assert core.outlet.values == list(range(26))
-    assert emulator.books.replayed == set(recorded)
+    assert emulator.recorder.replayed == set(recorded)
 
 
 POISON = ["raw-deflate", "corrupt", "truncated", "bomb", "broken-json", "wrong-payload-size"]
@@ -292,14 +292,14 @@ async def test_a_poisoned_block_is_stored_as_it_came_then_acknowledged_and_the_s
     emulator.faults.blocks = [fault]
     async with core.running(settings_for(emulator, inflate_limit=Size(1 << 20))):
         poisoned = await emulator.publish(*point("poisoned"))
-        await emulator.books.until(lambda: poisoned in emulator.books.acked)
+        await emulator.recorder.until(lambda: poisoned in emulator.recorder.acked)
         (kept,) = core.outlet.events
         event = await emulator.publish(*point("healthy"))
-        await emulator.books.until(lambda: event in emulator.books.acked)
+        await emulator.recorder.until(lambda: event in emulator.recorder.acked)
     assert kept.kind == "undecodable"
     assert b64decode(kept.data["base64"])[:2] == b"\0\3"
     assert core.outlet.values == ["healthy"]
-    assert emulator.books.logins == 1
+    assert emulator.recorder.logins == 1
     assert "gateways: block 0: the block is kept as it is: " in caplog.text
 
 
@@ -311,9 +311,9 @@ async def test_a_poisoned_block_is_not_acknowledged_while_it_cannot_be_stored(
     core.outlet.failures = [SpoolUnavailable("the disk is full", retry_after=0.0)]
     async with core.running(settings_for(emulator)):
         event = await emulator.publish(*point(1))
-        await emulator.books.until(lambda: event in emulator.books.acked)
-    assert emulator.books.full_acks == 1
-    assert emulator.books.logins == 2
+        await emulator.recorder.until(lambda: event in emulator.recorder.acked)
+    assert emulator.recorder.full_acks == 1
+    assert emulator.recorder.logins == 2
 
 
 async def test_a_block_that_the_spool_cannot_hold_as_events_is_stored_as_it_came(
@@ -322,7 +322,7 @@ async def test_a_block_that_the_spool_cannot_hold_as_events_is_stored_as_it_came
     core.outlet.failures = [ValueError("event too strange")]
     async with core.running(settings_for(emulator)):
         event = await emulator.publish(*point(1))
-        await emulator.books.until(lambda: event in emulator.books.acked)
+        await emulator.recorder.until(lambda: event in emulator.recorder.acked)
     assert [(event.kind, event.labels["reason"]) for event in core.outlet.events] == [
         ("undecodable", "it cannot be stored as events: event too strange")
     ]
@@ -334,7 +334,7 @@ async def test_an_item_that_is_not_an_object_is_kept_beside_the_others(
     emulator.faults.blocks = ["not-an-object"]
     async with core.running(settings_for(emulator)):
         event = await emulator.publish(*point(1))
-        await emulator.books.until(lambda: event in emulator.books.acked)
+        await emulator.recorder.until(lambda: event in emulator.recorder.acked)
     assert [event.kind for event in core.outlet.events] == ["DataPoint", "undecodable"]
 
 
@@ -345,7 +345,7 @@ async def test_a_keep_alive_is_acknowledged_and_gives_no_event(
     emulator.faults.blocks = ["keep-alive"]
     async with core.running(settings_for(emulator)):
         await emulator.publish(*point(1))
-        await emulator.books.until(lambda: emulator.books.full_acks == 2)
+        await emulator.recorder.until(lambda: emulator.recorder.full_acks == 2)
     assert core.outlet.attempts == 1
 
 
@@ -355,7 +355,7 @@ async def test_a_wrong_count_is_logged_and_the_events_arrive(
     emulator.faults.blocks = ["wrong-count"]
     async with core.running(settings_for(emulator)):
         event = await emulator.publish(*point(1))
-        await emulator.books.until(lambda: event in emulator.books.acked)
+        await emulator.recorder.until(lambda: event in emulator.recorder.acked)
     assert core.outlet.values == [1]
     assert "holds 2 events, but it holds 1" in caplog.text
 
@@ -368,7 +368,7 @@ async def test_an_oversized_frame_closes_the_connection_and_the_events_come_agai
     emulator.faults.blocks = ["oversized"]
     async with core.running(settings_for(emulator)):
         event = await emulator.publish(*point(1))
-        await emulator.books.until(lambda: event in emulator.books.acked)
+        await emulator.recorder.until(lambda: event in emulator.recorder.acked)
     assert core.outlet.values == [1]
     assert any(
         problem and "4294967295 bytes was announced" in text for text, problem in core.report.said
@@ -382,7 +382,7 @@ async def test_large_blocks_stay_in_order_with_small_ones(
     async with core.running(settings_for(emulator, compression="none", batch_size=1)):
         texts = ["x" * 400_000 if number % 2 else "small" for number in range(6)]
         ids = [await emulator.publish(*point(text)) for text in texts]
-        await emulator.books.until(lambda: set(ids) <= emulator.books.acked)
+        await emulator.recorder.until(lambda: set(ids) <= emulator.recorder.acked)
     assert core.outlet.values == texts
 
 
@@ -397,7 +397,7 @@ async def test_a_refused_login_is_a_problem_for_a_person_and_is_not_hammered(
         text = await core.report.until_problem("; trying again every 5m")
         await trio.testing.wait_all_tasks_blocked(0.05)
     assert f"({status})" in text
-    assert emulator.books.logins == 1
+    assert emulator.recorder.logins == 1
 
 
 @pytest.mark.parametrize("status", [500, 503, 7])
@@ -406,11 +406,11 @@ async def test_another_status_is_retried_until_it_succeeds(
 ) -> None:
     emulator.faults.refuse = status
     async with core.running(settings_for(emulator), attached=False):
-        await emulator.books.until(lambda: emulator.books.refusals == 3)
+        await emulator.recorder.until(lambda: emulator.recorder.refusals == 3)
         emulator.faults.refuse = None
-        await emulator.books.until(lambda: bool(monitor_of(emulator).end_session))
+        await emulator.recorder.until(lambda: bool(monitor_of(emulator).end_session))
         event = await emulator.publish(*point(1))
-        await emulator.books.until(lambda: event in emulator.books.acked)
+        await emulator.recorder.until(lambda: event in emulator.recorder.acked)
     assert (
         f"the push port is not available ({status}); trying again until it succeeds",
         True,
@@ -423,10 +423,10 @@ async def test_a_deleted_monitor_is_created_anew(
 ) -> None:
     async with core.running(settings_for(emulator)):
         await emulator.account.monitors.pop(178008).cut_off()
-        await emulator.books.until(lambda: 178009 in emulator.account.monitors)
-        await emulator.books.until(lambda: bool(monitor_of(emulator).end_session))
+        await emulator.recorder.until(lambda: 178009 in emulator.account.monitors)
+        await emulator.recorder.until(lambda: bool(monitor_of(emulator).end_session))
         event = await emulator.publish(*point(1))
-        await emulator.books.until(lambda: event in emulator.books.acked)
+        await emulator.recorder.until(lambda: event in emulator.recorder.acked)
     assert core.state.values["monitor"]["id"] == 178009
     assert any("monitor 178008 is gone" in text for text, _ in core.report.said)
 
@@ -438,7 +438,7 @@ async def test_a_monitor_that_exists_but_is_refused_is_a_problem_for_a_person(
     emulator.faults.refuse = 400
     async with core.running(settings_for(emulator), attached=False):
         await core.report.until_problem("refuses monitor 178008 (400), although the account has it")
-    assert emulator.books.logins == 1
+    assert emulator.recorder.logins == 1
 
 
 @pytest.mark.fact("A missing or short answer to the login is given up and retried")
@@ -461,7 +461,7 @@ async def test_a_slow_answer_to_the_login_is_waited_for(
 ) -> None:
     emulator.faults.login_delay = 0.2
     async with core.running(settings_for(emulator)):
-        assert emulator.books.logins == 1
+        assert emulator.recorder.logins == 1
 
 
 @pytest.mark.fact("Retried until stopped")
@@ -491,8 +491,8 @@ async def test_a_certificate_of_a_stranger_is_refused_without_a_downgrade(
     ):
         text = await core.report.until_problem("the certificate of the server is refused")
     assert "trying again every 5m" in text
-    assert emulator.books.logins == 0
-    assert emulator.books.calls == []
+    assert emulator.recorder.logins == 0
+    assert emulator.recorder.calls == []
 
 
 @pytest.mark.fact("Host name verified")
@@ -508,7 +508,7 @@ async def test_the_push_port_must_have_a_certificate_for_its_own_name(
     ):
         text = await core.report.until_problem("the certificate of the server is refused")
     assert f"127.0.0.1:{impostor.push_port}: " in text
-    assert impostor.books.logins == 0
+    assert impostor.recorder.logins == 0
 
 
 @asynccontextmanager
@@ -602,7 +602,7 @@ async def test_a_session_that_stayed_up_lets_the_pauses_begin_anew(
     settings = settings_for(emulator, retry_base=Duration(1), retry_cap=Duration(60))
     async with core.running(settings, attached=False):
         for refused in range(1, 8):
-            await emulator.books.until(lambda refused=refused: emulator.books.refusals == refused)
+            await emulator.recorder.until(lambda refused=refused: emulator.recorder.refusals == refused)
             await core.report.until(lambda: bool(core.report.said))
             await trio.testing.wait_all_tasks_blocked(0.02)
             if refused == 7:
@@ -616,7 +616,7 @@ async def test_a_session_that_stayed_up_lets_the_pauses_begin_anew(
         await trio.testing.wait_all_tasks_blocked(0.02)
         mock_clock.jump(0.5)  # half of the longest first pause, as the random number says
         await trio.testing.wait_all_tasks_blocked(0.1)
-        assert emulator.books.logins == 9
+        assert emulator.recorder.logins == 9
 
 
 async def test_a_ca_file_that_is_gone_is_named(
@@ -647,18 +647,18 @@ async def test_after_a_long_silence_a_session_that_the_server_does_not_see_is_gi
     core: Any, emulator: Emulator, settings_for: Any, mock_clock: trio.testing.MockClock
 ) -> None:
     async with core.running(settings_for(emulator)):
-        calls = len(emulator.books.calls)
+        calls = len(emulator.recorder.calls)
         await trio.testing.wait_all_tasks_blocked(0.01)
         mock_clock.jump(901)
-        await emulator.books.until(lambda: len(emulator.books.calls) == calls + 1)
+        await emulator.recorder.until(lambda: len(emulator.recorder.calls) == calls + 1)
         await trio.testing.wait_all_tasks_blocked(0.05)
-        assert emulator.books.logins == 1  # the server sees us: all is well
+        assert emulator.recorder.logins == 1  # the server sees us: all is well
         monitor_of(emulator).status = "SUSPENDED"
         mock_clock.jump(901)
         await core.report.until(lambda: "does not see us as attached" in core.report.said[-1][0])
         assert core.report.said[-1][1] is False  # after a long session this is daily life
         mock_clock.jump(1)
-        await emulator.books.until(lambda: emulator.books.logins == 2)
+        await emulator.recorder.until(lambda: emulator.recorder.logins == 2)
 
 
 @pytest.mark.fact("A REST API that does not answer says nothing about the session")
@@ -670,15 +670,15 @@ async def test_a_silence_about_which_rest_says_nothing_ends_no_session(
     point: Point,
 ) -> None:
     async with core.running(settings_for(emulator)):
-        calls = len(emulator.books.calls)
+        calls = len(emulator.recorder.calls)
         emulator.faults.rest = [gateway_error()]
         await trio.testing.wait_all_tasks_blocked(0.01)
         mock_clock.jump(901)
-        await emulator.books.until(lambda: len(emulator.books.calls) == calls + 1)
+        await emulator.recorder.until(lambda: len(emulator.recorder.calls) == calls + 1)
         await trio.testing.wait_all_tasks_blocked(0.05)
         event = await emulator.publish(*point(1))
-        await emulator.books.until(lambda: event in emulator.books.acked)
-    assert emulator.books.logins == 1
+        await emulator.recorder.until(lambda: event in emulator.recorder.acked)
+    assert emulator.recorder.logins == 1
 
 
 @pytest.mark.fact("A stop lets the running block and its ack finish")
@@ -691,7 +691,7 @@ async def test_a_stop_lets_the_block_in_hand_finish_with_its_ack(
         await core.outlet.until(lambda: core.outlet.attempts == 1)
         scope.cancel()
         core.outlet.gate.set()
-    await emulator.books.until(lambda: event in emulator.books.acked)
+    await emulator.recorder.until(lambda: event in emulator.recorder.acked)
     assert core.outlet.values == [1]
 
 
@@ -705,8 +705,8 @@ async def test_a_stop_does_not_wait_for_ever_for_the_block_in_hand(
             await emulator.publish(*point(1))
             await core.outlet.until(lambda: core.outlet.attempts == 1)
             scope.cancel()
-    await emulator.books.until(lambda: monitor_of(emulator).status == "SUSPENDED")
-    assert emulator.books.full_acks == 0
+    await emulator.recorder.until(lambda: monitor_of(emulator).status == "SUSPENDED")
+    assert emulator.recorder.full_acks == 0
 
 
 @pytest.mark.fact("The monitor is kept at shutdown by default")
@@ -717,7 +717,7 @@ async def test_the_monitor_is_kept_when_the_source_stops(
     async with core.running(settings_for(emulator)):
         pass
     assert 178008 in emulator.account.monitors
-    assert not any(call.startswith(("DELETE", "PUT")) for call in emulator.books.calls)
+    assert not any(call.startswith(("DELETE", "PUT")) for call in emulator.recorder.calls)
 
 
 @pytest.mark.fact("No credentials in logs and reports")
@@ -728,7 +728,7 @@ async def test_no_secret_is_logged_or_reported(
     async with open_emulator(password="hunter2-hunter2") as emulator:
         async with core.running(settings_for(emulator)):
             event = await emulator.publish(*point(1))
-            await emulator.books.until(lambda: event in emulator.books.acked)
+            await emulator.recorder.until(lambda: event in emulator.recorder.acked)
         async with core.running(
             settings_for(emulator, password=Secret("hunter2-wrong")), attached=False
         ):
@@ -742,9 +742,9 @@ async def test_five_thousand_events_at_once_travel_in_full_blocks_and_in_order(
 ) -> None:
     async with core.running(settings_for(emulator)):
         ids = await emulator.inject([Occurrence(*point(number)) for number in range(5000)])
-        await emulator.books.until(lambda: len(emulator.books.acked) == len(ids))
+        await emulator.recorder.until(lambda: len(emulator.recorder.acked) == len(ids))
     assert core.outlet.values == list(range(5000))
-    assert emulator.books.blocks == 50
+    assert emulator.recorder.blocks == 50
 
 
 ATTACHED = bytes.fromhex("0002 00000004 00c8 0001")
@@ -896,7 +896,7 @@ async def test_without_explicit_acks_and_replay_a_session_is_a_problem_that_says
 ) -> None:
     async with core.running(settings_for(emulator, ack_mode="off", replay=False)):
         await emulator.publish(*point(1))
-        await emulator.books.until(lambda: emulator.books.full_acks == 1)
+        await emulator.recorder.until(lambda: emulator.recorder.full_acks == 1)
     text, problem = core.report.said[0]
     assert problem
     assert (
@@ -915,7 +915,7 @@ async def test_a_monitor_without_explicit_acks_that_was_there_before_is_not_used
     emulator.account.create(wanted_monitor(settings, "gateways") | {"monAckOption": "off"})
     async with core.running(settings, attached=False):
         await core.report.until_problem("monAckOption is 'off', expected 'explicit'")
-    assert emulator.books.logins == 0
+    assert emulator.recorder.logins == 0
 
 
 @pytest.mark.fact("A lost monitor has its streams read back")
@@ -926,8 +926,8 @@ async def test_a_lost_monitor_has_its_streams_read_back(
     async with core.running(settings):
         assert core.recover.asked == []
         await emulator.account.monitors.pop(178008).cut_off()
-        await emulator.books.until(lambda: 178009 in emulator.account.monitors)
-        await emulator.books.until(lambda: emulator.books.logins == 3)
+        await emulator.recorder.until(lambda: 178009 in emulator.account.monitors)
+        await emulator.recorder.until(lambda: emulator.recorder.logins == 3)
     assert core.recover.asked == [
         ("monitor 178008 was gone, and with it what it had recorded", None)
     ]
@@ -985,17 +985,17 @@ async def test_sessions_that_end_at_once_come_ever_more_slowly(
             await trio.testing.wait_all_tasks_blocked(0.02)
             mock_clock.jump(pause * 0.9)
             await trio.testing.wait_all_tasks_blocked(0.02)
-            assert emulator.books.logins == number
+            assert emulator.recorder.logins == number
             mock_clock.jump(pause * 0.2)
             await core.report.until(lambda number=number: said("attached to") == number + 1)
 
 
 @pytest.mark.fact("Two sessions on one monitor are survived whatever the server does")
-@pytest.mark.parametrize("mode", ["replace", "refuse", "both"])
+@pytest.mark.parametrize("option", ["replace", "refuse", "both"])
 async def test_two_sessions_on_one_monitor_lose_nothing_whatever_the_server_makes_of_it(
-    mode: Any, core: Any, emulator: Emulator, settings_for: Any, point: Point
+    option: Any, core: Any, emulator: Emulator, settings_for: Any, point: Point
 ) -> None:
-    emulator.modes.second_session = mode
+    emulator.options.second_session = option
     pauses = {
         "retry_base": Duration(0.05),
         "retry_cap": Duration(0.5),
@@ -1004,28 +1004,28 @@ async def test_two_sessions_on_one_monitor_lose_nothing_whatever_the_server_make
         async with core.running(
             settings_for(emulator, monitor_id=178008, **pauses), attached=False
         ):
-            await emulator.books.until(lambda: emulator.books.logins >= 2)
+            await emulator.recorder.until(lambda: emulator.recorder.logins >= 2)
             first = await emulator.publish(*point(1))
-            await emulator.books.until(lambda: first in emulator.books.acked)
+            await emulator.recorder.until(lambda: first in emulator.recorder.acked)
         second = await emulator.publish(*point(2))
-        await emulator.books.until(lambda: second in emulator.books.acked)
+        await emulator.recorder.until(lambda: second in emulator.recorder.acked)
     assert set(core.outlet.values) == {1, 2}
-    assert not any("DELETE" in call or "PUT" in call for call in emulator.books.calls)
+    assert not any("DELETE" in call or "PUT" in call for call in emulator.recorder.calls)
 
 
 @pytest.mark.fact("Status 400 while another session is attached: backoff")
 async def test_a_monitor_that_is_refused_because_of_another_session_is_tried_again_soon(
     core: Any, emulator: Emulator, settings_for: Any
 ) -> None:
-    emulator.modes.second_session = "refuse"
+    emulator.options.second_session = "refuse"
     async with core.running(settings_for(emulator)) as scope:
         async with core.running(settings_for(emulator, monitor_id=178008), attached=False):
             text = await core.report.until_problem(
                 "refuses monitor 178008 (400), because a session is attached"
             )
             assert text.endswith("; trying again until it succeeds")
-            logins = emulator.books.logins
-            await emulator.books.until(lambda: emulator.books.logins > logins)
+            logins = emulator.recorder.logins
+            await emulator.recorder.until(lambda: emulator.recorder.logins > logins)
         scope.cancel()
 
 
@@ -1033,15 +1033,15 @@ async def test_a_monitor_that_is_refused_because_of_another_session_is_tried_aga
 async def test_a_server_that_sends_again_what_was_not_acknowledged_in_time_is_acknowledged(
     core: Any, emulator: Emulator, settings_for: Any, point: Point
 ) -> None:
-    emulator.modes.unacked, emulator.modes.unacked_after = "resend", 0.02
+    emulator.options.unacked, emulator.options.unacked_after = "resend", 0.02
     core.outlet.gate = trio.Event()
     async with core.running(settings_for(emulator)):
         event = await emulator.publish(*point(1))
-        await emulator.books.until(lambda: emulator.books.blocks >= 2)
+        await emulator.recorder.until(lambda: emulator.recorder.blocks >= 2)
         core.outlet.gate.set()
-        await emulator.books.until(lambda: event in emulator.books.acked)
+        await emulator.recorder.until(lambda: event in emulator.recorder.acked)
     assert len({event.key for event in core.outlet.events}) == 1
-    assert emulator.books.logins == 1
+    assert emulator.recorder.logins == 1
 
 
 @pytest.mark.fact("The client speaks first and closes itself; FIN and RST end a session alike")
@@ -1052,8 +1052,8 @@ async def test_a_restart_of_the_service_is_survived(
     async with core.running(settings_for(emulator)):
         emulator.end_sessions("reset")
         event = await emulator.publish(*point(1))
-        await emulator.books.until(lambda: event in emulator.books.acked)
-    assert emulator.books.lost == set()
+        await emulator.recorder.until(lambda: event in emulator.recorder.acked)
+    assert emulator.recorder.lost == set()
 
 
 @pytest.mark.fact("Push always logs in with user and password, whatever REST uses")
@@ -1064,7 +1064,7 @@ async def test_an_api_key_is_for_rest_only(
     settings = settings_for(emulator, api_key_id="key-1", api_key_secret=Secret("sesame-sesame"))
     async with core.running(settings):
         event = await emulator.publish(*point(1))
-        await emulator.books.until(lambda: event in emulator.books.acked)
+        await emulator.recorder.until(lambda: event in emulator.recorder.acked)
     wrong = settings_for(emulator, api_key_id="key-1", api_key_secret=Secret("wrong"))
     async with core.running(wrong, attached=False):
         await core.report.until_problem("correct api_key_id and api_key_secret")

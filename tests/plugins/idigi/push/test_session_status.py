@@ -9,7 +9,7 @@ import trio.testing
 
 from bridge.api import Duration, Secret, Url
 from bridge_plugins.idigi.emulator.server import Emulator
-from bridge_plugins.idigi.push.session_status import Standing
+from bridge_plugins.idigi.push.session_status import SessionStatus
 from bridge_plugins.idigi.settings import Settings
 
 WHERE = "attached to monitor 5 at remotemanager.digi.com:3201"
@@ -20,7 +20,7 @@ def made(**changes: Any) -> Settings:
 
 
 def said(settings: Settings, *args: Any, **more: Any) -> tuple[str, bool]:
-    standing = Standing(5, *args, **more)
+    standing = SessionStatus(5, *args, **more)
     return standing.text(settings), standing.problem(settings)
 
 

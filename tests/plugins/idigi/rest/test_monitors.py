@@ -42,7 +42,7 @@ async def test_a_new_monitor_asks_for_explicit_acks_and_replay_and_for_every_set
         description="<ours> & 'theirs'",
     )
     assert await ensure(core, settings) == 178008
-    (body,) = emulator.books.bodies
+    (body,) = emulator.recorder.bodies
     assert {element.tag: element.text for element in ElementTree.fromstring(body)} == {
         "monTopic": "[group=a,b]DataPoint,DeviceCore",
         "monTransportType": "tcp",
@@ -72,7 +72,7 @@ async def test_the_monitor_is_remembered_and_reused(
 ) -> None:
     settings = settings_for(emulator)
     assert await ensure(core, settings) == await ensure(core, settings) == 178008
-    assert emulator.books.calls == ["GET /ws/Monitor", "POST /ws/Monitor", "GET /ws/Monitor/178008"]
+    assert emulator.recorder.calls == ["GET /ws/Monitor", "POST /ws/Monitor", "GET /ws/Monitor/178008"]
 
 
 @pytest.mark.fact("A forgotten monitor is found by our tag and its set of topics")
@@ -101,7 +101,7 @@ async def test_an_id_remembered_for_another_account_is_not_used(
 ) -> None:
     core.state.values["monitor"] = {"url": "https://elsewhere.example", "username": "user", "id": 5}
     await ensure(core, settings_for(emulator))
-    assert "GET /ws/Monitor/5" not in emulator.books.calls
+    assert "GET /ws/Monitor/5" not in emulator.recorder.calls
 
 
 @pytest.mark.parametrize("status", [200, 400, 404])
@@ -127,7 +127,7 @@ async def test_a_monitor_that_differs_is_never_changed_and_every_difference_is_n
     assert "monTopic is 'DataPoint,DeviceCore', expected 'DataPoint'" in caught.value.why
     assert "monBatchSize is '100', expected '9'" in caught.value.why
     assert "monAckOption is 'off', expected 'explicit'" in caught.value.why
-    assert not any(call.startswith(("PUT", "DELETE")) for call in emulator.books.calls)
+    assert not any(call.startswith(("PUT", "DELETE")) for call in emulator.recorder.calls)
     assert len(emulator.account.monitors) == 1
 
 
@@ -136,7 +136,7 @@ async def test_a_monitor_named_in_the_settings_is_used_whatever_its_tag(
 ) -> None:
     theirs = emulator.account.create(wanted_monitor(settings_for(emulator), "another"))
     assert await ensure(core, settings_for(emulator, monitor_id=theirs.id)) == theirs.id
-    assert [call for call in emulator.books.calls if call.startswith("POST")] == []
+    assert [call for call in emulator.recorder.calls if call.startswith("POST")] == []
 
 
 @pytest.mark.fact("monitor_id uses a monitor and never creates one")
@@ -181,7 +181,7 @@ async def test_all_pages_of_a_long_list_are_read(
         emulator.account.create(wanted_monitor(settings, f"another-{number}"))
     ours = emulator.account.create(wanted_monitor(settings, "gateways"))
     assert await ensure(core, settings) == ours.id
-    assert len(emulator.books.calls) == 3
+    assert len(emulator.recorder.calls) == 3
 
 
 @pytest.mark.fact("401 is reported as wrong credentials")
