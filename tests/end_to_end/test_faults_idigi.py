@@ -396,7 +396,7 @@ async def test_a_login_that_goes_wrong_is_said_and_what_happens_meanwhile_is_rep
             await world.was_told(row.words)
         if row.pause:
             assert world.digi.recorder.acked == {0}
-            assert "trying again every 5m" in world.daemon.board.states[SOURCE].text
+            assert "trying again every 300 s" in world.daemon.board.states[SOURCE].text
             await world.pass_time(row.pause)
             away = "after 5m1s away; what happened meanwhile was recorded by the monitor and is replayed"
             await world.daemon.says(SOURCE, away, problem=False)
@@ -732,7 +732,7 @@ REST = {
     "limit": RestRow(
         [xml_error("The limit of monitors is reached")], "no room for another monitor", PROBE
     ),
-    "too-large": RestRow([Response(200, b" " * 70_000)], "larger than 64KiB (answer_limit)"),
+    "too-large": RestRow([Response(200, b" " * 70_000)], "larger than 65536 bytes (answer_limit)"),
 }
 
 
@@ -975,24 +975,20 @@ HISTORIES = [
     Options(page_limit=2, history_items="wrapped"),
     Options(page_limit=2, last_cursor="repeats"),
     Options(page_limit=2, last_cursor="empty-page"),
-    Options(page_limit=2, streams_path="/ws/points/{stream}"),
 ]
 
 
 @pytest.mark.parametrize(
-    ("options", "answer"),
-    [(options, "") for options in HISTORIES]
-    + [(Options(), answer) for answer in ("503-html", "429-retry-after", "401")],
+    ("options", "answer", "streams"),
+    [(options, "", "") for options in HISTORIES]
+    + [(Options(), answer, "") for answer in ("503-html", "429-retry-after", "401")]
+    + [(Options(page_limit=2), "", "streams = d/level")],
     ids=lambda each: each if isinstance(each, str) else "-".join(["plain", *sorted(turned(each))]),
 )
 async def test_what_a_replay_has_lost_is_read_back_from_the_history(
-    world: World, mock_clock: MockClock, options: Options, answer: str
+    world: World, mock_clock: MockClock, options: Options, answer: str, streams: str
 ):
-    streams = options.streams_path != Options().streams_path
-    world.write(
-        f"backfill = {'no' if answer else 'yes'}\nbackfill_after = 10m",
-        f"streams = d/level\nstream_history_path = {options.streams_path}" if streams else "",
-    )
+    world.write(f"backfill = {'no' if answer else 'yes'}\nbackfill_after = 10m", streams)
     for name in turned(options):
         setattr(world.digi.options, name, getattr(options, name))
     async with world.daemon.running():
@@ -1087,7 +1083,7 @@ async def test_a_rest_api_with_the_certificate_of_another_host_is_never_spoken_t
         world = World(daemon, digi, authority)
         world.write()
         async with daemon.running():
-            await daemon.says(SOURCE, "the certificate of the server is refused", problem=True)
+            await daemon.says(SOURCE, "the certificate of the REST API is refused", problem=True)
         assert (digi.recorder.calls, digi.recorder.logins) == ([], 0)
 
 

@@ -71,7 +71,9 @@ class Account:
         number = self.first_monitor + self._created
         self._created += 1
         saved: deque[Waiting] = deque(maxlen=self.history_limit)
-        monitor = Monitor(number, dict(elements), self.recorder, self.options, self.record_limit, saved)
+        monitor = Monitor(
+            number, dict(elements), self.recorder, self.options, self.record_limit, saved
+        )
         self.monitors[number] = monitor
         return monitor
 

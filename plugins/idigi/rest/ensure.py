@@ -1,144 +1,43 @@
 """Which monitor we use: the one named in the settings, the one remembered, one with our
 tag, or a new one.
 
-    monitor_id set ──────────────────────────▶ read it ─┐
-    else remembered id ──▶ read it, still there ────────┼─▶ as we want it? use it : on_difference
-    else list, our description and topics ──────────────┘
-    else create                                         stop ▶ Pause with the differences
-                                                        recreate ▶ new one first, then the old one deleted
-                                                        update ▶ PUT of the full set
+    monitor_id set ────────▶ read it ─┐
+    else remembered id ────▶ read it ─┼─▶ as wanted? use it : on_difference
+    else our tag and topics ──────────┘     stop ▶ Pause with the differences
+    else create                             recreate ▶ a new one, then the old one deleted
+                                            update ▶ PUT of the full set
 
 A monitor is a subscription on the server that records while we are away. Any PUT resets
 it and a deletion ends it: what was recorded is gone (vendor documentation). So a found
 one is never changed unless the settings say so, and never while somebody is attached to
-it. What is lost is said, and read back where the settings know how.
+it. What is lost is said, and read back where the settings name streams.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import trio
 from attrs import evolve, frozen
 
 from bridge.api import JSON, Pause, Retry, SourceContext
 
-from ..settings import HIGHEST_MONITOR_ID, Settings, split_topics
+from ..settings import Settings
 from .answers import MonitorLimit
 from .monitor_api import MonitorApi
+from .wanted import differences, id_of, is_live, ours_among, tag, wanted_monitor
 
-REMEMBERED = "monitor"
-LOOK_AGAIN = (
-    0.5  # seconds between two looks at whether the server has noticed that our session is over
-)
-
-# What an absent element means (vendor documentation; the format is assumed).
-SERVER_DEFAULTS = {
-    "monTransportType": "tcp",
-    "monFormatType": "xml",
-    "monCompression": "none",
-    "monBatchSize": "100",
-    "monBatchDuration": "10",
-    "monAckOption": "off",
-    "monAutoReplayOnConnect": "false",
-    "monSchemaType": "none",
-    "monSchemaData": "",
-}
+REMEMBERED = "monitor"  # key in the durable state of the source
+LOOK_AGAIN = 0.5  # seconds between two looks at whether the server has noticed our leaving
 
 log = logging.getLogger(__name__)
 
 
-def tag(settings: Settings, source: str) -> str:
-    """Give the description by which a monitor is ours."""
-    return settings.description or f"bridge/{source}"
-
-
-def wanted_monitor(settings: Settings, source: str) -> dict[str, str]:
-    """Give the elements of the monitor that these settings ask for."""
-    templated = (
-        {}
-        if settings.template is None
-        else {"monSchemaType": "handlebars", "monSchemaData": settings.template}
-    )
-    return {
-        "monTopic": ",".join(settings.topics),
-        "monTransportType": "tcp",
-        "monFormatType": settings.format,
-        "monCompression": "none" if settings.compression == "none" else "zlib",
-        "monBatchSize": str(settings.batch_size),
-        "monBatchDuration": str(int(settings.batch_duration)),
-        "monAckOption": settings.ack_mode,
-        "monAutoReplayOnConnect": "true" if settings.replay else "false",
-        "monDescription": tag(settings, source),
-    } | templated
-
-
-def differences(wanted: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
-    """Say, one text for each element, how a found monitor differs in what it sends and
-    how.
-    """
-    said = []
-    for name, default in {"monTopic": "", **SERVER_DEFAULTS}.items():
-        ours, theirs = wanted.get(name, default), found.get(name) or default
-        if _comparable(name, ours) != _comparable(name, theirs):
-            shown = (
-                "another template" if name == "monSchemaData" else f"{theirs!r}, expected {ours!r}"
-            )
-            said.append(f"{name} is {shown}")
-    return said
-
-
-def _comparable(name: str, value: str) -> object:
-    if name == "monTopic":
-        return frozenset(split_topics(value))
-    if name == "monSchemaData":
-        return value.split()  # XML does not keep line ends
-    value = value.strip().lower()
-    return "zlib" if name == "monCompression" and value == "gzip" else value
-
-
-def is_live(found: Mapping[str, str]) -> bool:
-    """Tell whether somebody is attached to a monitor.
-
-    One that does not tell its status may be.
-    """
-    return found.get("monStatus", "ACTIVE").upper() == "ACTIVE"
-
-
-def ours_among(
-    wanted: Mapping[str, str], monitors: Iterable[Mapping[str, str]]
-) -> Mapping[str, str] | None:
-    """Find the monitor with our tag and topics; of several the one that fits best."""
-    candidates = [
-        monitor
-        for monitor in monitors
-        if monitor.get("monDescription") == wanted["monDescription"]
-        and _comparable("monTopic", monitor.get("monTopic", ""))
-        == _comparable("monTopic", wanted["monTopic"])
-    ]
-    return min(candidates, key=lambda monitor: len(differences(wanted, monitor)), default=None)
-
-
-def id_of(found: Mapping[str, str]) -> int:
-    """Give the id of a listed monitor.
-
-    :raises Pause: if it is no number that a login can carry.
-    """
-    number = found.get("monId", "").strip()
-    if not (number.isascii() and number.isdigit() and 0 < int(number) <= HIGHEST_MONITOR_ID):
-        raise Pause(
-            f"the server lists a monitor with the id {number[:20]!r}, expected a number; look "
-            "at the account"
-        )
-    return int(number)
-
-
 @frozen
 class MonitorState:
-    """What an instance remembers of its monitor.
-
-    It counts only on the server and in the account it came from.
+    """What is durable about the monitor of a source. It counts only on the server and in
+    the account it came from.
     """
 
     url: str
@@ -149,7 +48,7 @@ class MonitorState:
 
     @classmethod
     def of(cls, settings: Settings, remembered: JSON) -> MonitorState:
-        """Read what was remembered; empty if it was nothing, or of another account."""
+        """Read what was stored; empty if it was nothing, or of another account."""
         empty = cls(str(settings.url), settings.username)
         if not isinstance(remembered, dict):
             return empty
@@ -160,9 +59,9 @@ class MonitorState:
         )
 
     def plain(self) -> JSON:
-        """Write it for the state of the instance."""
-        memory = {"url": self.url, "username": self.username, "id": self.id}
-        return memory if self.replaces is None else memory | {"replaces": self.replaces}
+        """The form in which it is stored."""
+        plain = {"url": self.url, "username": self.username, "id": self.id}
+        return plain if self.replaces is None else plain | {"replaces": self.replaces}
 
 
 def _whole(value: JSON) -> int | None:
@@ -170,7 +69,7 @@ def _whole(value: JSON) -> int | None:
 
 
 def known_monitor(settings: Settings, remembered: JSON) -> int | None:
-    """Tell which monitor an instance uses, as far as it knows without asking."""
+    """The monitor that a source uses, as far as it knows without asking."""
     return settings.monitor_id or MonitorState.of(settings, remembered).id
 
 
@@ -186,7 +85,7 @@ class Ensured:
 
 
 async def ensure_monitor(api: MonitorApi, settings: Settings, context: SourceContext) -> Ensured:
-    """Find or create the monitor, and say at once what was lost by that.
+    """Find or create the monitor, and report at once what was lost by that.
 
     :raises Pause: when a person must act.
     :raises Retry: when another attempt may succeed.
@@ -201,9 +100,9 @@ async def ensure_monitor(api: MonitorApi, settings: Settings, context: SourceCon
                 f"the account has no monitor {settings.monitor_id}; correct or remove monitor_id"
             )
         return await _made_to_fit(api, settings, context, wanted, named)
-    memory = MonitorState.of(settings, context.state.get(REMEMBERED))
-    found: Mapping[str, str] | None = None if memory.id is None else await api.read(memory.id)
-    gone = memory.id if found is None else None
+    state = MonitorState.of(settings, context.state.get(REMEMBERED))
+    found: Mapping[str, str] | None = None if state.id is None else await api.read(state.id)
+    gone = state.id if found is None else None
     if found is None:
         found = ours_among(wanted, await api.list_tcp())
     if found is None:
@@ -217,7 +116,7 @@ async def ensure_monitor(api: MonitorApi, settings: Settings, context: SourceCon
         ensured = evolve(ensured, loss=loss)
     replaced = None if found is None or id_of(found) == ensured.id else id_of(found)
     await _remember(
-        api, context, evolve(memory, id=ensured.id, replaces=replaced or memory.replaces), memory
+        api, context, evolve(state, id=ensured.id, replaces=replaced or state.replaces), state
     )
     return ensured
 
@@ -229,15 +128,15 @@ async def _made_to_fit(
     wanted: Mapping[str, str],
     found: Mapping[str, str],
 ) -> Ensured:
-    """Give the monitor to use in place of a found one: itself, or its replacement."""
+    """Return the monitor to use in place of a found one: itself, or its replacement."""
     number = id_of(found)
     said = "; ".join(differences(wanted, found))
     if not said:
         return Ensured(number)
     if settings.on_difference == "stop":
         raise Pause(
-            f"monitor {number} exists, but is not as configured: {said}. Change the settings, or set on_difference "
-            "(what it recorded is lost), or set another description"
+            f"monitor {number} exists, but is not as configured: {said}. Change the settings, "
+            "or set on_difference (what it recorded is lost), or set another description"
         )
     if is_live(found):
         raise Retry(
@@ -285,7 +184,7 @@ async def _create(
 
 
 def _tell_loss(settings: Settings, context: SourceContext, what: str) -> str:
-    """Report a loss, ask for what can be read back, and give the sentence."""
+    """Report a loss and ask for what can be read back; return the sentence."""
     if settings.streams:
         context.recover(what)
         loss = f"{what}; the data points of {len(settings.streams)} streams can be read back"
@@ -296,33 +195,33 @@ def _tell_loss(settings: Settings, context: SourceContext, what: str) -> str:
 
 
 async def _remember(
-    api: MonitorApi, context: SourceContext, memory: MonitorState, before: MonitorState
+    api: MonitorApi, context: SourceContext, state: MonitorState, before: MonitorState
 ) -> None:
-    """Remember the monitor, then delete the one it replaces: in this order one of them
-    is always known.
+    """Store which monitor it is, then delete the one it replaces: in this order one of
+    them is always known.
     """
-    if memory != before:
-        await context.state.put(REMEMBERED, memory.plain())
-    if memory.replaces is None:
+    if state != before:
+        await context.state.put(REMEMBERED, state.plain())
+    if state.replaces is None:
         return
-    old = await api.read(memory.replaces)
+    old = await api.read(state.replaces)
     if old is not None and is_live(old):
         log.warning(
-            "%s: monitor %d is left, somebody is attached to it", context.name, memory.replaces
+            "%s: monitor %d is left, somebody is attached to it", context.name, state.replaces
         )
         return
     if old is not None:
-        await api.delete(memory.replaces)
-    await context.state.put(REMEMBERED, evolve(memory, replaces=None).plain())
+        await api.delete(state.replaces)
+    await context.state.put(REMEMBERED, evolve(state, replaces=None).plain())
 
 
 async def delete_own(
     api: MonitorApi, settings: Settings, context: SourceContext, monitor: int
 ) -> None:
-    """Delete our monitor after its last session: one with another description is not
-    ours.
+    """Delete our monitor after its last session. One with another description is kept.
 
-    Waits until the server has noticed that the session is over, so give it a deadline.
+    Waits until the server has noticed that the session is over, however long: call it
+    under a deadline.
     """
     found = await api.read(monitor)
     while found is not None and is_live(found):

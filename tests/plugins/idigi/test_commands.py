@@ -14,7 +14,7 @@ from bridge.api import CommandContext, CommandError, Pause, Secret
 from bridge_plugins.idigi import bridge_commands
 from bridge_plugins.idigi.commands import _delete, table
 from bridge_plugins.idigi.emulator.server import Emulator
-from bridge_plugins.idigi.rest.monitors import wanted_monitor
+from bridge_plugins.idigi.rest.wanted import wanted_monitor
 from bridge_plugins.idigi.settings import Settings
 
 Run = Callable[..., Any]

@@ -17,7 +17,7 @@ from bridge.config.sample import sample_section
 from bridge.config.structure import fill
 from bridge.config.values import Reader
 from bridge_plugins.idigi import bridge_source_kinds
-from bridge_plugins.idigi.rest.monitors import wanted_monitor
+from bridge_plugins.idigi.rest.wanted import wanted_monitor
 from bridge_plugins.idigi.settings import Settings, split_topics
 
 PLACE = Place("office.ini", 1)
@@ -69,11 +69,6 @@ def test_the_push_session_goes_to_the_host_of_the_url_on_the_documented_ports() 
             {"api_key_id": "key", "api_key_secret": Secret("sesame\nx: y")},
             "api_key_secret",
             "as a header can carry",
-        ),
-        (
-            {"streams": ("a",)},
-            "stream_history_path",
-            "missing; streams needs it, because the vendor documents no call",
         ),
         (
             {"stream_history_path": "/history"},
@@ -166,6 +161,11 @@ def test_whatever_gives_something_up_is_said() -> None:
         "NOT ACKNOWLEDGED",
         "NOT RECORDED",
     ]
+
+
+def test_a_proxy_is_used_only_if_the_settings_name_it() -> None:
+    assert made().proxy is None
+    assert made(proxy=Url("http://proxy.example:3128")).proxy == "http://proxy.example:3128"
 
 
 @pytest.mark.fact("No credentials in the text of settings")

@@ -174,7 +174,9 @@ class Session:
         out += written
         if fault == "repeated":
             self._under_way.append(self._under_way[-1])
-            self.account.recorder.note_sent((event.id for event in block), replayed=block[0].replayed)
+            self.account.recorder.note_sent(
+                (event.id for event in block), replayed=block[0].replayed
+            )
             out += written
         if fault == "duplicate":
             out += self._block(block, None)
@@ -188,7 +190,9 @@ class Session:
 
     def _block(self, block: list[Waiting], fault: BlockFault | None) -> bytes:
         block_id = self._take_id(fault)
-        written = block_frame(block_id, block, self.monitor, self.account.options, self.faults, fault)
+        written = block_frame(
+            block_id, block, self.monitor, self.account.options, self.faults, fault
+        )
         self._under_way.append(_Sent(block_id, block, written, trio.current_time()))
         self.account.recorder.note_sent((event.id for event in block), replayed=block[0].replayed)
         self.monitor.last["monLastSent"] = self.account.stamp()
@@ -245,7 +249,9 @@ class Session:
             else:
                 oldest.at = trio.current_time()
                 self._under_way.append(oldest)
-                self.account.recorder.note_sent((event.id for event in oldest.events), replayed=False)
+                self.account.recorder.note_sent(
+                    (event.id for event in oldest.events), replayed=False
+                )
                 await self._write(oldest.frame)
                 self.account.recorder.changed()
 

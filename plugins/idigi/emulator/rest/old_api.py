@@ -97,7 +97,9 @@ def _create(account: Account, faults: Faults, body: bytes) -> Response:
 def create(account: Account, faults: Faults, elements: Mapping[str, str]) -> Monitor:
     """Add a monitor, if the account may have one more."""
     if len(account.monitors) >= faults.monitor_limit:
-        raise InvalidRequestError("Invalid request. The limit of monitors of this account is reached.")
+        raise InvalidRequestError(
+            "Invalid request. The limit of monitors of this account is reached."
+        )
     return account.create(elements)
 
 

@@ -89,7 +89,9 @@ def _created(body: bytes) -> dict[str, str]:
         fields = json.loads(body)
         topics = ",".join(fields["topics"])
     except (ValueError, KeyError, TypeError) as exc:
-        raise InvalidRequestError("Invalid request. Expected an object with a list of topics") from exc
+        raise InvalidRequestError(
+            "Invalid request. Expected an object with a list of topics"
+        ) from exc
     elements = {"monTopic": topics}
     for name, value in fields.items():
         if name in NAMES and isinstance(value, str):

@@ -424,7 +424,7 @@ async def test_too_many_calls_at_the_same_time_hear_429(
     assert sorted(statuses) == [200, 200, 200, 200, 429]
 
 
-async def test_the_books_know_every_call(client: httpx.AsyncClient, emulator: Emulator) -> None:
+async def test_the_recorder_knows_every_call(client: httpx.AsyncClient, emulator: Emulator) -> None:
     await client.get("/ws/Monitor", params={"start": 3})
     await client.post("/ws/v1/monitors/inventory", content=json.dumps({"topics": ["Job"]}))
     assert emulator.recorder.calls == ["GET /ws/Monitor", "POST /ws/v1/monitors/inventory"]

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import trio.testing
 
-from bridge.api import Duration, Secret, Url
+from bridge.api import Secret, Url
+from bridge.flow.instances.insist import Persistence
 from bridge_plugins.idigi.emulator.server import Emulator
 from bridge_plugins.idigi.push.session_status import SessionStatus
 from bridge_plugins.idigi.settings import Settings
@@ -20,8 +21,8 @@ def made(**changes: Any) -> Settings:
 
 
 def said(settings: Settings, *args: Any, **more: Any) -> tuple[str, bool]:
-    standing = SessionStatus(5, *args, **more)
-    return standing.text(settings), standing.problem(settings)
+    status = SessionStatus(5, *args, **more)
+    return status.text(settings), status.problem(settings)
 
 
 @pytest.mark.parametrize("away", [None, 0.0, 59.9])
@@ -75,9 +76,8 @@ async def test_a_session_after_an_outage_says_how_long_it_was(
 ) -> None:
     emulator.faults.refuse = 503
     emulator.faults.sessions = [type(emulator.faults)()]
-    async with core.running(
-        settings_for(emulator, retry_base=Duration(1000), retry_cap=Duration(1000))
-    ):
+    core.persistence = Persistence(1000, 1000, 1000)
+    async with core.running(settings_for(emulator)):
         emulator.end_sessions()
         await core.report.until(lambda: "closed the connection" in core.report.said[-1][0])
         emulator.faults.refuse = None

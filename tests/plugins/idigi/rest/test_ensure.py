@@ -14,18 +14,13 @@ from hypothesis import strategies as st
 from bridge.api import Duration, Pause, Retry, Secret, SpoolUnavailable
 from bridge_plugins.idigi.emulator.server import Emulator, open_emulator
 from bridge_plugins.idigi.rest.monitor_api import open_api
-from bridge_plugins.idigi.rest.monitors import (
-    delete_own,
-    differences,
-    ensure_monitor,
-    known_monitor,
-    wanted_monitor,
-)
+from bridge_plugins.idigi.rest.ensure import delete_own, ensure_monitor, known_monitor
+from bridge_plugins.idigi.rest.wanted import differences, wanted_monitor
 from bridge_plugins.idigi.settings import Settings
 
 
 async def ensure(core: Any, settings: Settings) -> int:
-    async with open_api(settings) as api:
+    async with open_api(settings, core.context.now) as api:
         return (await ensure_monitor(api, settings, core.context)).id
 
 
@@ -72,7 +67,11 @@ async def test_the_monitor_is_remembered_and_reused(
 ) -> None:
     settings = settings_for(emulator)
     assert await ensure(core, settings) == await ensure(core, settings) == 178008
-    assert emulator.recorder.calls == ["GET /ws/Monitor", "POST /ws/Monitor", "GET /ws/Monitor/178008"]
+    assert emulator.recorder.calls == [
+        "GET /ws/Monitor",
+        "POST /ws/Monitor",
+        "GET /ws/Monitor/178008",
+    ]
 
 
 @pytest.mark.fact("A forgotten monitor is found by our tag and its set of topics")
@@ -228,11 +227,11 @@ def made(**changes: Any) -> Settings:
     return Settings(**({"username": "user", "password": Secret("pass")} | changes))
 
 
-def remember(core: Any, settings: Settings, **memory: Any) -> None:
+def remember(core: Any, settings: Settings, **more: Any) -> None:
     core.state.values["monitor"] = {
         "url": str(settings.url),
         "username": settings.username,
-        **memory,
+        **more,
     }
 
 
