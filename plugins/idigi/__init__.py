@@ -1,8 +1,8 @@
-"""Digi Remote Manager, earlier called iDigi and Device Cloud: a source, its history, and
-a command.
+"""Digi Remote Manager, earlier called iDigi and Device Cloud: a source, its history,
+and a command.
 
-    push port ── push ── documents ──▶ events          source.py: one session in each run
-    REST ─────── rest ── which monitor is ours · history.py: what was missed · commands.py
+    push port ── push ── documents ──▶ events     source.py: one session in each run
+    REST ─────── rest ── which monitor is ours    history.py, commands.py
 
 ``docs/facts/idigi.rst`` lists what is known of the vendor, each fact with the test that
 holds it.

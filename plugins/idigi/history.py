@@ -4,10 +4,10 @@ of streams.
     GET /ws/v1/monitors/history/{id} ──▶ events with the keys of the pushed ones
     GET stream_history_path ───────────▶ data points with keys of their own
 
-Both take ``start_time``, ``end_time``, ``size`` and ``cursor`` and answer ``{"list": [...],
-"cursor": "..."}``. The first is for monitors that record (``replay``) and counts in time of
-the server; what an item of its answer looks like is assumed, so that it is read leniently:
-the item is the event or holds it.
+Both take ``start_time``, ``end_time``, ``size`` and ``cursor``, and answer an object
+with a ``list`` and a ``cursor``. The first is for monitors that record (``replay``) and
+counts in time of the server; what an item of its answer looks like is assumed, so it is
+read leniently: the item is the event or holds it.
 
 A data point in a stream's history comes without the envelope of the event that was
 pushed for it, and the key of an event is made from that envelope. So the key cannot be
@@ -103,7 +103,8 @@ class MonitorHistory:
     def _path(self, part: str) -> str:
         stream, number = part.removeprefix(STREAM), part.removeprefix(MONITOR)
         if part.startswith(STREAM) and stream in self.settings.streams:
-            # With plain slashes: servers commonly refuse %2F, and every client sends them so.
+            # With plain slashes: servers commonly refuse %2F, and every client sends
+            # them so.
             return self.settings.stream_history_path.replace("{stream}", quote(stream))
         if part.startswith(MONITOR) and number.isascii() and number.isdigit():
             return f"{HISTORY_PATH}/{number}"
@@ -147,8 +148,8 @@ class MonitorHistory:
 
 
 def read_answer(answer: JSON) -> tuple[list[JSON], str | None]:
-    """Return the items of an answer, and the cursor of the next page; None: this was the
-    last.
+    """Return the items of an answer, and the cursor of the next page; None: this was
+    the last.
 
     :raises Retry: for an answer without a list: it says nothing about what there is.
     """
@@ -183,8 +184,8 @@ def messages_in(item: JSON, depth: int = 0) -> list[Mapping[str, Any]]:
 
 
 def _time_text(time: datetime, *, up: bool = False) -> str:
-    """Return a time as the service writes it: UTC, milliseconds, ``Z``; rounded up at the
-    end of a range.
+    """Return a time as the service writes it: UTC, milliseconds, ``Z``; rounded up at
+    the end of a range.
     """
     later = time + timedelta(microseconds=999) if up else time
     return later.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -41,8 +41,8 @@ class Progress:
     loss: str | None = None
     """What was lost with a monitor, until a session has said so to its end."""
     altered: str = ""
-    """How somebody has changed the monitor since then; empty: as far as we know it is as
-    wanted.
+    """How somebody has changed the monitor since then; empty: as far as we know it is
+    as wanted.
     """
     ended_at: float | None = None
     """When the last session ended, by trio's clock; None before its end."""
@@ -160,8 +160,8 @@ async def _monitor_to_use(
 async def _altered(
     api: MonitorApi, settings: Settings, context: SourceContext, monitor: int, before: str
 ) -> str:
-    """Return how somebody has changed the monitor. An API that does not answer soon says
-    nothing new.
+    """Return how somebody has changed the monitor. An API that does not answer soon
+    says nothing new.
     """
     with trio.move_on_after(LOOK_TIMEOUT):
         try:

@@ -34,7 +34,7 @@ from bridge_plugins.disruptive.emulator.server import (
     open_cloud,
 )
 from bridge_plugins.disruptive.emulator.server import Rules as CloudRules
-from bridge_plugins.idigi.emulator.account import Occurrence
+from bridge_plugins.idigi.emulator.content.topics import Occurrence
 from bridge_plugins.idigi.emulator.server import Emulator as DigiCloud
 from bridge_plugins.idigi.emulator.server import open_emulator as open_idigi
 from tests.end_to_end.site import Site, free_port

@@ -16,7 +16,7 @@ from bridge_plugins.databoom.emulator.server import SCOPES, Rules
 from bridge_plugins.databoom.emulator.server import open_emulator as open_databoom
 from bridge_plugins.disruptive.emulator.server import Connector, Delivery
 from bridge_plugins.disruptive.emulator.server import open_emulator as open_disruptive
-from bridge_plugins.idigi.emulator.account import Occurrence
+from bridge_plugins.idigi.emulator.content.topics import Occurrence
 from bridge_plugins.idigi.emulator.server import Emulator as DigiCloud
 from bridge_plugins.idigi.emulator.server import open_emulator as open_idigi
 from bridge_plugins.wattsense.emulator.server import Emulator as Towers

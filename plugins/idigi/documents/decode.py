@@ -1,6 +1,6 @@
 """From a block to events.
 
-    Block ── unpack ──▶ document ── by its format ──▶ messages ── event_of ──▶ an Event each
+    Block ── unpack ──▶ document ── by its format ──▶ messages ──▶ an Event each
       │                    └── of a templated monitor ──▶ one Event, "templated"
       └── what makes no sense ──▶ one Event, "undecodable"
 
@@ -209,8 +209,8 @@ def _undecodable(raw: bytes, key: str, why: str, received: datetime) -> Event:
 
 
 def _entity(message: Mapping[str, Any], topic: Topic) -> tuple[str, JSON]:
-    """Return the entity and its name: the key that is not of the envelope; among several
-    the one that the topic names, else all of them without a name.
+    """Return the entity and its name: the key that is not of the envelope; among
+    several the one that the topic names, else all of them without a name.
     """
     others = {key: value for key, value in message.items() if key not in ENVELOPE}
     if len(others) == 1:

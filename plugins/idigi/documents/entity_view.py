@@ -1,10 +1,10 @@
 """What is understood of an entity, by the kind of its event.
 
-    DataPoint                       data_points   one reading: the value
-    FileData, FileDataCore          file_data     labels; too large a content is left out
+    DataPoint                  data_points   one reading: the value
+    FileData, FileDataCore     file_data     labels; too large a content is left out
     DeviceCore, devices,
-    AlarmStatus, alert_status       states        one reading: the state
-    everything else                               nothing; it passes whole
+    AlarmStatus, alert_status  states        one reading: the state
+    everything else                          nothing; it passes whole
 
 A view is a convenience on top of the message, which the event keeps.
 """

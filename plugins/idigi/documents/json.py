@@ -22,7 +22,7 @@ _MANY_DIGITS = re.compile(rb"[0-9]{19}")  # a number of fewer digits fits into 6
 
 
 def read_json(document: bytes) -> list[JSON]:
-    """Give the messages of a document, in order.
+    """Return the messages of a document, in order.
 
     :raises UndecodableError: if the document cannot be read.
     """

@@ -1,8 +1,9 @@
 """Keys of events: what makes two messages the same one.
 
-The vendor sends no unique id, so a key is made of named fields. Their values are spelled
-here and nowhere else: a JSON library may change how it writes a number, and every key
-with it. One message has one key for ever, pushed, replayed or read from a history.
+The vendor sends no unique id, so a key is made of named fields. Their values are
+spelled here and nowhere else: a JSON library may change how it writes a number, and
+every key with it. One message has one key for ever, pushed, replayed or read from a
+history.
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ def _digest(*fields: JSON) -> str:
 
 
 def _spell(value: JSON, parts: list[str]) -> None:
-    """Append a text from which the value could be read again, whatever stands beside it:
-    no two values have the same. The order of an object's members has no say.
+    """Append a text from which the value could be read again, whatever stands beside
+    it: no two values have the same. The order of an object's members has no say.
     """
     if isinstance(value, str):
         parts.append(f"s{len(value)}:{value}")
@@ -70,7 +71,8 @@ def _spell(value: JSON, parts: list[str]) -> None:
 
 
 # How version 1.0 made them, of JSON written by orjson, which spells floats from 1e16 on
-# in another way since 3.11.7. These go once keys of that version are remembered no more.
+# in another way since 3.11.7. These go once keys of that version are remembered no
+# more.
 
 
 def former_event_key(message: Mapping[str, Any], entity: JSON) -> str:

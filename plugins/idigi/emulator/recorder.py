@@ -1,31 +1,18 @@
-"""Emulator: the recorder, in which tests look up what was sent, acknowledged, replayed and
-lost.
-"""
+"""What was sent, acknowledged, replayed and lost, for tests to look up."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from bridge.api import RepeatedEvent
 
 
-@frozen
-class EventHistory:
-    """What became of one event."""
-
-    sent: int
-    """How many times it went out; replays and duplicates count."""
-    replayed: bool
-    acked: bool
-    lost: bool
-
-
 @define
 class Recorder:
-    """What was sent and acknowledged. Events by the ids that ``publish`` gives."""
+    """Knows events by the ids that ``publish`` returns."""
 
     sent: set[int] = field(factory=set)
     acked: set[int] = field(factory=set)
@@ -65,12 +52,6 @@ class Recorder:
     def unacked(self) -> set[int]:
         """Sent, but not acknowledged."""
         return self.sent - self.acked
-
-    def of(self, event: int) -> EventHistory:
-        """Look one event up."""
-        return EventHistory(
-            self.times_sent[event], event in self.replayed, event in self.acked, event in self.lost
-        )
 
     def note_sent(self, events: Iterable[int], *, replayed: bool) -> None:
         """Note that a block went out."""

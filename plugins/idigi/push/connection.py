@@ -58,7 +58,7 @@ async def open_stream(settings: Settings) -> AsyncIterator[trio.abc.Stream]:
 
 
 def keep_alive(connection: trio.SocketStream) -> None:
-    """Have the kernel notice a dead path: the protocol itself may be silent for ever."""
+    """Have the kernel notice a dead path: the protocol may be silent for ever."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in KEEPALIVE:
         connection.setsockopt(socket.IPPROTO_TCP, option, value)

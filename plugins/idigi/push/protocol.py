@@ -9,9 +9,9 @@ body; integers are unsigned and big-endian (vendor documentation, recorded traff
 Frames have no relation to what one read returns.
 
 Broken framing is a :class:`ProtocolError`: nothing that follows can be trusted, close
-the connection. A block whose content makes no sense is :class:`UndecodableError`: the frames
-around it are fine, the session goes on. Every limit is checked before the bytes it
-limits are stored.
+the connection. A block whose content makes no sense is :class:`UndecodableError`: the
+frames around it are fine, the session goes on. Every limit is checked before the bytes
+it limits are stored.
 """
 
 from __future__ import annotations
@@ -223,8 +223,8 @@ def inflate(payload: bytes, limit: int) -> bytes:
     """Decompress a zlib stream (what the server sends) or a gzip container (never seen,
     tolerated).
 
-    :raises UndecodableError: if it is neither, cut off, followed by other bytes, or longer
-        than ``limit`` bytes.
+    :raises UndecodableError: if it is neither, cut off, followed by other bytes, or
+        longer than ``limit`` bytes.
     """
     stream = zlib.decompressobj(wbits=_ZLIB_OR_GZIP)
     try:

@@ -2,8 +2,8 @@
 may be missing.
 
     attached to monitor 178008 at remotemanager.digi.com:3201
-    ... after 5m away; what happened meanwhile was recorded by the monitor and is replayed
-    ... after 5m away, NOT RECORDED (replay = no): ...; what happened meanwhile is missing
+    ... after 5m away; what happened meanwhile ... is replayed
+    ... after 5m away, NOT RECORDED (replay = no): ...; what happened ... is missing
 
 A short absence is the service's daily life and not worth a word.
 """

@@ -53,8 +53,8 @@ def refusal(
     credentials: str,
     quoted: Callable[[str], str],
 ) -> Retry | Pause:
-    """Return what an answer that is not accepted means: the service's own refusals, then
-    the usual table. The texts that are looked for are from recorded traffic.
+    """Return what an answer that is not accepted means: the service's own refusals,
+    then the usual table. The texts that are looked for are from recorded traffic.
 
     :param call: what was refused, such as ``POST /ws/Monitor``.
     :param wait: seconds that the server asks for, or None.
@@ -91,8 +91,8 @@ def names_no_monitor(body: bytes) -> bool:
 
 
 def error_text(body: bytes) -> str | None:
-    """Return the error in an answer, ``<result><error>`` or ``{"error": [...]}``; None if
-    it holds none.
+    """Return the error in an answer, ``<result><error>`` or ``{"error": [...]}``; None
+    if it holds none.
     """
     if body.lstrip()[:1] != b"{":
         return xml_text(body, "error")

@@ -4,7 +4,7 @@ tag, or a new one.
     monitor_id set ────────▶ read it ─┐
     else remembered id ────▶ read it ─┼─▶ as wanted? use it : on_difference
     else our tag and topics ──────────┘     stop ▶ Pause with the differences
-    else create                             recreate ▶ a new one, then the old one deleted
+    else create                             recreate ▶ a new one, the old one deleted
                                             update ▶ PUT of the full set
 
 A monitor is a subscription on the server that records while we are away. Any PUT resets
@@ -36,8 +36,8 @@ log = logging.getLogger(__name__)
 
 @frozen
 class MonitorState:
-    """What is durable about the monitor of a source. It counts only on the server and in
-    the account it came from.
+    """What is durable about the monitor of a source. It counts only on the server and
+    in the account it came from.
     """
 
     url: str

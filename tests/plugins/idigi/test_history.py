@@ -17,8 +17,8 @@ from bridge.api import Event, History, Pause, Reject, Request, Response, Retry, 
 from bridge.testing.http_server import serve_http
 from bridge_plugins.idigi import bridge_source_kinds, lacks_for_history
 from bridge_plugins.idigi.documents.decode import decode
-from bridge_plugins.idigi.emulator.server import Emulator
 from bridge_plugins.idigi.documents.keys import former_point_key, point_key
+from bridge_plugins.idigi.emulator.server import Emulator
 from bridge_plugins.idigi.history import MonitorHistory, messages_in, open_history, read_answer
 from bridge_plugins.idigi.push.protocol import Block
 from bridge_plugins.idigi.rest.wanted import wanted_monitor

@@ -1,5 +1,4 @@
-"""Emulator: documents. The events of a block as JSON, as XML, or as a template prints
-them.
+"""The events of a block as JSON, as XML, or as a template prints them.
 
 ``Msg`` is an object for one event and a list for several (recorded traffic). In XML the
 envelope is attributes and the entity is elements named like the JSON keys (assumed: no

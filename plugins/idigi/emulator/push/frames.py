@@ -1,7 +1,9 @@
-"""Emulator: frames. Bytes that are sent, right and wrong ones, and how the bytes of a
-client are read.
+"""Frames: bytes that are sent, right and wrong ones, and how the bytes of a client are
+read.
 
-u16 type, u32 size of what follows, body          every number big-endian (vendor documentation)
+    u16 type, u32 size of what follows, body
+
+Every number is big-endian (vendor documentation).
 """
 
 from __future__ import annotations

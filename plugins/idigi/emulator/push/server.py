@@ -1,7 +1,9 @@
-"""Emulator: the push port. Connections, and what a login is answered with.
+"""The push port: connections, and what a login is answered with.
 
-connection ─▶ login ─▶ status ─┬─ 200 ─▶ session (emulator_session.py) ─▶ FIN, RST or silence
-                               └─ 400 unknown monitor, 403 wrong credentials (both assumed) ─▶ closed
+    connection ─▶ login ─▶ status ─┬─ 200 ─▶ session ─▶ FIN, RST or silence
+                                   └─ 400 unknown monitor, 403 wrong credentials
+
+Which status means what is assumed.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ RESET = struct.pack("ii", 1, 0)
 async def serve_push(
     account: Account, faults: Faults, *, port: int = 0, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[int]:
-    """Serve the push protocol on 127.0.0.1 while the block is entered; gives the port."""
+    """Serve the push protocol on 127.0.0.1 while entered; gives the port."""
     async with trio.open_nursery() as connections:
         listeners: list[trio.SocketListener] = await trio.open_tcp_listeners(port, host="127.0.0.1")
         serve = partial(_serve_connection, account, faults, tls)

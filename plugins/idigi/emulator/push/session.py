@@ -1,8 +1,8 @@
-"""Emulator: one session, from the answer to the login to its end.
+"""One session, from the answer to the login to its end.
 
     login ─▶ answer ─▶ ┌ send blocks as they fill or fall due
                        ├ read acks, of ten bytes or six
-                       └ if the options say so: look after missing acks, send keep-alives, end an idle session
+                       └ by the options: missing acks, keep-alives, idle sessions
 
 What ends it, ends all of them; then the monitor gets back what was not acknowledged.
 Written from the vendor documentation, not from the client of this plugin.
@@ -111,7 +111,7 @@ class Session:
             self._halves.cancel()
 
     def _unacked(self) -> list[Waiting]:
-        """Give what counts as not delivered, in order and each once."""
+        """What counts as not delivered, in order and each once."""
         blocks = {
             id(sent): sent for sent in self._under_way if self.monitor.explicit and not sent.acked
         }
@@ -136,9 +136,8 @@ class Session:
             self.account.recorder.changed()
             if self.faults.drop == "before-ack":
                 self._drop()
-                await (
-                    trio.lowlevel.checkpoint()
-                )  # the ack, if it has come already, is not read any more
+                # The ack, if it has come already, is not read any more.
+                await trio.lowlevel.checkpoint()
 
     def _window_open(self) -> bool:
         window = self.account.options.window

@@ -1,8 +1,7 @@
-"""Emulator: the REST server. What comes before a call is understood, and which API it
-goes to.
+"""The REST server. What comes before a call is understood, and which API it goes to.
 
-call ─▶ faults ─▶ rate ─▶ credentials ─▶ ┌ /ws/Monitor...      emulator_old_api.py
-                                         └ /ws/v1/...          emulator_v1.py
+call ─▶ faults ─▶ rate ─▶ credentials ─▶ ┌ /ws/Monitor..., /ws/DeviceCore   old_api
+                                         └ /ws/v1/...                       history
 """
 
 from __future__ import annotations
@@ -16,8 +15,8 @@ from bridge.api import Request, Response
 
 from ..account import Account
 from ..faults import Faults, throttled
-from .old_api import PATH, answer_old_api
-from .v1 import answer_v1
+from .history import answer_history
+from .old_api import DEVICES, PATH, answer_devices, answer_old_api
 
 
 async def answer_call(account: Account, faults: Faults, request: Request) -> Response:
@@ -39,7 +38,9 @@ async def answer_call(account: Account, faults: Faults, request: Request) -> Res
             return Response(401, b"", (("WWW-Authenticate", 'Basic realm="emulator"'),))
         if request.path == PATH or request.path.startswith(f"{PATH}/"):
             return await answer_old_api(account, faults, request)
-        return await answer_v1(account, faults, request)
+        if request.path.removesuffix(".json").rstrip("/") == DEVICES:
+            return answer_devices(account, request)
+        return answer_history(account, faults, request)
     finally:
         account.throttle.running -= 1
 

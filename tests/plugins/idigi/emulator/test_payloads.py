@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from base64 import b64encode
 from xml.etree import ElementTree
 
 import pytest
 
-from bridge_plugins.idigi.emulator.content.event_factory import file_data
+from bridge_plugins.idigi.emulator.content.topics import Occurrence
 from bridge_plugins.idigi.emulator.server import Emulator
 from tests.plugins.idigi.push_client import (
     ELEMENTS,
@@ -89,15 +89,18 @@ async def test_a_templated_monitor_sends_what_its_template_prints(
         assert (block.text, block.count, block.format) == (text, 1, 1)
 
 
+def file(size: int, operation: str = "INSERTION") -> Occurrence:
+    entity = {"fdSize": size, "fdData": b64encode(bytes(size)).decode()}
+    return Occurrence("FileData/db/x/a", "FileData", entity, operation)
+
+
 @pytest.mark.fact(
     "Files above about 120 KB and deletions of FileData are not published; older servers "
     "left the content out"
 )
 async def test_large_files_and_deletions_of_files_are_never_published(emulator: Emulator) -> None:
     emulator.account.create(ELEMENTS | {"monTopic": "FileData"})
-    time = datetime(2024, 5, 2, tzinfo=UTC)
-    large = file_data("/db/x/", "large", bytes(120_001), time=time)
-    gone = file_data("/db/x/", "small", b"x", time=time, operation="DELETE")
+    large, gone = file(120_001), file(1, "DELETE")
     async with logged_in(emulator) as client:
         await emulator.inject([large, gone])
         assert emulator.recorder.withheld == {0, 1}
@@ -106,5 +109,5 @@ async def test_large_files_and_deletions_of_files_are_never_published(emulator: 
         entity = (await client.block()).msg["FileData"]
         assert "fdData" not in entity
         assert entity["fdSize"] == 120_001
-        await emulator.inject([file_data("/db/x/", "fits", bytes(120_000), time=time)])
+        await emulator.inject([file(120_000)])
         assert (await client.block()).msg["FileData"]["fdData"].startswith("AAAA")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 from xml.etree import ElementTree
 
@@ -14,6 +15,7 @@ import trio.testing
 
 from bridge.api import Request, Response
 from bridge.testing.http_server import HangUp
+from bridge_plugins.idigi.emulator.content.event_factory import device_core, device_id
 from bridge_plugins.idigi.emulator.faults import gateway_error, throttled
 from bridge_plugins.idigi.emulator.options import Rate
 from bridge_plugins.idigi.emulator.rest.calls import answer_call
@@ -323,6 +325,37 @@ async def test_a_delete_closes_the_session_and_what_was_recorded_is_gone(
     wrong = await client.delete("/ws/Monitor/abc")
     text = ElementTree.fromstring(wrong.content).findtext("error")
     assert text == 'DELETE Monitor error. Invalid request. For input string: "abc"'
+
+
+@pytest.mark.fact("GET /ws/DeviceCore lists the devices and tests credentials")
+async def test_the_devices_can_be_read_and_a_deleted_one_is_gone(
+    client: httpx.AsyncClient, emulator: Emulator
+) -> None:
+    now = datetime(2024, 5, 2, tzinfo=UTC)
+    for number in (1, 2, 3):
+        await emulator.inject([device_core(number, connected=True, time=now)])
+    gone = device_core(2, connected=False, time=now, operation="DELETE")
+    await emulator.inject([gone, device_core(1, connected=False, time=now)])
+    answer = (await client.get("/ws/DeviceCore", headers=JSON)).json()
+    assert (answer["resultTotalRows"], answer["remainingSize"]) == ("2", "0")
+    three, one = answer["items"]
+    assert (three["devConnectwareId"], one["devConnectwareId"]) == (device_id(3), device_id(1))
+    assert (three["dpConnectionStatus"], one["dpConnectionStatus"]) == ("1", "0")
+    assert one["id"] == {"devId": "7201", "devVersion": "0"}
+    assert one["devTerminated"] == "false"
+
+
+async def test_the_devices_come_in_pages_as_json_or_as_xml(
+    client: httpx.AsyncClient, emulator: Emulator
+) -> None:
+    now = datetime(2024, 5, 2, tzinfo=UTC)
+    await emulator.inject([device_core(n, connected=True, time=now) for n in (1, 2)])
+    page = await client.get("/ws/DeviceCore/.json", params={"start": "1", "size": "5"})
+    assert [each["devMac"] for each in page.json()["items"]] == ["00:40:9D:00:00:02"]
+    root = ElementTree.fromstring((await client.get("/ws/DeviceCore")).content)
+    assert root.findtext("DeviceCore/id/devId") == "7201"
+    assert (await client.get("/ws/DeviceCore", params={"size": "x"})).status_code == 400
+    assert (await client.post("/ws/DeviceCore")).status_code == 405
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from bridge.api import Duration, Pause, Retry, Secret, SpoolUnavailable
 from bridge_plugins.idigi.emulator.server import Emulator, open_emulator
-from bridge_plugins.idigi.rest.monitor_api import open_api
 from bridge_plugins.idigi.rest.ensure import delete_own, ensure_monitor, known_monitor
+from bridge_plugins.idigi.rest.monitor_api import open_api
 from bridge_plugins.idigi.rest.wanted import differences, wanted_monitor
 from bridge_plugins.idigi.settings import Settings
 

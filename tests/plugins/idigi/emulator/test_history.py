@@ -1,4 +1,4 @@
-"""The v1 JSON API of the emulator: inventory and history."""
+"""The histories of monitors and of data streams."""
 
 from __future__ import annotations
 
@@ -13,20 +13,8 @@ import pytest
 from bridge_plugins.idigi.emulator.content.event_factory import data_point
 from bridge_plugins.idigi.emulator.server import Emulator, open_emulator
 
-INVENTORY = "/ws/v1/monitors/inventory"
 HISTORY = "/ws/v1/monitors/history/178008"
 NOON = datetime(2024, 5, 2, 12, tzinfo=UTC)
-WANTED = {
-    "type": "tcp",
-    "topics": ["[group=a,b]DataPoint", "DeviceCore"],
-    "description": "ours",
-    "format": "json",
-    "persistent": True,
-    "acknowledgement": "explicit",
-    "compression": "gzip",
-    "batch_duration": 10,
-    "batch_size": 100,
-}
 PERSISTENT = {
     "monTopic": "DataPoint",
     "monTransportType": "tcp",
@@ -62,108 +50,9 @@ async def client(emulator: Emulator) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-@pytest.mark.fact(
-    "v1: POST gives a numeric id; numbers, booleans and lists of their own; status in lower case",
-)
-async def test_a_monitor_is_created_and_read_with_types_of_json(
-    client: httpx.AsyncClient, emulator: Emulator
-) -> None:
-    created = await client.post(INVENTORY, json=WANTED)
-    assert (created.status_code, created.json()["id"]) == (201, 178008)
-    expected = WANTED | {
-        "id": 178008,
-        "customer_id": 7603,
-        "compression": "zlib",
-        "status": "inactive",
-    }
-    assert (await client.get(f"{INVENTORY}/178008")).json() == expected
-    assert (await client.get(INVENTORY)).json()["list"] == [expected]
-    assert emulator.account.monitors[178008].elements["monAutoReplayOnConnect"] == "true"
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"topics": ["Nonsense"]},
-        {"topics": 5},
-        {"batch_size": "100"},
-        {"persistent": "true"},
-        {"colour": "red"},
-    ],
-)
-async def test_a_monitor_that_cannot_be_is_refused(
-    client: httpx.AsyncClient, changes: dict[str, Any]
-) -> None:
-    refused = await client.post(INVENTORY, json=WANTED | changes)
-    assert (refused.status_code, len(refused.json()["error"])) == (400, 1)
-    assert (await client.post(INVENTORY, content=b"{")).status_code == 400
-
-
-async def test_the_limit_of_monitors_holds_here_too(
-    client: httpx.AsyncClient, emulator: Emulator
-) -> None:
-    emulator.faults.monitor_limit = 0
-    refused = await client.post(INVENTORY, json=WANTED)
-    assert (refused.status_code, "limit of monitors" in refused.text) == (400, True)
-
-
-@pytest.mark.fact("v1: query with = and startsWith")
-@pytest.mark.parametrize(
-    ("query", "found"),
-    [
-        ("status='inactive' and description startsWith 'x'", [178009]),
-        ("description startsWith 'x' or persistent='true'", [178008, 178009]),
-        ("id>'178008'", [178009]),
-        ("status='active'", []),
-        ("topics='DataPoint'", [178008]),
-    ],
-)
-async def test_a_query_chooses(
-    client: httpx.AsyncClient, emulator: Emulator, query: str, found: list[int]
-) -> None:
-    emulator.account.create(PERSISTENT)
-    emulator.account.create({"monTopic": "Job", "monTransportType": "tcp", "monDescription": "xyz"})
-    listed = (await client.get(INVENTORY, params={"query": query})).json()["list"]
-    assert [item["id"] for item in listed] == found
-
-
-@pytest.mark.parametrize(
-    "parameters", [{"query": "id like '1%'"}, {"cursor": "x"}, {"size": "0"}, {"size": "many"}]
-)
-async def test_a_list_that_cannot_be_understood_is_refused(
-    client: httpx.AsyncClient, parameters: dict[str, str]
-) -> None:
-    assert (await client.get(INVENTORY, params=parameters)).status_code == 400
-
-
-@pytest.mark.fact("v1: orderby, size, cursor")
-async def test_the_inventory_comes_in_pages_and_in_order(
-    client: httpx.AsyncClient, emulator: Emulator
-) -> None:
-    for _ in range(3):
-        emulator.account.create(PERSISTENT)
-    first = (await client.get(INVENTORY, params={"size": 2, "orderby": "id desc"})).json()
-    assert [item["id"] for item in first["list"]] == [178010, 178009]
-    parameters = {"size": 2, "orderby": "id desc", "cursor": first["cursor"]}
-    rest = (await client.get(INVENTORY, params=parameters)).json()
-    assert ([item["id"] for item in rest["list"]], "cursor" in rest) == ([178008], False)
-
-
-@pytest.mark.fact("v1: DELETE")
-async def test_a_monitor_is_deleted(client: httpx.AsyncClient, emulator: Emulator) -> None:
-    emulator.account.create(PERSISTENT)
-    assert (await client.delete(f"{INVENTORY}/178008")).status_code == 204
-    assert emulator.account.monitors == {}
-    gone = await client.get(f"{INVENTORY}/178008")
-    assert (gone.status_code, "178008" in gone.json()["error"][0]) == (400, True)
-    assert (await client.get(HISTORY)).status_code == 400
-
-
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("PUT", INVENTORY, 405),
-        ("PUT", f"{INVENTORY}/178008", 405),
         ("POST", HISTORY, 405),
         ("GET", "/ws/v1/elsewhere", 404),
         ("GET", "/ws/v1/streams/history/", 404),
@@ -285,15 +174,6 @@ async def test_only_persistent_monitors_have_a_history(
     assert (refused.status_code, "not persistent" in refused.text) == (400, True)
 
 
-async def test_the_history_goes_back_further_than_the_record(
-    client: httpx.AsyncClient, emulator: Emulator, clock: Clock
-) -> None:
-    emulator.account.record_limit, emulator.account.history_limit = 1, 2
-    monitor = await saved(emulator, clock)
-    assert len(monitor.record) == 1
-    assert data(await client.get(HISTORY)) == [1, 2]
-
-
 @pytest.mark.parametrize(
     "parameters", [{"start_time": "noon"}, {"end_time": "9" * 30}, {"cursor": "x"}, {"size": "-1"}]
 )
@@ -307,31 +187,55 @@ async def test_a_history_call_that_cannot_be_understood_is_refused(
 # History of a data stream
 
 
-async def test_the_history_of_a_stream_counts_in_time_of_measurement_and_needs_no_monitor(
-    client: httpx.AsyncClient, emulator: Emulator, clock: Clock
-) -> None:
-    for number in range(3):
+STREAM = "/ws/v1/streams/history/dev/metrics/level"
+
+
+async def measured(emulator: Emulator, count: int = 3) -> None:
+    """A point for each day, back from noon."""
+    for number in range(count):
         time = NOON - timedelta(days=number)
-        await emulator.inject(
-            [data_point("dev/metrics/level", number, time=time, random=Random(1))]
-        )
-    path = "/ws/v1/streams/history/dev%2Fmetrics%2Flevel"
-    answer = (await client.get(path)).json()
-    assert [point["data"] for point in answer["list"]] == [0, 1, 2]
-    assert answer["list"][0]["streamId"] == "dev/metrics/level"
-    span = {"start_time": "2024-05-01T00:00:00Z", "end_time": "2024-05-01T23:00:00Z"}
-    assert [point["data"] for point in (await client.get(path, params=span)).json()["list"]] == [1]
-    page = (await client.get("/ws/v1/streams/history/dev/metrics/level", params={"size": 2})).json()
-    assert (len(page["list"]), "cursor" in page) == (2, True)
-    assert (await client.get("/ws/v1/streams/history/unknown")).json()["list"] == []
+        point = data_point("dev/metrics/level", number, time=time, random=Random(1))
+        await emulator.inject([point])
 
 
-@pytest.mark.fact("History of a data stream at a path of choice (the emulator's own call)")
-async def test_the_path_of_stream_histories_can_be_chosen(
+@pytest.mark.fact("Stream history: slashes of the id stand in the path; fields as documented")
+async def test_the_history_of_a_stream_has_the_documented_form(
     client: httpx.AsyncClient, emulator: Emulator
 ) -> None:
-    emulator.options.streams_path = "/elsewhere/{stream}/points"
-    await emulator.publish("DataPoint/x", "DataPoint", {"streamId": "x", "data": 1})
-    assert (await client.get("/elsewhere/x/points")).json()["list"] == [
-        {"streamId": "x", "data": 1}
-    ]
+    await measured(emulator, 1)
+    answer = (await client.get(STREAM)).json()
+    (point,) = answer.pop("list")
+    assert answer == {"count": 1, "size": 1000}
+    assert point.pop("id")
+    assert point == {
+        "stream_id": "dev/metrics/level",
+        "timestamp": "2024-05-02T12:00:00.000Z",
+        "server_timestamp": "2024-05-02T12:00:00.000Z",
+        "value": 0,
+        "quality": 0,
+    }
+
+
+@pytest.mark.fact("Stream history: start_time, end_time, size and cursor; next_uri")
+async def test_the_history_of_a_stream_counts_in_time_of_measurement(
+    client: httpx.AsyncClient, emulator: Emulator
+) -> None:
+    await measured(emulator)
+    span = {"start_time": "2024-05-01T00:00:00Z", "end_time": "2024-05-01T23:00:00Z"}
+    within = (await client.get(STREAM, params=span)).json()
+    assert [point["value"] for point in within["list"]] == [1]
+    first = (await client.get(STREAM, params={"size": 2})).json()
+    assert [point["value"] for point in first["list"]] == [0, 1]
+    for following in (STREAM + f"?size=2&cursor={first['cursor']}", first["next_uri"]):
+        last = (await client.get(following)).json()
+        assert [point["value"] for point in last.pop("list")] == [2]
+        assert last == {"count": 1, "size": 2}
+
+
+@pytest.mark.fact("Stream history: a %2F in the path is refused")
+async def test_a_stream_is_not_asked_for_with_escaped_slashes(
+    client: httpx.AsyncClient, emulator: Emulator
+) -> None:
+    await measured(emulator)
+    assert (await client.get("/ws/v1/streams/history/dev%2Fmetrics%2Flevel")).status_code == 400
+    assert (await client.get("/ws/v1/streams/history/unknown")).json()["list"] == []
