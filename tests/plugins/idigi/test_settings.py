@@ -32,7 +32,7 @@ def made(**changes: Any) -> Settings:
     "configurable"
 )
 @pytest.mark.fact("Ports and REST base configurable")
-def test_the_push_session_goes_to_the_host_of_the_url_on_the_documented_ports() -> None:
+def test_the_push_session_goes_to_the_host_of_the_url() -> None:
     assert (made().host, made().port) == ("remotemanager.digi.com", 3201)
     assert made(insecure=True).port == 3200
     assert made(push_host="push.example", push_port=1234).host == "push.example"
@@ -114,7 +114,7 @@ def test_a_comma_in_brackets_does_not_separate_topics() -> None:
         "[group=a,b]devices\nDeviceCore[U]\nFileData/*.*\nDataPoint/*/metrics/cellular\n[operation=U]DeviceCore",
     ],
 )
-def test_topics_with_filters_and_wildcards_can_be_written_in_the_file(text: str) -> None:
+def test_topics_with_filters_can_be_written_in_the_file(text: str) -> None:
     section = Section("source:gateways", PLACE, {"topics": Value("topics", "topics", text, PLACE)})
     filled = fill(Settings, section, Reader(References({}, None, checking=True)))
     wanted = wanted_monitor(made(topics=filled.values["topics"]), "gateways")

@@ -126,7 +126,7 @@ async def test_a_span_of_the_history_counts_in_time_of_the_server(
     "v1 history: paged by cursor; the last page may lack it, repeat it, or lead to an empty one",
 )
 @pytest.mark.parametrize("last", ["absent", "repeats", "empty-page"])
-async def test_the_history_is_paged_by_cursor_and_ends_in_the_way_that_is_chosen(
+async def test_the_history_is_paged_and_ends_as_is_chosen(
     client: httpx.AsyncClient, emulator: Emulator, clock: Clock, last: Any
 ) -> None:
     emulator.options.last_cursor = last
@@ -146,7 +146,7 @@ async def test_the_history_is_paged_by_cursor_and_ends_in_the_way_that_is_chosen
 
 
 @pytest.mark.fact("v1 history: an item may wrap the event")
-async def test_an_item_of_the_history_may_be_an_object_around_the_event(
+async def test_an_item_of_the_history_may_wrap_the_event(
     client: httpx.AsyncClient, emulator: Emulator, clock: Clock
 ) -> None:
     emulator.options.history_items = "wrapped"

@@ -150,7 +150,7 @@ def test_a_document_in_xml_reads_back_in_every_encoding(
 
 
 @pytest.mark.fact("XML: a nested element is an object, a repeated one a list")
-def test_xml_repeats_lists_nests_objects_and_writes_words_for_booleans() -> None:
+def test_xml_repeats_lists_and_nests_objects() -> None:
     entity = {"a": [1, 2], "b": {"c": None}, "d": True, "e": "x\0<"}
     text = xml_document([{"topic": "1/X", "replay": True, "X": entity}], "Msg").decode()
     assert text == (
@@ -165,7 +165,7 @@ def test_xml_repeats_lists_nests_objects_and_writes_words_for_booleans() -> None
     st.lists(st.dictionaries(NAMES, st.integers() | TEXTS, max_size=3), min_size=1, max_size=3),
     st.booleans(),
 )
-def test_a_document_in_json_is_an_object_for_one_and_a_list_for_several(
+def test_msg_is_an_object_for_one_and_a_list_for_several(
     messages: list[dict[str, Any]], escaped: bool
 ) -> None:
     msg = json.loads(json_document(messages, escaped_slashes=escaped))["Document"]["Msg"]
@@ -189,7 +189,7 @@ def test_a_device_in_its_topic_has_its_mac_in_its_id() -> None:
 
 
 @pytest.mark.fact("DataPoint: fields and milliseconds; any field may be missing")
-def test_a_data_point_has_the_documented_fields_and_any_may_be_left_out() -> None:
+def test_a_data_point_has_the_documented_fields() -> None:
     event = data_point("test", 0.4117, time=TIME, random=Random(1))
     assert (event.topic, event.operation) == ("DataPoint/test", "INSERTION")
     assert set(event.entity) == {

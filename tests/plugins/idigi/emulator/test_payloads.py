@@ -38,7 +38,7 @@ async def test_integers_beyond_2_to_the_53_travel_exactly(emulator: Emulator) ->
 
 
 @pytest.mark.fact("XML: envelope as attributes, entity values as text, replay as attribute")
-async def test_a_document_in_xml_has_the_envelope_as_attributes_and_values_as_text(
+async def test_in_xml_the_envelope_is_attributes_and_values_are_text(
     emulator: Emulator,
 ) -> None:
     emulator.account.create(ELEMENTS | {"monFormatType": "xml"})

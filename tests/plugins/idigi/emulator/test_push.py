@@ -34,9 +34,7 @@ from tests.plugins.idigi.push_client import (
     "A ConnectRequest of the documented bytes is understood, and answered with a "
     "ConnectResponse of ten bytes"
 )
-async def test_the_documented_logins_are_understood_and_answered_with_the_documented_bytes() -> (
-    None
-):
+async def test_documented_logins_are_answered_with_documented_bytes() -> None:
     async with open_emulator(username="pepsi", password="cola") as emulator:
         emulator.account.next_monitor = 0x104
         emulator.account.create(ELEMENTS)
@@ -134,7 +132,7 @@ async def test_names_and_passwords_are_counted_in_bytes_of_utf_8() -> None:
 @pytest.mark.fact(
     "A key as user name with an empty password logs in only where that is switched on",
 )
-async def test_a_key_logs_in_as_user_name_with_an_empty_password_only_if_that_is_switched_on(
+async def test_a_key_logs_in_as_user_name_only_if_switched_on(
     emulator: Emulator,
 ) -> None:
     emulator.account.create(ELEMENTS)
@@ -205,7 +203,7 @@ async def test_a_part_filled_block_waits_for_the_batch_duration(
 
 
 @pytest.mark.fact("Acks of ten bytes (V7b) and of six (V8) are accepted and counted apart")
-async def test_acks_of_ten_bytes_and_of_six_are_both_understood_and_counted_apart(
+async def test_acks_of_ten_bytes_and_of_six_are_counted_apart(
     emulator: Emulator,
 ) -> None:
     emulator.account.create(ELEMENTS | {"monBatchSize": "1"})
@@ -237,7 +235,7 @@ async def test_any_other_frame_after_the_login_closes_the_connection(
     "Un-acked blocks are replayed first after the next connect, marked replay; replayed and new "
     "events never share a block"
 )
-async def test_what_was_not_acknowledged_is_replayed_before_what_happened_meanwhile(
+async def test_unacknowledged_events_are_replayed_first(
     emulator: Emulator,
 ) -> None:
     emulator.account.create(ELEMENTS)
@@ -261,7 +259,7 @@ async def test_what_was_not_acknowledged_is_replayed_before_what_happened_meanwh
 
 
 @pytest.mark.fact("With acks off what was sent counts as delivered, even with replay")
-async def test_with_acks_off_what_was_sent_counts_as_delivered_even_with_replay(
+async def test_with_acks_off_what_was_sent_counts_as_delivered(
     emulator: Emulator,
 ) -> None:
     emulator.account.create(ELEMENTS | {"monAckOption": "off"})
@@ -292,7 +290,7 @@ async def test_without_replay_events_are_lost_while_nobody_is_attached(emulator:
 
 
 @pytest.mark.fact("Server defaults: XML, no compression, acks off, replay off")
-async def test_a_monitor_that_says_neither_has_both_acks_and_replay_off_and_sends_xml(
+async def test_by_default_acks_and_replay_are_off_and_it_sends_xml(
     emulator: Emulator,
 ) -> None:
     emulator.account.create(
@@ -323,7 +321,7 @@ async def test_a_full_record_drops_the_oldest(emulator: Emulator) -> None:
 
 @pytest.mark.fact("Events between creation and first connect are lost; an option records them")
 @pytest.mark.parametrize("option", ["lost", "recorded"])
-async def test_events_before_the_first_session_are_lost_unless_it_is_said(
+async def test_events_before_the_first_session_are_lost_by_default(
     emulator: Emulator, option: Any
 ) -> None:
     emulator.options.before_first_connect = option
@@ -360,7 +358,7 @@ async def test_a_second_session_may_be_refused(emulator: Emulator) -> None:
 
 
 @pytest.mark.fact("Option: two sessions are both fed")
-async def test_two_sessions_may_both_be_fed_and_what_one_leaves_is_not_replayed_to_the_other(
+async def test_two_sessions_may_both_be_fed(
     emulator: Emulator,
 ) -> None:
     emulator.options.second_session = "both"
@@ -394,7 +392,7 @@ async def test_a_missing_ack_may_bring_the_same_frame_again(emulator: Emulator) 
 
 
 @pytest.mark.fact("Option: a missing ack ends the session after N seconds")
-async def test_a_missing_ack_may_end_the_session_and_the_block_is_replayed(
+async def test_a_missing_ack_may_end_the_session(
     emulator: Emulator,
 ) -> None:
     emulator.options.unacked, emulator.options.unacked_after = "close", SHORT
@@ -408,7 +406,7 @@ async def test_a_missing_ack_may_end_the_session_and_the_block_is_replayed(
 
 
 @pytest.mark.fact("A missing ack changes nothing until the next session")
-async def test_by_default_a_missing_ack_changes_nothing_until_the_next_session(
+async def test_by_default_a_missing_ack_changes_nothing_at_once(
     emulator: Emulator,
 ) -> None:
     emulator.options.unacked_after = 0
@@ -419,7 +417,7 @@ async def test_by_default_a_missing_ack_changes_nothing_until_the_next_session(
 
 
 @pytest.mark.fact("Option: a window limits un-acked blocks")
-async def test_a_window_of_one_holds_the_second_block_until_the_first_ack(
+async def test_a_window_of_one_holds_the_second_block(
     emulator: Emulator,
 ) -> None:
     emulator.options.window = 1
@@ -510,9 +508,7 @@ async def test_all_sessions_can_end_at_once_as_in_a_restart(
     "Half-open: the socket stays open and nothing comes, noticed by the service or not",
 )
 @pytest.mark.parametrize(("how", "status"), [("hold", "SUSPENDED"), ("mute", "ACTIVE")])
-async def test_a_half_open_session_is_silent_whether_the_service_has_noticed_or_not(
-    emulator: Emulator, how: Any, status: str
-) -> None:
+async def test_a_half_open_session_is_silent(emulator: Emulator, how: Any, status: str) -> None:
     monitor = emulator.account.create(ELEMENTS)
     async with logged_in(emulator) as client:
         block = await published(emulator, client)

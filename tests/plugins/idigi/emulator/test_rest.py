@@ -133,7 +133,7 @@ async def test_the_account_has_a_limit_of_monitors(
         ("/ws/Monitor/178008.json", {}),
     ],
 )
-async def test_a_read_in_json_has_texts_only_and_unset_elements_are_absent(
+async def test_a_read_in_json_has_texts_only(
     client: httpx.AsyncClient, emulator: Emulator, path: str, headers: dict[str, str]
 ) -> None:
     await client.post("/ws/Monitor", content=body_of(ELEMENTS))
@@ -241,7 +241,7 @@ async def test_a_list_that_cannot_be_understood_is_refused(
 
 @pytest.mark.fact("An unknown id in a JSON read is an error list, status selectable")
 @pytest.mark.parametrize("status", [400, 404, 200])
-async def test_an_unknown_id_is_a_list_of_errors_with_the_status_that_is_chosen(
+async def test_an_unknown_id_is_a_list_of_errors(
     client: httpx.AsyncClient, emulator: Emulator, status: int
 ) -> None:
     emulator.faults.unknown_monitor_status = status
@@ -309,7 +309,7 @@ async def test_an_update_that_cannot_be_is_refused(
     "A DELETE closes the session, destroys recorded events, later 400; an id that is no "
     "number has its own text"
 )
-async def test_a_delete_closes_the_session_and_what_was_recorded_is_gone(
+async def test_a_delete_closes_the_session_and_clears_the_record(
     client: httpx.AsyncClient, emulator: Emulator
 ) -> None:
     ended = attach(emulator.account.create(ELEMENTS))
@@ -406,7 +406,7 @@ async def test_a_password_may_hold_colons(emulator: Emulator) -> None:
 
 
 @pytest.mark.fact("HTML 503, and 429 with and without Retry-After")
-async def test_the_answers_of_gateways_and_of_a_busy_service_can_be_given(
+async def test_answers_of_gateways_and_of_a_busy_service_can_come(
     client: httpx.AsyncClient, emulator: Emulator
 ) -> None:
     emulator.faults.rest = [gateway_error(), throttled("17"), throttled(), HangUp()]

@@ -41,7 +41,7 @@ def golden(name: str) -> tuple[bytes, dict[str, Any]]:
 
 
 def read_all(*pieces: bytes, limit: int = LIMIT) -> tuple[list[Frame], str | None]:
-    """Feed pieces; gives the frames, and what ended the stream if it was not its end."""
+    """Feed pieces; returns the frames, and the error that ended the stream."""
     reader = Reader(limit)
     frames: list[Frame] = []
     try:
@@ -137,9 +137,7 @@ STREAMS = st.lists(
 
 @pytest.mark.fact("Any cut gives the same frames")
 @given(stream=STREAMS, cuts=st.lists(st.integers(0, 2000), max_size=12))
-def test_a_stream_cut_anywhere_gives_the_same_frames_and_the_same_failure(
-    stream: bytes, cuts: list[int]
-) -> None:
+def test_a_stream_cut_anywhere_gives_the_same_frames(stream: bytes, cuts: list[int]) -> None:
     whole = ANSWER + stream
     places = sorted({0, len(whole), *(cut % len(whole) for cut in cuts)})
     pieces = [whole[start:end] for start, end in pairwise(places)]
@@ -172,7 +170,7 @@ def test_a_long_unknown_frame_is_skipped_without_being_stored() -> None:
 
 
 @pytest.mark.parametrize("kind", [3, 9])
-def test_a_frame_at_the_limit_passes_and_one_above_is_refused_by_its_header(kind: int) -> None:
+def test_a_frame_above_the_limit_is_refused_by_its_header(kind: int) -> None:
     body = block_frame(bytes(90))[6:]
     assert read_all(ANSWER + struct.pack(">HI", kind, 100) + body, limit=100)[1] is None
     frames, failure = read_all(ANSWER + struct.pack(">HI", kind, 101), limit=100)
@@ -184,7 +182,7 @@ def test_a_frame_at_the_limit_passes_and_one_above_is_refused_by_its_header(kind
 
 
 @pytest.mark.fact("The largest size is no negative number")
-def test_the_largest_size_is_a_large_number_and_not_a_negative_one() -> None:
+def test_the_largest_size_is_not_a_negative_number() -> None:
     assert "4294967295 bytes" in str(read_all(ANSWER + b"\0\3\xff\xff\xff\xff")[1])
 
 
@@ -211,7 +209,7 @@ def test_broken_framing_is_said_again_at_every_later_call() -> None:
             reader.next_frame()
 
 
-def test_a_longer_answer_to_the_login_is_read_by_its_first_four_bytes() -> None:
+def test_a_longer_answer_is_read_by_its_first_four_bytes() -> None:
     assert read_all(b"\0\2\0\0\0\6\0\xc8\0\1zz" + golden("V5")[0])[0][0] == ConnectResponse(200, 1)
 
 
@@ -226,9 +224,7 @@ def test_a_longer_answer_to_the_login_is_read_by_its_first_four_bytes() -> None:
         (block_frame(b"{}", compression=1), "cannot be decompressed"),
     ],
 )
-def test_a_block_that_makes_no_sense_leaves_the_frames_after_it_readable(
-    frame: bytes, words: str
-) -> None:
+def test_a_block_without_sense_leaves_later_frames_readable(frame: bytes, words: str) -> None:
     frames, failure = read_all(ANSWER + frame + golden("V5")[0])
     assert failure is None
     broken, after = frames[1], frames[2]

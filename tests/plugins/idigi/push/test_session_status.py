@@ -26,7 +26,7 @@ def said(settings: Settings, *args: Any, **more: Any) -> tuple[str, bool]:
 
 
 @pytest.mark.parametrize("away", [None, 0.0, 59.9])
-def test_a_first_session_and_a_short_absence_are_not_worth_a_word(away: float | None) -> None:
+def test_a_first_session_or_a_short_absence_is_not_told(away: float | None) -> None:
     assert said(made(), away) == (WHERE, False)
 
 
@@ -34,26 +34,26 @@ def test_a_first_session_and_a_short_absence_are_not_worth_a_word(away: float | 
     "A session after an absence of a minute or more says how long it was and what became of "
     "the events meanwhile"
 )
-def test_after_a_longer_absence_it_is_said_for_how_long_and_that_the_monitor_replays_it() -> None:
+def test_a_longer_absence_is_told_with_its_replay() -> None:
     replayed = "what happened meanwhile was recorded by the monitor and is replayed"
     assert said(made(), 60.0) == (f"{WHERE} after 1m away; {replayed}", False)
     assert said(made(), 7384.6) == (f"{WHERE} after 2h3m5s away; {replayed}", False)
 
 
-def test_without_replay_it_is_said_that_what_happened_meanwhile_is_missing() -> None:
+def test_without_replay_what_happened_meanwhile_is_missing() -> None:
     text, problem = said(made(replay=False), 300)
     assert text.startswith(f"{WHERE} after 5m away, NOT RECORDED (replay = no)")
     assert text.endswith("; what happened meanwhile is missing")
     assert problem
 
 
-def test_without_explicit_acks_it_is_said_that_what_was_under_way_is_missing() -> None:
+def test_without_acks_what_was_under_way_is_missing() -> None:
     text, problem = said(made(ack_mode="off"), 300)
     assert text.endswith("is replayed, what was under way when the connection broke is missing")
     assert problem
 
 
-def test_a_loss_is_said_however_short_the_absence_was_and_nothing_is_promised_beside_it() -> None:
+def test_a_loss_is_told_however_short_the_absence_was() -> None:
     assert said(made(), 1.0, "monitor 4 was gone") == (f"{WHERE}; monitor 4 was gone", True)
     assert said(made(), 300, "monitor 4 was gone") == (
         f"{WHERE} after 5m away; monitor 4 was gone",
@@ -61,7 +61,7 @@ def test_a_loss_is_said_however_short_the_absence_was_and_nothing_is_promised_be
     )
 
 
-def test_a_monitor_that_somebody_has_changed_is_a_problem_that_says_what_to_do() -> None:
+def test_a_changed_monitor_is_a_problem_with_a_remedy() -> None:
     text, problem = said(made(), 300, altered="monTopic is 'A', expected 'B'")
     assert text.endswith(
         "what it had recorded is gone: monTopic is 'A', expected 'B'; change it back, or the "
