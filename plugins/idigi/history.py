@@ -103,8 +103,7 @@ class MonitorHistory:
     def _path(self, part: str) -> str:
         stream, number = part.removeprefix(STREAM), part.removeprefix(MONITOR)
         if part.startswith(STREAM) and stream in self.settings.streams:
-            # With plain slashes: servers commonly refuse %2F, and every client sends
-            # them so.
+            # Its slashes stay as they are: servers commonly refuse %2F.
             return self.settings.stream_history_path.replace("{stream}", quote(stream))
         if part.startswith(MONITOR) and number.isascii() and number.isdigit():
             return f"{HISTORY_PATH}/{number}"
@@ -129,14 +128,17 @@ class MonitorHistory:
         found = wrapped if isinstance(wrapped, Mapping) else item
         name = found.get("streamId") or found.get("stream_id") or stream
         time = found.get("timestamp") or found.get("serverTimestamp")
-        value = found["data"] if "data" in found else found.get("value")
-        message: dict[str, Any] = {"DataPoint": {**found, "streamId": name, "data": value}}
+        point = {**found, "streamId": name}
+        if "data" not in found and "value" in found:
+            point["data"] = found["value"]
+        value = point.get("data")
+        message: dict[str, Any] = {"DataPoint": point}
         if isinstance(time, str):
             message["timestamp"] = time  # the entity's reader wants milliseconds
-        former = [former_point_key(name, time, value)] if "data" in found else []
-        return evolve(
-            self._event(message), key=point_key(name, time, value), former_keys=tuple(former)
-        )
+        # Version 1.0 did not know "value": its key of such a point says nothing of it.
+        known = "data" in found or "value" not in found
+        former = (former_point_key(name, time, value),) if known else ()
+        return evolve(self._event(message), key=point_key(name, time, value), former_keys=former)
 
     def _event(self, message: JSON) -> Event:
         return event_of(

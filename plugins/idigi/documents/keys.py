@@ -54,7 +54,7 @@ def _spell(value: JSON, parts: list[str]) -> None:
     if isinstance(value, str):
         parts.append(f"s{len(value)}:{value}")
     elif value is None or isinstance(value, bool):  # a bool is an int too: it comes first
-        parts.append({None: "n", True: "t", False: "f"}[value])
+        parts.append("n" if value is None else "t" if value else "f")
     elif isinstance(value, int):
         parts.append(f"i{value};")
     elif isinstance(value, float):

@@ -249,6 +249,26 @@ async def test_lists_are_asked_for_as_json_with_the_login() -> None:
     }
 
 
+async def test_calls_go_through_the_proxy_of_the_settings() -> None:
+    asked = []
+
+    async def handle(request: Request) -> Response:
+        asked.append(request.headers["host"])
+        return Response(200, json.dumps(EMPTY).encode())
+
+    async with serve_http(handle) as proxy:
+        settings = Settings(
+            url=Url("http://digi.example"),
+            insecure=True,
+            username="user",
+            password=Secret("pass"),
+            proxy=Url(proxy),
+        )
+        async with open_api(settings, lambda: NOW) as api:
+            assert await api.list_tcp() == []
+    assert asked == [("digi.example",)]
+
+
 @pytest.mark.fact("X-API-KEY-ID and X-API-KEY-SECRET replace Basic, experimental")
 async def test_an_api_key_replaces_the_login_and_is_blamed() -> None:
     requests = []
