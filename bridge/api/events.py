@@ -67,9 +67,9 @@ class Event:
     parse.
     """
     former_keys: tuple[str, ...] = field(default=(), kw_only=True, eq=False)
-    """How earlier versions made the key: the event is a duplicate if one of these is known.
-    Not stored, so no part of equality: what is read back equals what was stored. A plugin
-    gives them for as long as keys are remembered after the change.
+    """How earlier versions made the key: the event is a duplicate if one of these is
+    known. Not stored, so no part of equality: what is read back equals what was stored.
+    A plugin gives them for as long as keys are remembered after the change.
     """
 
 

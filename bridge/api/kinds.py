@@ -29,8 +29,9 @@ S_contra = TypeVar("S_contra", contravariant=True)
 class RunSource(Protocol[S_contra]):
     """Bring events in until cancelled.
 
-    An exception ends this run, and another follows: after a ``Retry`` or a ``Pause`` when
-    the verdict says, after any other with backoff. See ``SourceContext.between_runs``.
+    An exception ends this run, and another follows: after a ``Retry`` or a ``Pause``
+    when the verdict says, after any other with backoff. See
+    ``SourceContext.between_runs``.
     """
 
     async def __call__(
@@ -63,7 +64,8 @@ class SourceKind(Generic[S]):
     """
     on_stop: Callable[[S, SourceContext], Awaitable[None]] | None = None
     """What is left to do at the vendor when an instance stops, during a run or between
-    two. All around it is cancelled already: it shields itself, with a deadline of its own.
+    two. All around it is cancelled already: it shields itself, with a deadline of its
+    own.
     """
     help: str = ""
     """One line for ``bridged plugins``."""

@@ -396,8 +396,9 @@ async def test_a_login_that_goes_wrong_is_told_and_loses_nothing(
             assert world.digi.recorder.acked == {0}
             assert "trying again every 300 s" in world.daemon.board.states[SOURCE].text
             await world.pass_time(row.pause)
-            away = "after 5m1s away; what happened meanwhile was recorded by the monitor and is"
+            away = "s away; what happened meanwhile was recorded by the monitor and is replayed"
             await world.daemon.says(SOURCE, away, problem=False)
+            assert " after 5m" in world.daemon.board.states[SOURCE].text
         await world.ends_well(2)
     world.daemon.proved(2)
     assert world.values == [1, 2]
