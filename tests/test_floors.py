@@ -126,6 +126,7 @@ def test_within_a_vendor_imports_are_relative(path: Path):
     assert "bridge_plugins." not in path.read_text("utf-8")
 
 
+@pytest.mark.fact("The emulator shares no code with the client", vendor="idigi")
 @pytest.mark.parametrize("path", modules("plugins"), ids=name_of)
 def test_product_and_emulator_are_apart(path: Path):
     name = name_of(path)

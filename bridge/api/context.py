@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from attrs import frozen
+from attrs import field, frozen
 
 from bridge.api.commands import AddCommandHandler
 from bridge.api.events import JSON, Event
@@ -112,6 +112,10 @@ class SourceContext:
     insist: Insist
     recover: Recover
     """Does nothing for a kind without ``recovery``."""
+    between_runs: dict[str, Any] = field(factory=dict, eq=False, repr=False, kw_only=True)
+    """What a run leaves to the next: the same object in each run of an instance, empty
+    when the instance starts. What must outlive the process belongs into ``state``.
+    """
 
 
 @frozen

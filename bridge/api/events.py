@@ -66,10 +66,10 @@ class Event:
     """The vendor's own object, whole; see :func:`raw_data` for bytes that would not
     parse.
     """
-    former_keys: tuple[str, ...] = field(default=(), kw_only=True)
+    former_keys: tuple[str, ...] = field(default=(), kw_only=True, eq=False)
     """How earlier versions made the key: the event is a duplicate if one of these is
-    known. Not stored. A plugin names them for as long as keys are remembered after the
-    change.
+    known. Not stored, so no part of equality: what is read back equals what was stored.
+    A plugin gives them for as long as keys are remembered after the change.
     """
 
 

@@ -8,7 +8,7 @@ closed is an async context manager.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
@@ -29,7 +29,9 @@ S_contra = TypeVar("S_contra", contravariant=True)
 class RunSource(Protocol[S_contra]):
     """Bring events in until cancelled.
 
-    Exceptions end this instance; it is restarted with backoff.
+    An exception ends this run, and another follows: after a ``Retry`` or a ``Pause``
+    when the verdict says, after any other with backoff. See
+    ``SourceContext.between_runs``.
     """
 
     async def __call__(
@@ -59,6 +61,11 @@ class SourceKind(Generic[S]):
     """How to read back what was missed. A kind with it has the settings ``backfill``,
     ``backfill_after`` and ``backfill_overlap`` from the core, and the command ``bridged
     KIND backfill``. None: there is no history.
+    """
+    on_stop: Callable[[S, SourceContext], Awaitable[None]] | None = None
+    """What is left to do at the vendor when an instance stops, during a run or between
+    two. All around it is cancelled already: it shields itself, with a deadline of its
+    own.
     """
     help: str = ""
     """One line for ``bridged plugins``."""

@@ -6,6 +6,7 @@ back.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import datetime
@@ -26,6 +27,8 @@ from bridge.flow.recovery.backfill import command_handlers
 from bridge.flow.recovery.gaps import Found, last_receipt, tell_of_gap, watch_gaps
 from bridge.flow.recovery.recoverer import Recoverer, RecoveryPolicy
 from bridge.http.routes import Routes
+
+log = logging.getLogger(__name__)
 
 
 async def run_source(
@@ -93,13 +96,26 @@ async def run_source(
                 told_of_devices = partial(report, topic="devices")
                 tasks.start_soon(watch_devices, intake, watched, told_of_devices, bridge.now)
             task_status.started()
-            await supervise(
-                instance,
-                partial(source.kind.run, source.settings, context),
-                report,
-                bridge.random,
-                persistence=persistence,
-            )
+            try:
+                await supervise(
+                    instance,
+                    partial(source.kind.run, source.settings, context),
+                    report,
+                    bridge.random,
+                    persistence=persistence,
+                )
+            finally:
+                await _stop(source, context)
+
+
+async def _stop(source: SourceConfig, context: SourceContext) -> None:
+    """Let a source do what it has to do at its vendor in the end."""
+    if source.kind.on_stop is None:
+        return
+    try:
+        await source.kind.on_stop(source.settings, context)
+    except Exception:
+        log.exception("source:%s: failed while it was stopped", source.name)
 
 
 def recovery_policy(source: SourceConfig) -> RecoveryPolicy | None:

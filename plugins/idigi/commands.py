@@ -1,9 +1,9 @@
 """``bridged idigi monitors``: which monitors the account has, and deleting those that
 nobody needs.
 
-bridged idigi monitors list          all of transport TCP; ours is the one with the description of the section
-bridged idigi monitors show 178008   every element of one
-bridged idigi monitors delete 178008 only if it is ours and nobody is attached to it, or with --force
+    list            all of transport TCP; ours has the description of the section
+    show 178008     every element of one
+    delete 178008   only if it is ours and nobody is attached to it, or with --force
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Iterable, Mapping
 
-from bridge.api import CommandContext, CommandError
+from bridge.api import CommandContext, CommandError, shortened
 
-from .rest.answers import shortened
 from .rest.monitor_api import MonitorApi, open_api
-from .rest.monitors import is_live, tag
+from .rest.wanted import is_live, tag
 
 LIST_HEAD = ("ID", "OURS", "STATUS", "LAST CONNECT", "TOPICS", "DESCRIPTION")
 
@@ -30,7 +29,7 @@ async def run_monitors(context: CommandContext, arguments: Namespace) -> int:
         needs = "takes no number" if arguments.action == "list" else "needs the number of a monitor"
         raise CommandError(f"monitors {arguments.action} {needs}; see: bridged idigi monitors list")
     ours = tag(context.settings, context.name)
-    async with open_api(context.settings) as api:
+    async with open_api(context.settings, context.now) as api:
         if arguments.action == "list":
             for line in table(await api.list_tcp(), ours):
                 print(line)

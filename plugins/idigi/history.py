@@ -1,14 +1,13 @@
 """What the service has saved, read back: the events of our monitor, and the data points
 of streams.
 
-    GET /ws/v1/monitors/history/{id}?start_time&end_time&size&cursor ──▶ events with the keys of the pushed ones
-    GET stream_history_path ────────── the same parameters ────────────▶ data points with keys of their own
+    GET /ws/v1/monitors/history/{id} ──▶ events with the keys of the pushed ones
+    GET stream_history_path ───────────▶ data points with keys of their own
 
-The first call is documented, for monitors that record (``replay``); the form of its
-answer is assumed, so it is read leniently: ``{"list": [...], "cursor": "..."}``, where
-an item is the event or holds it. The times compare with those of the server. For
-streams the vendor documents no call: its path is a setting, and its answer is read in
-the same way.
+Both take ``start_time``, ``end_time``, ``size`` and ``cursor``, and answer an object
+with a ``list`` and a ``cursor``. The first is for monitors that record (``replay``) and
+counts in time of the server; what an item of its answer looks like is assumed, so it is
+read leniently: the item is the event or holds it.
 
 A data point in a stream's history comes without the envelope of the event that was
 pushed for it, and the key of an event is made from that envelope. So the key cannot be
@@ -24,19 +23,18 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote, urlsplit
 
-import orjson
-from attrs import define, evolve, field, frozen
+from attrs import evolve, frozen
 
-from bridge.api import JSON, Event, History, Page, Pause, Reject, SourceContext
+from bridge.api import JSON, Event, History, Page, Pause, Reject, Retry, SourceContext
 
 from .documents.decode import ENVELOPE, event_of
+from .documents.keys import former_point_key, point_key
 from .rest.answers import CallRefused
+from .rest.ensure import REMEMBERED, known_monitor
 from .rest.monitor_api import HISTORY_PATH, MonitorApi, open_api
-from .rest.monitors import REMEMBERED, known_monitor
 from .settings import Settings
 
 PAGE = 1000  # items asked for at once
@@ -48,44 +46,24 @@ STREAM = "stream "
 
 @asynccontextmanager
 async def open_history(settings: Settings, context: SourceContext) -> AsyncIterator[History]:
-    """Keep one HTTP client open for reading back.
+    """Open the history.
 
     :raises Pause: if ``ca_file`` cannot be used.
     """
-    async with open_api(settings) as api:
-        yield _History(api, settings, context)
-
-
-@define
-class _Walk:
-    """The cursors by which the current page was reached, in order."""
-
-    part: str = ""
-    cursors: list[str | None] = field(factory=list)
-
-    def goes_on(self, part: str, cursor: str | None, following: str | None) -> bool:
-        """Tell whether a page leads to one that was not read on the way to it.
-
-        A page may be read again.
-        """
-        if part != self.part or cursor not in self.cursors:
-            self.part, self.cursors = part, [cursor]
-        else:
-            del self.cursors[self.cursors.index(cursor) + 1 :]
-        if following is None or following in self.cursors:
-            return False
-        self.cursors.append(following)
-        return True
+    async with open_api(settings, context.now) as api:
+        yield MonitorHistory(api, settings, context)
 
 
 @frozen
-class _History:
+class MonitorHistory:
+    """The history of our monitor and of the streams."""
+
     api: MonitorApi
     settings: Settings
     context: SourceContext
-    walk: _Walk = field(factory=_Walk)
 
     async def parts(self) -> Sequence[str]:
+        """``monitor 178008``, then ``stream`` and its id for each of the settings."""
         streams = [STREAM + stream for stream in self.settings.streams]
         monitor = known_monitor(self.settings, self.context.state.get(REMEMBERED))
         if not self.settings.replay:
@@ -98,6 +76,10 @@ class _History:
         return streams if monitor is None else [f"{MONITOR}{monitor}", *streams]
 
     async def page(self, part: str, start: datetime, end: datetime, cursor: str | None) -> Page:
+        """Read one page.
+
+        :raises Reject: if the service refuses the history of this part.
+        """
         query = {
             "start_time": _time_text(start),
             "end_time": _time_text(end, up=True),
@@ -115,22 +97,20 @@ class _History:
             ) from exc
         items, following = read_answer(answer)
         events = tuple(event for item in items for event in self._events(part, item))
-        # Always asked: the walk has to know every page.
-        goes_on = self.walk.goes_on(part, cursor, following)
-        return Page(events, following if items and goes_on else None)
+        # The last page may give the cursor that it was asked with, or come empty.
+        return Page(events, following if items and following != cursor else None)
 
     def _path(self, part: str) -> str:
-        if part.startswith(STREAM) and self.settings.stream_history_path is not None:
-            return self.settings.stream_history_path.replace(
-                "{stream}", quote(part.removeprefix(STREAM), safe="")
-            )
-        number = part.removeprefix(MONITOR)
-        if not part.startswith(MONITOR) or not (number.isascii() and number.isdigit()):
-            raise Reject(
-                f"there is no history of {part!r}; expected a monitor, or a stream of the "
-                "setting streams"
-            )
-        return f"{HISTORY_PATH}/{number}"
+        stream, number = part.removeprefix(STREAM), part.removeprefix(MONITOR)
+        if part.startswith(STREAM) and stream in self.settings.streams:
+            # Its slashes stay as they are: servers commonly refuse %2F.
+            return self.settings.stream_history_path.replace("{stream}", quote(stream))
+        if part.startswith(MONITOR) and number.isascii() and number.isdigit():
+            return f"{HISTORY_PATH}/{number}"
+        raise Reject(
+            f"there is no history of {part!r}; expected a monitor, or a stream of the setting "
+            "streams"
+        )
 
     def _events(self, part: str, item: JSON) -> list[Event]:
         messages = messages_in(item)
@@ -139,16 +119,26 @@ class _History:
         return [self._event(message) for message in messages or [item]]
 
     def _point(self, stream: str, item: Mapping[str, Any]) -> Event:
-        """Make the event of a data point that stands in the history by itself."""
+        """Return the event of a data point that stands in the history by itself.
+
+        The documented names are ``stream_id`` and ``value``, with a time as ISO text;
+        pushes say ``streamId`` and ``data``, with milliseconds.
+        """
         wrapped = item.get("DataPoint")
         found = wrapped if isinstance(wrapped, Mapping) else item
-        point = {**found, "streamId": found.get("streamId") or stream}
+        name = found.get("streamId") or found.get("stream_id") or stream
+        time = found.get("timestamp") or found.get("serverTimestamp")
+        point = {**found, "streamId": name}
+        if "data" not in found and "value" in found:
+            point["data"] = found["value"]
+        value = point.get("data")
         message: dict[str, Any] = {"DataPoint": point}
-        if isinstance(point.get("timestamp"), str):
-            message["timestamp"] = point[
-                "timestamp"
-            ]  # ISO text, of which the entity's reader wants milliseconds
-        return evolve(self._event(message), key=point_key(point))
+        if isinstance(time, str):
+            message["timestamp"] = time  # the entity's reader wants milliseconds
+        # Version 1.0 did not know "value": its key of such a point says nothing of it.
+        known = "data" in found or "value" not in found
+        former = (former_point_key(name, time, value),) if known else ()
+        return evolve(self._event(message), key=point_key(name, time, value), former_keys=former)
 
     def _event(self, message: JSON) -> Event:
         return event_of(
@@ -159,33 +149,29 @@ class _History:
         )
 
 
-def point_key(point: Mapping[str, Any]) -> str:
-    """Derive the key of a data point that came without an envelope, from stream, time
-    and value.
-    """
-    time = point.get("timestamp") or point.get("serverTimestamp")
-    identity = ["data point", point["streamId"], time, point.get("data")]
-    return sha256(orjson.dumps(identity, option=orjson.OPT_SORT_KEYS)).hexdigest()
-
-
 def read_answer(answer: JSON) -> tuple[list[JSON], str | None]:
-    """Give the items of an answer, and the cursor of the next page; None: this was the
-    last.
+    """Return the items of an answer, and the cursor of the next page; None: this was
+    the last.
+
+    :raises Retry: for an answer without a list: it says nothing about what there is.
     """
     if isinstance(answer, list):
         return answer, None
-    if not isinstance(answer, Mapping):
-        return [], None
-    items, cursor = answer.get("list"), answer.get("cursor")
-    following = (
-        str(cursor) if isinstance(cursor, str | int) and not isinstance(cursor, bool) else ""
-    )
-    return items if isinstance(items, list) else [], following or None
+    items = answer.get("list") if isinstance(answer, Mapping) else None
+    if not isinstance(items, list):
+        raise Retry("the server's history has no list of events")
+    cursor = answer.get("cursor")
+    if isinstance(cursor, str | int) and not isinstance(cursor, bool) and str(cursor):
+        return items, str(cursor)
+    following = answer.get("next_uri")
+    if not isinstance(following, str):
+        return items, None
+    return items, parse_qs(urlsplit(following).query).get("cursor", [None])[0]
 
 
 def messages_in(item: JSON, depth: int = 0) -> list[Mapping[str, Any]]:
-    """Find the events in an item: itself, or in the objects and lists that wrap it.
-    Empty if nothing looks like one.
+    """Return the events in an item: itself, or those in the objects and lists that wrap
+    it; nothing if nothing looks like one.
     """
     if isinstance(item, list):
         return [message for each in item for message in messages_in(each, depth)]
@@ -200,8 +186,8 @@ def messages_in(item: JSON, depth: int = 0) -> list[Mapping[str, Any]]:
 
 
 def _time_text(time: datetime, *, up: bool = False) -> str:
-    """Write a time as the service does: UTC, milliseconds, ``Z``; at the end of a range
-    rounded up.
+    """Return a time as the service writes it: UTC, milliseconds, ``Z``; rounded up at
+    the end of a range.
     """
     later = time + timedelta(microseconds=999) if up else time
     return later.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,6 +1,6 @@
 """The settings of ``[source:NAME]`` with ``plugin = idigi``.
 
-Names and defaults of the service are from the vendor documentation; limits, pauses and
+Names and defaults of the service are from the vendor documentation; limits and
 time-outs are our own choices.
 """
 
@@ -20,6 +20,7 @@ HIGHEST_MONITOR_ID = 0xFFFFFFFF
 TLS_PORT = 3201
 PLAIN_PORT = 3200
 FILE_LIMIT = 1 << 20  # bytes: the service publishes files up to some 120 KB with their content
+CERTIFICATE_HINT = "check the host name, or name the CA of a private server in ca_file"
 
 
 @frozen(kw_only=True)
@@ -47,6 +48,12 @@ class Settings:
         None,
         help="CA certificates, PEM, trusted besides those of the system",
         example="/etc/bridge/tls/digi-ca.pem",
+    )
+    proxy: Url | None = setting(
+        None,
+        help="HTTP proxy for the REST calls; the push session takes none, and proxies of the "
+        "environment are not used",
+        example="http://proxy.example:3128",
     )
     topics: tuple[str, ...] = setting(
         ("DataPoint", "DeviceCore"),
@@ -87,8 +94,9 @@ class Settings:
     )
     on_difference: Literal["stop", "recreate", "update"] = setting(
         "stop",
-        help="what to do when our monitor is not as configured: wait for a person, replace it, or change it; the last "
-        "two lose what it recorded, and wait until nobody is attached to it",
+        help="what to do when our monitor is not as configured: wait for a person, replace it, "
+        "or change it; the last two lose what it recorded, and wait until nobody is attached "
+        "to it",
     )
     delete_on_exit: bool = setting(
         False,
@@ -109,14 +117,12 @@ class Settings:
         None, help="experimental: secret of that key", example="${credential:digi.api-key}"
     )
     streams: tuple[str, ...] = setting(
-        (),
-        help="ids of data streams whose data points are read back after an outage; needs "
-        "stream_history_path",
+        (), help="ids of data streams whose data points are read back after an outage"
     )
-    stream_history_path: str | None = setting(
-        None,
-        help="path of the REST call that gives the data points of a stream, with {stream} for its id; ask the vendor: "
-        "there is no documented one",
+    stream_history_path: str = setting(
+        "/ws/v1/streams/history/{stream}",
+        help="path of the REST call that gives the data points of a stream, with {stream} for "
+        "its id",
     )
     timeout: Duration = setting(
         Duration(30),
@@ -142,17 +148,6 @@ class Settings:
         Duration(5),
         help="longest wait for the block in hand when the bridge is stopped",
         validator=at_least(0),
-    )
-    retry_base: Duration = setting(
-        Duration(1), help="longest first pause after a failure", validator=at_least(0.001)
-    )
-    retry_cap: Duration = setting(
-        Duration(60), help="longest pause after many failures", validator=at_least(0.001)
-    )
-    pause_probe: Duration = setting(
-        Duration(300),
-        help="time between attempts while login or monitor are refused",
-        validator=at_least(1),
     )
     frame_limit: Size = setting(
         Size(64 << 20),
@@ -241,18 +236,10 @@ class Settings:
 
     def _check_streams(self) -> None:
         path = self.stream_history_path
-        if path is not None and not (path.startswith("/") and path.count("{stream}") == 1):
+        if not (path.startswith("/") and path.count("{stream}") == 1):
             raise SettingError(
                 "stream_history_path",
                 f"expected a path from / on with {{stream}} in it, got {path!r}",
-            )
-        if self.streams and path is None:
-            raise SettingError(
-                "stream_history_path",
-                (
-                    "missing; streams needs it, because the vendor documents no call for the "
-                    "history of a stream"
-                ),
             )
 
     @property
@@ -287,7 +274,8 @@ def _check_range(name: str, value: int | None, least: int, most: int) -> None:
 
 
 def split_topics(text: str) -> list[str]:
-    """Split a list of topics as the server writes it: a comma inside ``[...]`` does not
-    separate.
+    """Split a list of topics as the server writes it.
+
+    A comma inside ``[...]`` does not separate.
     """
     return [topic.strip() for topic in re.split(r",(?![^\[\]]*\])", text) if topic.strip()]

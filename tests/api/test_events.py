@@ -262,3 +262,9 @@ def test_a_body_without_one_of_its_parts_is_refused(missing: str):
 def test_bytes_that_would_not_parse_are_kept_whole(raw: bytes):
     data = decode(encode(event(data=raw_data(raw)))).data
     assert b64decode(data["base64"]) == raw
+
+
+def test_former_keys_are_not_stored_and_no_part_of_equality():
+    renamed = event(former_keys=("k0",))
+    assert b"k0" not in encode(renamed)
+    assert decode(encode(renamed)) == renamed

@@ -114,12 +114,15 @@ class Site:
         *,
         path: str | None = None,
         recovery: Recovery[NoSettings] | None = None,
+        on_stop: Any = None,
     ) -> None:
         core: SourceSettings = WebhookSettings(listener="public")
         if path is None:
             core = SourceSettings() if recovery is None else RecoverySettings()
         paths = None if path is None else lambda settings: [path]
-        kind = SourceKind("fake", NoSettings, run, paths=paths, recovery=recovery)
+        kind = SourceKind(
+            "fake", NoSettings, run, paths=paths, recovery=recovery, on_stop=on_stop
+        )
         self.sources.append(SourceConfig(name, kind, core, NoSettings(), "office.ini:1"))
 
     def add_sink(self, name: str, open_sink: Any) -> None:
@@ -330,6 +333,31 @@ async def test_a_source_that_crashes_is_started_again_while_others_run(site: Sit
             await site.spool.change()
     assert destination.taken == ["well-1", "broken-1"]
     assert starts == sorted(set(starts)), "it was started again without a pause"
+
+
+async def test_what_a_run_leaves_is_there_in_the_next_and_at_a_stop(site: Site, autojump_clock):
+    tried_twice = trio.Event()
+    left: list[Any] = []
+
+    async def run(
+        settings: NoSettings, context: SourceContext, *, task_status: trio.TaskStatus[None]
+    ) -> None:
+        runs = context.between_runs.setdefault("runs", [])
+        runs.append(trio.current_time())
+        if len(runs) == 2:
+            tried_twice.set()
+        raise Retry("not yet", after=20)
+
+    async def stop(settings: NoSettings, context: SourceContext) -> None:
+        with trio.move_on_after(5, shield=True):
+            await trio.sleep(1)
+            left.extend(context.between_runs["runs"])
+        raise RuntimeError("at a stop this is a line in the log")
+
+    site.add_source("sensors", run, on_stop=stop)
+    async with site.running():
+        await tried_twice.wait()
+    assert len(left) == 2
 
 
 async def test_a_sink_that_cannot_be_opened_is_tried_again_and_gets_everything(

@@ -43,7 +43,7 @@ class Authority:
 
 @asynccontextmanager
 async def serving_push(digi: Emulator, tls: ssl.SSLContext, *, port: int = 0) -> AsyncIterator[int]:
-    """Serve the push port of a stand-in once more, with another certificate; gives the
+    """Serve the push port of an emulator once more, with another certificate; gives the
     port.
     """
     async with serve_push(digi.account, digi.faults, port=port, tls=tls) as bound:

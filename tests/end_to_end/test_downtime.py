@@ -35,7 +35,7 @@ from bridge_plugins.disruptive.emulator.server import (
     open_cloud,
 )
 from bridge_plugins.disruptive.emulator.server import Rules as CloudRules
-from bridge_plugins.idigi.emulator.account import Occurrence
+from bridge_plugins.idigi.emulator.content.topics import Occurrence
 from bridge_plugins.idigi.emulator.server import Emulator as DigiCloud
 from bridge_plugins.idigi.emulator.server import open_emulator as open_idigi
 from tests.end_to_end.site import Site, free_port
@@ -250,7 +250,7 @@ async def two_hours(clock: MockClock, folder: Path) -> None:
     async with open_world(folder, clock, delivery=Delivery(spacing=600.0)) as world:
         config = world.write(backfill_after="10m")
         async with running(config, world.now):
-            await world.digi.books.until(lambda: world.digi.books.logins > 0)
+            await world.digi.recorder.until(lambda: world.digi.recorder.logins > 0)
             world.sensor_event(0)
             await world.gateway_events(0)
             await world.ledger.arrived_all(world.ledger.happened)

@@ -48,7 +48,7 @@ class Clouds:
         )
 
     def acknowledged(self) -> tuple[int, int]:
-        return len(self.sensors.acknowledged), len(self.digi.books.acked)
+        return len(self.sensors.acknowledged), len(self.digi.recorder.acked)
 
 
 @asynccontextmanager
@@ -95,7 +95,7 @@ path = {folder}/events.jsonl
         nursery.start_soon(
             run_bridge, Bridge("test", loaded.config, os.environ), Notifier(None), stopped
         )
-        await digi.books.until(lambda: digi.books.logins > 0)
+        await digi.recorder.until(lambda: digi.recorder.logins > 0)
         yield Clouds(sensors, digi, port)
         await stop.send(15)
 
@@ -145,7 +145,7 @@ async def test_after_a_failed_fsync_the_store_is_verified_first(tmp_path: Path, 
 
 async def until_acknowledged(clouds: Clouds, number: int) -> None:
     with trio.fail_after(30):
-        await clouds.digi.books.until(lambda: len(clouds.digi.books.acked) >= number)
+        await clouds.digi.recorder.until(lambda: len(clouds.digi.recorder.acked) >= number)
         await clouds.sensors.drained()
     assert clouds.acknowledged() == (number, number)
 

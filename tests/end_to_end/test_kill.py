@@ -16,7 +16,7 @@ from bridge_plugins.databoom.emulator.server import SCOPES, Rules
 from bridge_plugins.databoom.emulator.server import open_emulator as open_databoom
 from bridge_plugins.disruptive.emulator.server import Connector, Delivery
 from bridge_plugins.disruptive.emulator.server import open_emulator as open_disruptive
-from bridge_plugins.idigi.emulator.account import Occurrence
+from bridge_plugins.idigi.emulator.content.topics import Occurrence
 from bridge_plugins.idigi.emulator.server import Emulator as DigiCloud
 from bridge_plugins.idigi.emulator.server import open_emulator as open_idigi
 from bridge_plugins.wattsense.emulator.options import WebhookOptions
@@ -144,8 +144,8 @@ async def test_killed_again_and_again_it_loses_nothing_acknowledged(
         }
         site.start()
         await site.ready()
-        await digi.books.until(
-            lambda: digi.books.logins > 0
+        await digi.recorder.until(
+            lambda: digi.recorder.logins > 0
         )  # from here on the monitor records what it cannot send
         async with trio.open_nursery() as publishers:
             publishers.start_soon(publish_sensors, sensors, oracle)
@@ -169,7 +169,7 @@ async def test_killed_again_and_again_it_loses_nothing_acknowledged(
     assert oracle.faults == []
     assert oracle.repeated > 0, "no delivery was repeated: the way of a replay was not tried"
     assert min(oracle.published.values()) > kills
-    assert digi.books.lost == set()
+    assert digi.recorder.lost == set()
     _check_file(site, oracle)
     result = audit(site.state, SINKS)
     assert result.problems == ()

@@ -22,9 +22,8 @@ from .json import GREATEST_INTEGER, MIN_INTEGER
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _WHOLE = frozenset({"INTEGER", "LONG"})
 _FRACTIONAL = frozenset({"FLOAT", "DOUBLE"})
-_NO_VALUE = frozenset(
-    {"BINARY", "JSON", "GEOJSON"}
-)  # a document or bytes, also where it is written as text
+# A document or bytes, also where it is written as text.
+_NO_VALUE = frozenset({"BINARY", "JSON", "GEOJSON"})
 
 
 @frozen
@@ -38,7 +37,7 @@ class Stream:
 
 
 def stream_of(topic: Topic, point: Mapping[str, Any]) -> Stream:
-    """Tell device and signal of a data point.
+    """Return device and signal of a data point.
 
     The device is the first part of the topic's path if that is a device id, else the
     first part of ``streamId`` if that is one (with stream forwarding the two may
@@ -60,7 +59,7 @@ def stream_of(topic: Topic, point: Mapping[str, Any]) -> Stream:
 
 
 def readings_of(stream: Stream, point: Mapping[str, Any], stamped: datetime) -> tuple[Reading, ...]:
-    """Give the reading of a data point: one, or none if its data is no value.
+    """Return the reading of a data point: one, or none if its data is no value.
 
     :param stamped: the time of the event, used if the point carries none.
     """
@@ -73,7 +72,7 @@ def readings_of(stream: Stream, point: Mapping[str, Any], stamped: datetime) -> 
 
 
 def measured(point: Mapping[str, Any]) -> datetime | None:
-    """Tell when a data point was measured: the device's time, else the server's, else
+    """When a data point was measured: by the device's time, else the server's, else
     None.
     """
     return instant(point.get("timestamp")) or instant(point.get("serverTimestamp"))

@@ -1,8 +1,8 @@
 """From a block to events.
 
-    Block -- unpack --> document -- by its format --> messages -- event_of, one each --> Event
-      \\                    \\------ of a templated monitor --------> one Event of kind "templated"
-       \\------ what makes no sense --------------------------------> one Event of kind "undecodable"
+    Block ── unpack ──▶ document ── by its format ──▶ messages ──▶ an Event each
+      │                    └── of a templated monitor ──▶ one Event, "templated"
+      └── what makes no sense ──▶ one Event, "undecodable"
 
 A message is what the vendor calls ``Msg``: an envelope (topic, operation, timestamp,
 group, replay) around one entity. Every object passes through, whatever is missing or
@@ -20,16 +20,17 @@ from typing import Any
 from uuid import uuid4
 
 import orjson
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from bridge.api import JSON, Event, raw_data
 
 from ..push import protocol
-from ..push.protocol import Block, Content, Undecodable, unpack
+from ..push.protocol import Block, Content, UndecodableError, unpack
 from ..settings import FILE_LIMIT
 from .entities import UNKNOWN_DEVICE, Topic, kind_of, moment, text_of
 from .entity_view import view_of
 from .json import parse_exactly, read_json
+from .keys import event_key, former_event_key, former_item_key, item_key
 from .xml import read_xml
 
 UNDECODABLE = "undecodable"
@@ -85,7 +86,7 @@ def decode(
             if content.format == protocol.JSON
             else read_xml(content.document)
         )
-    except Undecodable as exc:
+    except UndecodableError as exc:
         return keep_block(block, str(exc), received)
     remarks = []
     if content.count != len(messages):
@@ -109,7 +110,8 @@ def keep_block(block: Block, why: str, received: datetime) -> Decoded:
     Its key leaves out the block id, which differs when the server sends the same
     content on another connection.
     """
-    event = _undecodable(block.frame, block.body[2:], why, received)
+    key = sha256(b"undecodable\0" + block.body[2:]).hexdigest()
+    event = _undecodable(block.frame, key, why, received)
     return Decoded((event,), (f"the block is kept as it is: {why}",), why)
 
 
@@ -148,21 +150,22 @@ def event_of(
     file_limit: int = FILE_LIMIT,
     ignore_service_alerts: bool = False,
 ) -> Event:
-    """Give the event of a message, with one key however it came: pushed, replayed, or
+    """Return the event of a message, with one key however it came: pushed, replayed, or
     read from a history.
 
     Never fails: a message that is not an object becomes an event of kind
     ``undecodable``.
 
-    :param message: read by ``parse_exactly``,
-        so that its integers are exact.
+    :param message: read by ``parse_exactly``, so that its integers are exact.
     :param received: stands in for a time that the server did not send.
     :param file_limit: most bytes of a file's content that stay in its event.
     :param ignore_service_alerts: alerts of the service about itself give no readings.
     """
     if not isinstance(message, Mapping):
-        text = orjson.dumps(message)
-        return _undecodable(text, text, "an event is not an object", received)
+        event = _undecodable(
+            orjson.dumps(message), item_key(message), "an event is not an object", received
+        )
+        return evolve(event, former_keys=(former_item_key(message),))
     topic = Topic.parse(text_of(message.get("topic")))
     name, entity = _entity(message, topic)
     kind = kind_of(topic, name)
@@ -190,12 +193,13 @@ def event_of(
         readings=view.readings,
         labels={label: text for label, text in labels.items() if text},
         data=message if view.entity is entity else {**message, name: view.entity},
+        former_keys=(former_event_key(message, entity),),
     )
 
 
-def _undecodable(raw: bytes, identity: bytes, why: str, received: datetime) -> Event:
+def _undecodable(raw: bytes, key: str, why: str, received: datetime) -> Event:
     return Event(
-        key=sha256(b"undecodable\0" + identity).hexdigest(),
+        key=key,
         device=UNKNOWN_DEVICE,
         kind=UNDECODABLE,
         time=received,
@@ -205,8 +209,8 @@ def _undecodable(raw: bytes, identity: bytes, why: str, received: datetime) -> E
 
 
 def _entity(message: Mapping[str, Any], topic: Topic) -> tuple[str, JSON]:
-    """Find the entity: the key that is not of the envelope. Among several the one that
-    the topic names, else all.
+    """Return the entity and its name: the key that is not of the envelope; among
+    several the one that the topic names, else all of them without a name.
     """
     others = {key: value for key, value in message.items() if key not in ENVELOPE}
     if len(others) == 1:
@@ -215,18 +219,6 @@ def _entity(message: Mapping[str, Any], topic: Topic) -> tuple[str, JSON]:
     if name in others:
         return name, others[name]
     return "", others or None
-
-
-def event_key(message: Mapping[str, Any], entity: JSON) -> str:
-    """Derive the key of an event: the vendor sends none.
-
-    Two equal events have one key, and so has an event that is sent again with
-    ``replay``.
-    """
-    identity = {name: message.get(name) for name in ("topic", "operation", "timestamp")} | {
-        "entity": entity
-    }
-    return sha256(orjson.dumps(identity, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def _operation(word: str) -> str:

@@ -35,7 +35,7 @@ class Topic:
 
     @classmethod
     def parse(cls, raw: str) -> Topic:
-        """Take a topic apart."""
+        """Split a topic, then decode its parts."""
         return cls(raw, tuple(unquote_plus(part) for part in raw.split("/")))
 
     @property
@@ -50,7 +50,7 @@ class Topic:
 
 
 def kind_of(topic: Topic, name: str) -> str:
-    """Tell the kind of an event: the name in its topic, else the key of its entity.
+    """Return the kind of an event: the name in its topic, else the key of its entity.
 
     :param name: the key of the entity, which is ``device`` where the topic is
         ``devices`` (vendor documentation).
@@ -59,7 +59,7 @@ def kind_of(topic: Topic, name: str) -> str:
 
 
 def device_of(kind: str, topic: Topic, entity: JSON) -> str:
-    """Find the device that an event is about. The same fields always give the same
+    """Return the device that an event is about. The same fields always give the same
     device.
 
     The first of these that is there: ``devConnectwareId`` of the entity or of its
@@ -88,8 +88,8 @@ def device_of(kind: str, topic: Topic, entity: JSON) -> str:
 
 
 def alarm_source(kind: str, fields: Mapping[str, JSON]) -> str:
-    """Tell what raised an alarm: a device, a stream path, or the service itself; empty
-    for other kinds.
+    """Return what raised an alarm: a device, a stream path, or the service itself;
+    empty for other kinds.
     """
     if kind == "AlarmStatus":
         compound = fields.get("id")
@@ -98,7 +98,7 @@ def alarm_source(kind: str, fields: Mapping[str, JSON]) -> str:
 
 
 def text_of(value: JSON) -> str:
-    """Give a text; empty for anything else."""
+    """Return a text as it is; empty for anything else."""
     return value if isinstance(value, str) else ""
 
 

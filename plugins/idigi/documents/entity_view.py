@@ -1,9 +1,10 @@
 """What is understood of an entity, by the kind of its event.
 
-    DataPoint                                        points.py       one reading: the value
-    FileData, FileDataCore                           files.py        labels; a content that is too large is left out
-    DeviceCore, devices, AlarmStatus, alert_status   statuses.py     one reading: the state
-    everything else                                                  nothing; it passes whole
+    DataPoint                  data_points   one reading: the value
+    FileData, FileDataCore     file_data     labels; too large a content is left out
+    DeviceCore, devices,
+    AlarmStatus, alert_status  states        one reading: the state
+    everything else                          nothing; it passes whole
 
 A view is a convenience on top of the message, which the event keeps.
 """
@@ -18,9 +19,7 @@ from attrs import field, frozen
 
 from bridge.api import JSON, Reading
 
-from . import data_points as points
-from . import file_data as files
-from . import states as statuses
+from . import data_points, file_data, states
 from .entities import Topic, device_of
 
 
@@ -55,30 +54,34 @@ def view_of(
     """
     if isinstance(entity, Mapping):
         if kind == "DataPoint":
-            return _view_point(topic, entity, stamp or points.measured(entity) or received)
-        if kind in files.KINDS:
-            time = stamp or files.changed(entity) or received
+            return _view_point(topic, entity, stamp or data_points.measured(entity) or received)
+        if kind in file_data.KINDS:
+            time = stamp or file_data.changed(entity) or received
             return _view_file(kind, topic, entity, time, file_limit)
-        if kind in statuses.KINDS:
+        if kind in states.KINDS:
             return _view_state(kind, topic, entity, stamp or received, ignore_service_alerts)
     return View(device_of(kind, topic, entity), stamp or received, entity)
 
 
 def _view_point(topic: Topic, point: Mapping[str, Any], time: datetime) -> View:
-    stream = points.stream_of(topic, point)
+    stream = data_points.stream_of(topic, point)
     return View(
-        stream.device, time, point, points.readings_of(stream, point, time), {"stream": stream.path}
+        stream.device,
+        time,
+        point,
+        data_points.readings_of(stream, point, time),
+        {"stream": stream.path},
     )
 
 
 def _view_file(
     kind: str, topic: Topic, entity: Mapping[str, Any], time: datetime, limit: int
 ) -> View:
-    file = files.file_of(kind, entity, limit)
+    file = file_data.file_of(kind, entity, limit)
     kept = (
         entity
         if file.kept
-        else {name: value for name, value in entity.items() if name != files.CONTENT}
+        else {name: value for name, value in entity.items() if name != file_data.CONTENT}
     )
     return View(device_of(kind, topic, entity), time, kept, labels=file.labels)
 
@@ -86,8 +89,8 @@ def _view_file(
 def _view_state(
     kind: str, topic: Topic, entity: Mapping[str, Any], time: datetime, ignore: bool
 ) -> View:
-    device, labels = device_of(kind, topic, entity), statuses.labels_of(kind, entity)
-    if ignore and statuses.from_service(kind, entity):
+    device, labels = device_of(kind, topic, entity), states.labels_of(kind, entity)
+    if ignore and states.from_service(kind, entity):
         labels["ignored"] = "an alert of the service about itself (ignore_service_alerts)"
         return View(device, time, entity, labels=labels)
-    return View(device, time, entity, statuses.readings_of(kind, entity, time), labels)
+    return View(device, time, entity, states.readings_of(kind, entity, time), labels)

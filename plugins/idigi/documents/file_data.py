@@ -93,5 +93,5 @@ def decode_content(encoded: str) -> bytes:
 
 
 def changed(entity: Mapping[str, JSON]) -> datetime | None:
-    """Tell when a file was changed; None if it does not say so."""
+    """When a file was changed; None if it does not say so."""
     return moment(entity.get("fdLastModifiedDate"))

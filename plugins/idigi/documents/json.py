@@ -13,7 +13,7 @@ import re
 
 from bridge.api import JSON, parse_json
 
-from ..push.protocol import Undecodable
+from ..push.protocol import UndecodableError
 
 MIN_INTEGER = -(1 << 63)
 GREATEST_INTEGER = (1 << 64) - 1  # what an event can store, from MIN_INTEGER on
@@ -22,14 +22,14 @@ _MANY_DIGITS = re.compile(rb"[0-9]{19}")  # a number of fewer digits fits into 6
 
 
 def read_json(document: bytes) -> list[JSON]:
-    """Give the messages of a document, in order.
+    """Return the messages of a document, in order.
 
-    :raises Undecodable: if the document cannot be read.
+    :raises UndecodableError: if the document cannot be read.
     """
     try:
         return _messages(parse_exactly(document))
     except ValueError as exc:
-        raise Undecodable(f"the document is not JSON: {exc}") from exc
+        raise UndecodableError(f"the document is not JSON: {exc}") from exc
 
 
 def parse_exactly(text: bytes) -> JSON:
@@ -63,7 +63,7 @@ def _messages(root: JSON) -> list[JSON]:
             return _listed(root["Msg"])
         elif "topic" in root:
             return [root]
-    raise Undecodable("the document has neither Document nor Msg nor topic at its root")
+    raise UndecodableError("the document has neither Document nor Msg nor topic at its root")
 
 
 def _listed(messages: JSON) -> list[JSON]:

@@ -62,8 +62,8 @@ def parse_xml(document: bytes) -> Element:
 
 
 def _declared(document: bytes) -> str:
-    """Give the encoding that a document declares; empty if it declares none that can be
-    seen.
+    """Return the encoding that a document declares; empty if it declares none that can
+    be seen.
 
     :raises LookupError: if nobody knows it.
     """

@@ -1,11 +1,12 @@
 """States: connections of devices, alarms and alerts, as readings.
 
-kind          field               signal        value
-DeviceCore    dpConnectionStatus  connection    1 connected, 0 not (vendor documentation); a number or its text
-devices       connection_status   connection    the same, from the words connected and disconnected
-AlarmStatus   almsStatus          alarm         0 reset, 1 triggered, 2 acknowledged (vendor documentation)
-alert_status  status              alert         the word as it comes: which words there are is assumed
+    kind          field               signal      value
+    DeviceCore    dpConnectionStatus  connection  1 connected, 0 not; or its text
+    devices       connection_status   connection  the same, from the two words
+    AlarmStatus   almsStatus          alarm       0 reset, 1 triggered, 2 acknowledged
+    alert_status  status              alert       the word as it comes
 
+From vendor documentation, but for the words of an alert, which are assumed to be any.
 What is none of these values is no reading; the event has it in its data.
 """
 
@@ -20,16 +21,14 @@ from bridge.api import JSON, Reading, Value
 from .entities import alarm_source, moment, text_of
 
 KINDS = frozenset({"DeviceCore", "devices", "AlarmStatus", "alert_status"})
-SERVICE_SOURCES = (
-    "Monitor:",
-    "web-service",
-)  # how the source of an alert about the service itself begins
+# How the source of an alert about the service itself begins.
+SERVICE_SOURCES = ("Monitor:", "web-service")
 
 _CONNECTION_WORDS = {"connected": 1, "disconnected": 0}
 
 
 def readings_of(kind: str, entity: Mapping[str, Any], stamped: datetime) -> tuple[Reading, ...]:
-    """Give the reading of a state: one, or none.
+    """Return the reading of a state: one, or none.
 
     :param kind: one of ``KINDS``.
     :param stamped: the time of the event.
@@ -65,7 +64,7 @@ def _one_of(known: tuple[int, ...], state: JSON) -> int | None:
 
 
 def labels_of(kind: str, entity: Mapping[str, Any]) -> dict[str, str]:
-    """Give what tells one state from another of the same device."""
+    """What tells one state from another of the same device."""
     labels = {"alarm.source": alarm_source(kind, entity)}
     if kind == "devices":
         labels["device.name"] = text_of(entity.get("name"))
@@ -80,14 +79,14 @@ def labels_of(kind: str, entity: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _number_text(number: JSON) -> str:
-    """Give the number of an alarm as text, which it may be already (assumed)."""
+    """The number of an alarm as text, which it may be already (assumed)."""
     return (
         str(number) if isinstance(number, int) and not isinstance(number, bool) else text_of(number)
     )
 
 
 def from_service(kind: str, entity: Mapping[str, Any]) -> bool:
-    """Tell whether an alert is the service talking about its own clients (vendor
+    """Whether an alert is the service talking about its own clients (vendor
     documentation).
     """
     return alarm_source(kind, entity).startswith(SERVICE_SOURCES)

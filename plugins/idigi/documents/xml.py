@@ -1,10 +1,13 @@
 """Documents in XML: bytes to the messages that the same events have in JSON.
 
-    <Document>                                                                        {"topic": "7603/DataPoint/x",
-      <Msg topic="7603/DataPoint/x" operation="update" replay="true">   ── becomes ──▶  "operation": "update",
-        <DataPoint><streamId>x</streamId><quality>0</quality></DataPoint>               "replay": True,
-      </Msg>                                                                            "DataPoint": {"streamId": "x",
-    </Document>                                                                                       "quality": 0}}
+    <Document>
+      <Msg topic="7603/DataPoint/x" operation="update" replay="true">
+        <DataPoint><streamId>x</streamId><quality>0</quality></DataPoint>
+      </Msg>
+    </Document>
+
+    {"topic": "7603/DataPoint/x", "operation": "update", "replay": true,
+     "DataPoint": {"streamId": "x", "quality": 0}}
 
 The root is ``Document`` with any number of ``Msg``, or one ``Msg`` (vendor
 documentation). The envelope is made of attributes, and every value is text: it becomes
@@ -23,7 +26,7 @@ from xml.etree.ElementTree import Element  # a tree that was parsed with care
 
 from bridge.api import JSON
 
-from ..push.protocol import Undecodable
+from ..push.protocol import UndecodableError
 from .data_points import number_of
 from .json import GREATEST_INTEGER, MIN_INTEGER
 from .safe_xml import parse_xml
@@ -32,14 +35,14 @@ Convert: TypeAlias = Callable[[str], JSON]
 
 
 def read_xml(document: bytes) -> list[JSON]:
-    """Give the messages of a document, in order.
+    """Return the messages of a document, in order.
 
-    :raises Undecodable: if the document cannot be read.
+    :raises UndecodableError: if the document cannot be read.
     """
     try:
         root = parse_xml(document)
     except ValueError as exc:
-        raise Undecodable(f"the document is not XML that can be read: {exc}") from exc
+        raise UndecodableError(f"the document is not XML that can be read: {exc}") from exc
     name = _name(root)
     if name == "Msg":
         return [_message(root)]
@@ -47,7 +50,7 @@ def read_xml(document: bytes) -> list[JSON]:
         messages = [child for child in root if _name(child) == "Msg"]
         if messages or not (len(root) or _text(root).strip()):
             return [_message(message) for message in messages]
-    raise Undecodable("the document has neither Document with Msg nor Msg at its root")
+    raise UndecodableError("the document has neither Document with Msg nor Msg at its root")
 
 
 def _message(element: Element) -> JSON:
@@ -81,7 +84,7 @@ def _entity(element: Element) -> JSON:
 
 
 def _value(element: Element, convert: Mapping[str, Convert]) -> JSON:
-    """Give text or, for an element with children, an object.
+    """Return text or, for an element with children, an object.
 
     One frame for each level: the depth is bounded.
     """
@@ -113,12 +116,12 @@ def _add(fields: dict[str, Any], name: str, value: JSON) -> None:
 
 
 def _name(element: Element) -> str:
-    """Give the name without its namespace."""
+    """The name without its namespace."""
     return str(element.tag).rpartition("}")[2]
 
 
 def _text(element: Element) -> str:
-    """Give the text that stands in an element itself, around its children."""
+    """The text that stands in an element itself, around its children."""
     return (element.text or "") + "".join(child.tail or "" for child in element)
 
 
@@ -151,10 +154,8 @@ CONVERT: Mapping[str, Mapping[str, Convert]] = {
     "FileDataCore": _fields(whole, "cstId fdSize") | _fields(boolean, "fdArchive"),
     "DeviceCore": _fields(
         whole,
-        (
-            "devId devVersion cstId grpId dpConnectionStatus dpFirmwareLevel dpRestrictedStatus "
-            "dpCapabilities"
-        ),
+        "devId devVersion cstId grpId "
+        "dpConnectionStatus dpFirmwareLevel dpRestrictedStatus dpCapabilities",
     )
     | _fields(boolean, "devTerminated"),
     "AlarmStatus": _fields(whole, "almId cstId almsStatus"),

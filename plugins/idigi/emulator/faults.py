@@ -1,4 +1,4 @@
-"""Stand-in: the ways in which it can misbehave. Tests set them while it runs.
+"""The ways in which the emulator can misbehave. Tests set them while it runs.
 
 ``Emulator.faults`` holds for every session; ``faults.sessions`` has one for each of the
 next logins; the ``faults`` of an attachment (``monitor.attachments[0].faults``) hold
@@ -72,7 +72,7 @@ LoginFault: TypeAlias = Literal[
 
 @define
 class Faults:
-    """Knobs. At their defaults the stand-in behaves."""
+    """Knobs. At their defaults the emulator behaves."""
 
     fragment: int = 0
     """Bytes in one write; 0 writes whole frames."""
@@ -125,7 +125,7 @@ class Faults:
     """
 
     def of_next_login(self) -> Faults:
-        """Give the faults of a session that begins."""
+        """The faults of a session that begins."""
         return self.sessions.pop(0) if self.sessions else self
 
 

@@ -1,4 +1,4 @@
-"""Stand-in: what nobody knows about the service, and what it may be configured to do.
+"""What nobody knows about the service, and what it may be configured to do.
 
 Every field is a question that the vendor documentation leaves open, or a variant that
 was seen; the defaults are what is assumed. Tests set them at any time: a session reads
@@ -28,8 +28,8 @@ class Rate:
 
 
 @define
-class Modes:
-    """Choices. At their defaults the stand-in does what is assumed of the service."""
+class Options:
+    """Choices. At their defaults the emulator does what is assumed of the service."""
 
     unacked: Literal["keep", "resend", "close"] = "keep"
     """What follows when an ack does not come within ``unacked_after``: nothing until
@@ -84,11 +84,6 @@ class Modes:
     last_cursor: Literal["absent", "repeats", "empty-page"] = "absent"
     """How the last page of a history ends: without a cursor, with the one that was
     asked for, or with one more cursor that leads to an empty page.
-    """
-    streams_path: str = "/ws/v1/streams/history/{stream}"
-    """Where the history of a data stream is read.
-
-    The call and its form are this stand-in's choice.
     """
 
 

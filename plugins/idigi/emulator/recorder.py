@@ -1,31 +1,18 @@
-"""Stand-in: the books, in which tests look up what was sent, acknowledged, replayed and
-lost.
-"""
+"""What was sent, acknowledged, replayed and lost, for tests to look up."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from bridge.api import RepeatedEvent
 
 
-@frozen
-class Fate:
-    """What became of one event."""
-
-    sent: int
-    """How many times it went out; replays and duplicates count."""
-    replayed: bool
-    acked: bool
-    lost: bool
-
-
 @define
-class Books:
-    """What was sent and acknowledged. Events by the ids that ``publish`` gives."""
+class Recorder:
+    """Knows events by the ids that ``publish`` returns."""
 
     sent: set[int] = field(factory=set)
     acked: set[int] = field(factory=set)
@@ -66,12 +53,6 @@ class Books:
         """Sent, but not acknowledged."""
         return self.sent - self.acked
 
-    def of(self, event: int) -> Fate:
-        """Look one event up."""
-        return Fate(
-            self.times_sent[event], event in self.replayed, event in self.acked, event in self.lost
-        )
-
     def note_sent(self, events: Iterable[int], *, replayed: bool) -> None:
         """Note that a block went out."""
         ids = list(events)
@@ -86,6 +67,6 @@ class Books:
         self._news.set()
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until a condition on the books holds."""
+        """Wait until a condition on the record holds."""
         while not condition():
             await self._news.wait()

@@ -1,24 +1,21 @@
-"""Stand-in for Digi Remote Manager: REST and push port on loopback, with monitors that
+"""Emulator of Digi Remote Manager: REST and push port on loopback, with monitors that
 record and replay.
 
     async with open_emulator() as emulator:
-        event = await emulator.publish("DataPoint/test", "DataPoint", {"streamId": "test", "data": 1})
-        await emulator.books.until(lambda: event in emulator.books.acked)
+        point = {"streamId": "x", "data": 1}
+        event = await emulator.publish("DataPoint/x", "DataPoint", point)
+        await emulator.recorder.until(lambda: event in emulator.recorder.acked)
 
-    emulator.py ─┬─ emulator_rest.py ─▶ emulator_old_api.py, emulator_v1.py ─┐
-                 └─ emulator_push.py ─▶ emulator_session.py ─────────────────┴▶ emulator_account.py, emulator_monitor.py
-
-Four things to turn while it runs: ``account`` is what it knows, ``modes`` what nobody
-knows of the real service, ``faults`` how it misbehaves, ``books`` what it did. Nothing
-here knows the client of this plugin. It holds everything in memory and survives
-whatever its clients do.
+Four things to look at and turn while it runs: ``account`` is what it knows, ``options``
+what nobody knows of the real service, ``faults`` how it misbehaves, ``recorder`` what
+it saw. It holds everything in memory and survives whatever its clients do.
 """
 
 from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
 from random import Random
@@ -30,37 +27,35 @@ from attrs import frozen
 from bridge.testing.emulation import Emulation, EmulatorContext
 from bridge.testing.http_server import serve_http
 
-from .account import FIRST_MONITOR, Account
+from .account import Account
+from .content.demo import live
 from .content.topics import Occurrence
-from .demo import live
 from .faults import Faults
-from .options import Modes
+from .options import Options
 from .push.monitor import End
 from .push.server import serve_push
-from .recorder import Books
+from .recorder import Recorder
 from .rest.calls import answer_call
 
 
 @frozen
 class Emulator:
-    """A stand-in that is up."""
+    """One that is up."""
 
     rest_url: str
     push_port: int
     account: Account
     faults: Faults
-    plain_push_port: int | None = None
-    """Port in clear text beside the one with TLS, if asked for."""
 
     @property
-    def books(self) -> Books:
+    def recorder(self) -> Recorder:
         """What was sent and acknowledged."""
-        return self.account.books
+        return self.account.recorder
 
     @property
-    def modes(self) -> Modes:
+    def options(self) -> Options:
         """What it does where nobody knows what the service does."""
-        return self.account.modes
+        return self.account.options
 
     async def publish(
         self,
@@ -73,27 +68,20 @@ class Emulator:
     ) -> int:
         """Let something happen now.
 
-        The topic goes without the customer id; gives the event's id in the books.
+        :param topic: without the customer id.
+        :returns: the event's id in the recorder.
         """
         return (await self.inject([Occurrence(topic, entity_key, entity, operation, group)]))[0]
 
     async def inject(self, occurrences: Iterable[Occurrence]) -> list[int]:
-        """Let several things happen now, in order; gives their ids."""
+        """Let several things happen now, in order; returns their ids."""
         ids = [self.account.publish(occurrence) for occurrence in occurrences]
-        self.books.changed()
+        self.recorder.changed()
         await trio.lowlevel.checkpoint()
         return ids
 
-    async def play(self, script: Iterable[tuple[float, Occurrence]]) -> list[int]:
-        """Let things happen, each after so many seconds of pause; gives their ids."""
-        ids = []
-        for pause, occurrence in script:
-            await trio.sleep(pause)
-            ids += await self.inject([occurrence])
-        return ids
-
     def end_sessions(self, how: End = "close") -> None:
-        """End every session at once: as a restart of the service does, or ``how`` says."""
+        """End every session at once, as a restart of the service does."""
         for monitor in self.account.monitors.values():
             for attachment in list(monitor.attachments):
                 attachment.end(how)
@@ -107,42 +95,26 @@ async def open_emulator(
     tls: ssl.SSLContext | None = None,
     rest_port: int = 0,
     push_port: int = 0,
-    plain_push_port: int | None = None,
-    first_monitor: int = FIRST_MONITOR,
-    seed: int = 0,
     now: Callable[[], datetime] | None = None,
 ) -> AsyncIterator[Emulator]:
-    """Bring the stand-in up on 127.0.0.1.
+    """Bring the emulator up on 127.0.0.1.
 
     :param tls: certificate and key of the server, for both ports; None serves both in
         clear text.
-    :param plain_push_port: a second push port, in clear text beside TLS as the service
-        has; 0 is any free port.
-    :param first_monitor: id of the first monitor that is created.
-    :param seed: of the ids that the stand-in makes up.
     :param now: the service's wall clock, UTC; None is the real one.
     """
-    random = Random(seed)  # noqa: S311  # ids of a stand-in
-    account = Account(username, password, now or partial(datetime.now, UTC), random, first_monitor)
+    account = Account(username, password, now or partial(datetime.now, UTC))
     faults = Faults()
-    async with AsyncExitStack() as stack:
-        rest_url = await stack.enter_async_context(
-            serve_http(partial(answer_call, account, faults), port=rest_port, tls=tls)
-        )
-        bound = await stack.enter_async_context(
-            serve_push(account, faults, port=push_port, tls=tls)
-        )
-        plain = None
-        if plain_push_port is not None:
-            plain = await stack.enter_async_context(
-                serve_push(account, faults, port=plain_push_port)
-            )
-        yield Emulator(rest_url, bound, account, faults, plain)
+    async with (
+        serve_http(partial(answer_call, account, faults), port=rest_port, tls=tls) as rest_url,
+        serve_push(account, faults, port=push_port, tls=tls) as bound,
+    ):
+        yield Emulator(rest_url, bound, account, faults)
 
 
 @asynccontextmanager
 async def open_emulation(context: EmulatorContext) -> AsyncIterator[Emulation]:
-    """Bring the stand-in up for the demo, with TLS."""
+    """Bring the emulator up for the demo, with TLS."""
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     tls.load_cert_chain(context.certificate, context.key)
     password = f"demo:{context.random.getrandbits(64):016x}"
@@ -166,7 +138,7 @@ async def produce(emulator: Emulator, random: Random, rate: float) -> None:
 
     It begins with the first session: what happens before has no listener.
     """
-    await emulator.books.until(
+    await emulator.recorder.until(
         lambda: any(monitor.attachments for monitor in emulator.account.monitors.values())
     )
     await live(emulator.inject, emulator.account.now, random, rate)

@@ -1,17 +1,17 @@
 """The push protocol of the Device Cloud, without input or output.
 
-    bytes -- Reader.feed --> buffer -- Reader.next_frame --> ConnectResponse | Block | Skipped
-                                                               Block -- unpack --> Content
-    encode_connect_request, encode_ack --> bytes
+    bytes ── Reader.feed, Reader.next_frame ──▶ ConnectResponse | Block | Skipped
+    Block ── unpack ──▶ Content
+    encode_connect_request, encode_ack ──▶ bytes
 
 Every frame is a type (two bytes), a size (four bytes, not counting these six) and a
 body; integers are unsigned and big-endian (vendor documentation, recorded traffic).
 Frames have no relation to what one read returns.
 
 Broken framing is a :class:`ProtocolError`: nothing that follows can be trusted, close
-the connection. A block whose content makes no sense is :class:`Undecodable`: the frames
-around it are fine, the session goes on. Every limit is checked before the bytes it
-limits are stored.
+the connection. A block whose content makes no sense is :class:`UndecodableError`: the
+frames around it are fine, the session goes on. Every limit is checked before the bytes
+it limits are stored.
 """
 
 from __future__ import annotations
@@ -37,16 +37,15 @@ JSON = 1
 _ANSWER = struct.Struct(">HH")
 _BLOCK = struct.Struct(">HHBBI")
 _BLOCK_ID = struct.Struct(">H")
-_ZLIB_OR_GZIP = (
-    47  # window bits by which zlib tells the two containers apart; raw deflate is refused
-)
+# Window bits by which zlib tells the two containers apart; raw deflate is refused.
+_ZLIB_OR_GZIP = 47
 
 
 class ProtocolError(Exception):
     """The peer does not keep to the framing: close the connection."""
 
 
-class Undecodable(Exception):
+class UndecodableError(Exception):
     """A block arrived whole, and its content makes no sense: store it as it is."""
 
 
@@ -139,7 +138,7 @@ class Reader:
         self._buffer += data
 
     def next_frame(self) -> Frame | None:
-        """Give the next whole frame, or None if more bytes are needed.
+        """Return the next whole frame, or None if more bytes are needed.
 
         :raises ProtocolError: if the peer does not keep to the framing, now and at
             every later call.
@@ -168,8 +167,8 @@ class Reader:
     def _check(self, kind: int, size: int) -> None:
         if size > self._frame_limit:
             raise ProtocolError(
-                f"a frame of {size} bytes was announced, the limit is {self._frame_limit} (frame_limit); raise it "
-                "if such blocks are to be read"
+                f"a frame of {size} bytes was announced, the limit is {self._frame_limit} "
+                "(frame_limit); raise it if such blocks are to be read"
             )
         if kind in (CONNECT_REQUEST, ACK):
             raise ProtocolError(f"the server sent a frame of type {kind}, which only clients send")
@@ -195,45 +194,51 @@ class Reader:
 
 
 def unpack(block: Block, inflate_limit: int) -> Content:
-    """Take a block apart.
+    """Check the head of a block and decompress its payload.
 
-    :raises Undecodable: saying what does not fit.
+    :raises UndecodableError: saying what does not fit.
     """
     if len(block.body) < _BLOCK.size:
-        raise Undecodable(f"the block has {len(block.body)} bytes, expected {_BLOCK.size} or more")
+        raise UndecodableError(
+            f"the block has {len(block.body)} bytes, expected {_BLOCK.size} or more"
+        )
     _id, count, compression, format_, size = _BLOCK.unpack_from(block.body)
     payload = block.body[_BLOCK.size :]
     if size != len(payload):
-        raise Undecodable(
+        raise UndecodableError(
             f"the block says that its payload has {size} bytes, but it has {len(payload)}"
         )
     if format_ not in (XML, JSON):
-        raise Undecodable(f"the block has format {format_}, expected 0 (XML) or 1 (JSON)")
+        raise UndecodableError(f"the block has format {format_}, expected 0 (XML) or 1 (JSON)")
     if compression == 0:
         return Content(count, format_, payload)
     if compression == 1:
         return Content(count, format_, inflate(payload, inflate_limit))
-    raise Undecodable(f"the block has compression {compression}, expected 0 (none) or 1 (zlib)")
+    raise UndecodableError(
+        f"the block has compression {compression}, expected 0 (none) or 1 (zlib)"
+    )
 
 
 def inflate(payload: bytes, limit: int) -> bytes:
     """Decompress a zlib stream (what the server sends) or a gzip container (never seen,
     tolerated).
 
-    :raises Undecodable: if it is neither, cut off, followed by other bytes, or longer
-        than ``limit`` bytes.
+    :raises UndecodableError: if it is neither, cut off, followed by other bytes, or
+        longer than ``limit`` bytes.
     """
     stream = zlib.decompressobj(wbits=_ZLIB_OR_GZIP)
     try:
         text = stream.decompress(payload, limit + 1)
     except zlib.error as exc:
-        raise Undecodable(f"the payload cannot be decompressed: {exc}") from exc
+        raise UndecodableError(f"the payload cannot be decompressed: {exc}") from exc
     if len(text) > limit:
-        raise Undecodable(f"the payload is longer than {limit} when decompressed (inflate_limit)")
+        raise UndecodableError(
+            f"the payload is longer than {limit} when decompressed (inflate_limit)"
+        )
     if not stream.eof:
-        raise Undecodable("the compressed payload is cut off")
+        raise UndecodableError("the compressed payload is cut off")
     if stream.unused_data:
-        raise Undecodable(
+        raise UndecodableError(
             f"the compressed payload is followed by {len(stream.unused_data)} other bytes"
         )
     return text

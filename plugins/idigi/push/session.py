@@ -1,9 +1,9 @@
 """One session: a connection to the push port, from login to its end.
 
-    connect ▶ login ▶ answer ▶ ┌ frame ▶ decode ▶ outlet.emit ▶ ack ┐ ... until the connection or the source ends
+    connect ▶ login ▶ answer ▶ ┌ frame ▶ decode ▶ outlet.emit ▶ ack ┐ ... until the end
                                └────────────────────────────────────┘
 
-Rules. One block at a time: blocks stay in order, and while one waits for the disk
+One block at a time: blocks stay in order, and while one waits for the disk
 nothing is read, so that TCP slows the server down. A block is acknowledged after
 ``emit`` returned, on the connection that brought it, or never. What ends a session is a
 verdict: ``Retry``, or ``Pause`` if a person must act.
@@ -12,21 +12,16 @@ verdict: ``Retry``, or ``Pause`` if a person must act.
 from __future__ import annotations
 
 import logging
-import socket
-import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 import trio
 
 from bridge.api import Pause, Retry, SourceContext, SpoolUnavailable
-from bridge.api.rest import client_tls
 
 from ..documents.decode import Decoded, decode, keep_block
-from ..rest.monitor_api import refused_certificate
 from ..settings import Settings
-from .grace import finish
+from .connection import open_stream
 from .protocol import (
     PROTOCOL_VERSION,
     Block,
@@ -38,16 +33,13 @@ from .protocol import (
     encode_ack,
     encode_connect_request,
 )
+from .stopping import finish
 
 READ = 65536  # bytes asked of the socket at once
 IN_THREAD = 256 << 10  # a block above this is decoded in a thread: it would hold up everything else
 COMPRESSED_IN_THREAD = 32 << 10  # the same for a compressed one, which grows
-CLOSE_TIMEOUT = 1.0  # seconds for the goodbye of TLS, which nobody waits for
 PATIENCE = 30.0  # seconds after which a block that waits to be stored is a matter for a person
-
-# Seconds without traffic before a probe, between probes, and probes that may fail: a
-# dead path shows in two minutes.
-KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 4))
+MAX_UNKNOWN_TYPES = 16  # of frames that are told of, so that the log stays small
 
 log = logging.getLogger(__name__)
 
@@ -87,61 +79,6 @@ async def attend(
         raise Retry(f"{exc}; connection closed") from exc
 
 
-@asynccontextmanager
-async def open_stream(settings: Settings) -> AsyncIterator[trio.abc.Stream]:
-    """Connect to the push port, with TLS unless the settings say ``insecure``."""
-    where = f"{settings.host}:{settings.port}"
-    tls = None if settings.insecure else client_tls(settings.ca_file)
-    stream: trio.abc.Stream | None = None
-    try:
-        try:
-            with trio.fail_after(settings.connect_timeout):
-                stream = connection = await trio.open_tcp_stream(settings.host, settings.port)
-                keep_alive(connection)
-                if tls is not None:
-                    stream = secured = trio.SSLStream(
-                        connection, tls, server_hostname=settings.host, https_compatible=True
-                    )
-                    await secured.do_handshake()
-        except trio.TooSlowError as exc:
-            raise Retry(
-                f"{where} did not answer within {settings.connect_timeout} (connect_timeout)"
-            ) from exc
-        except (OSError, trio.BrokenResourceError) as exc:
-            raise _connect_verdict(where, exc) from exc
-        yield stream
-    finally:
-        if stream is not None:
-            await _close(stream)
-
-
-def keep_alive(connection: trio.SocketStream) -> None:
-    """Have the kernel notice a dead path: the protocol itself may be silent for ever."""
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in KEEPALIVE:
-        connection.setsockopt(socket.IPPROTO_TCP, option, value)
-
-
-def _connect_verdict(where: str, exc: OSError | trio.BrokenResourceError) -> Retry | Pause:
-    if (refused := refused_certificate(exc)) is not None:
-        return Pause(f"{where}: {refused}")
-    if isinstance(exc.__cause__, ssl.SSLError):
-        return Retry(
-            f"{where}: the TLS handshake failed: {exc.__cause__.reason or 'no reason given'}"
-        )
-    cause = exc.__cause__ if isinstance(exc.__cause__, OSError) else exc
-    return Retry(f"{where} cannot be reached: {cause}")
-
-
-async def _close(stream: trio.abc.Stream) -> None:
-    with trio.move_on_after(CLOSE_TIMEOUT, shield=True):
-        try:
-            await stream.aclose()
-        except trio.BrokenResourceError:
-            pass  # it was closed from the other side
-    await trio.aclose_forcefully(stream)
-
-
 async def _log_in(
     stream: trio.abc.Stream,
     reader: Reader,
@@ -170,7 +107,7 @@ async def _log_in(
 
 
 def login_verdict(status: int, monitor: int) -> Retry | Pause | None:
-    """Tell what the answer to the login means; None: attached.
+    """What the answer to the login means; None: attached.
 
     The vendor's clients name 200, 400 and 403; what other numbers mean is assumed.
     """
@@ -191,7 +128,7 @@ def login_verdict(status: int, monitor: int) -> Retry | Pause | None:
 
 
 async def _next_frame(stream: trio.abc.Stream, reader: Reader) -> Frame:
-    """Give the next frame: from what is buffered first, since the socket may have
+    """Return the next frame: from what is buffered first, since the socket may have
     nothing more to say.
     """
     while (frame := reader.next_frame()) is None:
@@ -216,8 +153,8 @@ async def _receive_blocks(
     def say_slow(block: Block) -> None:
         slow.append(block.id)
         context.report(
-            f"a block of {len(block.body)} bytes has waited {PATIENCE:g} s to be stored; nothing more is read until it "
-            "is; look at the spool",
+            f"a block of {len(block.body)} bytes has waited {PATIENCE:g} s to be stored; "
+            "nothing more is read until it is; look at the spool",
             problem=True,
         )
 
@@ -231,16 +168,20 @@ async def _receive_blocks(
                     f"silence for {settings.silence}, and the server does not see us as attached"
                 )
         elif isinstance(frame, Block):
-            handle = partial(_handle, stream, frame, settings, context)
             await finish(
-                handle, settings.stop_timeout, patience=PATIENCE, when_slow=partial(say_slow, frame)
+                partial(_handle, stream, frame, settings, context),
+                settings.stop_timeout,
+                patience=PATIENCE,
+                when_slow=partial(say_slow, frame),
             )
             if slow:
                 slow.clear()
-                attached()
+                attached()  # takes the problem back: the session says again how it is
         elif (
-            isinstance(frame, Skipped) and frame.type not in unknown and len(unknown) < 16
-        ):  # bounds the log
+            isinstance(frame, Skipped)
+            and frame.type not in unknown
+            and len(unknown) < MAX_UNKNOWN_TYPES
+        ):
             unknown.add(frame.type)
             log.warning(
                 "%s: skipping frames of type %d, which is not known", context.name, frame.type
@@ -294,8 +235,9 @@ async def _store(
 
 
 def _check(decoded: Decoded, settings: Settings) -> None:
-    """Refuse a block that cannot be read, if the settings say ``undecodable = stop``:
-    the server keeps it then.
+    """With ``undecodable = stop``, leave a block that cannot be read with the server.
+
+    :raises Pause: for such a block.
     """
     if decoded.poison is not None and settings.undecodable == "stop":
         raise Pause(

@@ -1,9 +1,9 @@
 """What a session says of itself once it is attached: where, what is dangerous, and what
 may be missing.
 
-    attached to monitor 178008 at remotemanager.digi.com:3201 ... after 5m away; what
-    happened meanwhile was recorded by the monitor and is replayed ... after 5m away,
-    NOT RECORDED (replay = no): ...; what happened meanwhile is missing
+    attached to monitor 178008 at remotemanager.digi.com:3201
+    ... after 5m away; what happened meanwhile ... is replayed
+    ... after 5m away, NOT RECORDED (replay = no): ...; what happened ... is missing
 
 A short absence is the service's daily life and not worth a word.
 """
@@ -20,8 +20,8 @@ LONG_ABSENCE = 60.0  # seconds without a session that are told
 
 
 @frozen
-class Standing:
-    """How a session stands."""
+class SessionStatus:
+    """What is known when a session begins."""
 
     monitor: int
     away: float | None = None
@@ -32,11 +32,11 @@ class Standing:
     """How somebody has changed the monitor since then."""
 
     def problem(self, settings: Settings) -> bool:
-        """Tell whether a person should look at it."""
+        """Whether a person should look at it."""
         return bool(settings.dangers or self.loss or self.altered)
 
     def text(self, settings: Settings) -> str:
-        """Say it in one sentence."""
+        """The sentence for the board."""
         where = f"attached to monitor {self.monitor} at {settings.host}:{settings.port}"
         long = self.away is not None and self.away >= LONG_ABSENCE
         if self.away is not None and long:
@@ -46,8 +46,8 @@ class Standing:
             said.append(self.loss)
         elif self.altered:
             said.append(
-                f"somebody has changed it, and what it had recorded is gone: {self.altered}; change it back, or the "
-                "settings"
+                f"somebody has changed it, and what it had recorded is gone: {self.altered}; "
+                "change it back, or the settings"
             )
         elif long:
             said.append(_meanwhile(settings))
@@ -55,8 +55,8 @@ class Standing:
 
 
 def _meanwhile(settings: Settings) -> str:
-    """Tell what became of the events of an absence (how replay treats blocks without an
-    ack is assumed).
+    """What became of the events of an absence. How replay treats blocks without an ack
+    is assumed.
     """
     if not settings.replay:
         return "what happened meanwhile is missing"

@@ -1,5 +1,4 @@
-"""What an answer of the REST API says: verdicts, errors, lists. Reads, and calls
-nobody.
+"""What an answer of the REST API says: verdicts, errors, lists of monitors.
 
 Created and refused are answered as XML that declares ISO-8859-1; lists as JSON if asked
 for, else as XML; errors as ``<result><error>`` or as ``{"error": [...]}``, even with
@@ -10,19 +9,14 @@ recorded traffic).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from collections.abc import Callable
 
 from attrs import frozen
 
 from bridge.api import JSON, Pause, Retry, parse_json
+from bridge.api.rest import RestResponse, verdict_of
 
 from ..documents.safe_xml import parse_xml
-
-MAX_RETRY_AFTER = (
-    3600.0  # a longer one is a mistake of the server; asking once an hour harms nobody
-)
 
 _NO_SUCH_MONITOR = "Error reading Monitor entity"
 
@@ -40,15 +34,6 @@ class MonitorLimit(Pause):
 
 
 @frozen
-class Reply:
-    """An answer, read to its end."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-
-@frozen
 class Listing:
     """One page of a list of monitors."""
 
@@ -60,25 +45,33 @@ class Listing:
     """Items after this page."""
 
 
-def classify(call: str, reply: Reply, credentials: str) -> Retry | Pause:
-    """Tell what a refusal means. The texts that are looked for are from recorded
-    traffic.
+def refusal(
+    call: str,
+    answer: RestResponse,
+    *,
+    wait: float | None,
+    credentials: str,
+    quoted: Callable[[str], str],
+) -> Retry | Pause:
+    """Return what an answer that is not accepted means: the service's own refusals,
+    then the usual table. The texts that are looked for are from recorded traffic.
 
     :param call: what was refused, such as ``POST /ws/Monitor``.
+    :param wait: seconds that the server asks for, or None.
     :param credentials: names of the settings that the login comes from.
+    :param quoted: makes the server's words fit for our log.
     """
-    status = reply.status
+    status = answer.status
     if status in (401, 403):
         rights = ", or give the user the right to use monitors" if status == 403 else ""
         return Pause(f"the server refuses the login ({status}); correct {credentials}{rights}")
-    wait = retry_after(reply.headers.get("retry-after"))
     if status == 429:
         return Retry("the account makes too many REST calls (429)", after=wait)
-    if status >= 500 or status == 408:
+    if verdict_of(status) is Retry:
         # Often a gateway's HTML: nothing in it is for the reader of our log.
         return Retry(f"the REST API is not available ({status})", after=wait)
-    text = error_text(reply.body)
-    said = f": {shortened(text)}" if text else ""
+    text = error_text(answer.body)
+    said = f": {quoted(text)}" if text else ""
     if text and "Invalid monTopic" in text:
         return Pause(f"the server refuses the topics ({status}{said}); correct topics")
     if text and "monitors" in text.lower() and "limit" in text.lower():
@@ -89,31 +82,17 @@ def classify(call: str, reply: Reply, credentials: str) -> Retry | Pause:
     )
 
 
-def names_no_monitor(reply: Reply) -> bool:
-    """Tell whether an answer says that there is no monitor of the id that was asked
-    for.
+def names_no_monitor(body: bytes) -> bool:
+    """Whether an answer says that there is no monitor of the id that was asked for.
 
     The text is from recorded traffic; the status that comes with it is not known.
     """
-    return _NO_SUCH_MONITOR in (error_text(reply.body) or "")
-
-
-def retry_after(value: str | None) -> float | None:
-    """Read a ``Retry-After`` header as seconds; None if it is absent or makes no sense."""
-    if value is None:
-        return None
-    if re.fullmatch(r"\d{1,9}", value.strip(), re.ASCII):
-        return min(float(value), MAX_RETRY_AFTER)
-    try:
-        wait = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
-    except (ValueError, TypeError):
-        return None
-    return min(max(wait, 0.0), MAX_RETRY_AFTER)
+    return _NO_SUCH_MONITOR in (error_text(body) or "")
 
 
 def error_text(body: bytes) -> str | None:
-    """Find the error in an answer: ``<result><error>`` or ``{"error": [...]}``; None if
-    it holds none.
+    """Return the error in an answer, ``<result><error>`` or ``{"error": [...]}``; None
+    if it holds none.
     """
     if body.lstrip()[:1] != b"{":
         return xml_text(body, "error")
@@ -128,8 +107,8 @@ def error_text(body: bytes) -> str | None:
 
 
 def xml_text(body: bytes, name: str) -> str | None:
-    """Give the text of an element below the root; None if there is none, or the body is
-    not XML.
+    """Return the text of an element below the root; None if there is none, or the body
+    is not XML.
     """
     try:
         return parse_xml(body).findtext(name)
@@ -179,13 +158,7 @@ def _count(value: JSON) -> int:
 
 
 def _plain(value: JSON) -> str:
-    """Give a value as the old API writes it: every one is a text."""
+    """Return a value as the old API writes it: every one is a text."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value)
-
-
-def shortened(text: str) -> str:
-    """Make foreign text fit for a log: one line, no control characters, not long."""
-    line = "".join(char if char.isprintable() else " " for char in text).strip()
-    return line if len(line) <= 200 else line[:199] + "…"

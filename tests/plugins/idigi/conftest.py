@@ -1,4 +1,6 @@
-"""Fakes of the core, and a source that runs against the stand-in on loopback."""
+"""Fakes of the core, and a source that is supervised as the core does it and runs
+against the emulator on loopback.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +9,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -17,14 +20,47 @@ import trio
 import trustme
 
 from bridge.api import JSON, Duration, Event, Secret, SourceContext, Url, encode
-from bridge.testing.fakes import FakeCommands, FakeRecover
+from bridge.api.rest import open_rest
+from bridge.flow.instances.insist import Persistence
+from bridge.flow.instances.supervision import supervise
+from bridge.testing.fakes import FakeCommands, FakeRecover, fake_insist
 from bridge_plugins.idigi.emulator.server import Emulator, open_emulator
 from bridge_plugins.idigi.rest.monitor_api import MonitorApi
 from bridge_plugins.idigi.settings import Settings
-from bridge_plugins.idigi.source import run
+from bridge_plugins.idigi.source import run, stop
 
 NOW = datetime(2024, 5, 2, 12, tzinfo=UTC)
-MAX_SIZE = 90  # seconds of a test: far more than any needs, also under coverage on a machine that others use
+TIME_LIMIT = 90  # seconds for a test: far more than any needs, on a machine that others use
+
+
+Point = Callable[..., tuple[str, str, dict[str, Any]]]
+
+
+def monitor_of(emulator: Emulator) -> Any:
+    """The only monitor of the account."""
+    (monitor,) = emulator.account.monitors.values()
+    return monitor
+
+
+@asynccontextmanager
+async def scripted(says: bytes | None) -> AsyncIterator[int]:
+    """A push port that says the same to everybody; None says nothing and listens."""
+
+    async def speak(stream: trio.SocketStream) -> None:
+        async with stream:
+            if says is None:
+                async for _ in stream:
+                    pass
+            else:
+                await stream.receive_some(1000)
+                await stream.send_all(says)
+                await stream.receive_some(1000)
+
+    async with trio.open_nursery() as connections:
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        await connections.start(trio.serve_listeners, speak, listeners)
+        yield listeners[0].socket.getsockname()[1]
+        connections.cancel_scope.cancel()
 
 
 class Watched:
@@ -93,7 +129,8 @@ class FakeReport(Watched):
         super().__init__()
         self.said: list[tuple[str, bool]] = []
 
-    def __call__(self, text: str, *, problem: bool = False) -> None:
+    def __call__(self, text: str, *, problem: bool = False, topic: str = "") -> None:
+        assert not topic
         self.said.append((text, problem))
         self.changed()
 
@@ -113,9 +150,14 @@ class Core:
         self.state = FakeState()
         self.report = FakeReport()
         self.recover = FakeRecover()
+        self.persistence = Persistence(0.001, 0.01, 300.0)
+        """How long is waited between two runs: short, but for what a person must mend.
+        """
 
     @property
     def context(self) -> SourceContext:
+        """The context of a source that starts."""
+
         def mount(*_args: Any, **_more: Any) -> Any:
             raise AssertionError("this source mounts nothing")
 
@@ -128,6 +170,7 @@ class Core:
             now=lambda: NOW,
             random=lambda: 0.5,
             answer=FakeCommands(),
+            insist=fake_insist(),
             recover=self.recover,
         )
 
@@ -147,7 +190,33 @@ class Core:
     async def _run(
         self, settings: Settings, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        await run(settings, self.context, task_status=task_status)
+        context = self.context
+        try:
+            await supervise(
+                "source:gateways",
+                partial(run, settings, context),
+                self.report,
+                context.random,
+                persistence=self.persistence,
+                task_status=task_status,
+            )
+        finally:
+            await stop(settings, context)
+
+
+@asynccontextmanager
+async def answering_api(
+    answer: Callable[[httpx.Request], Any],
+) -> AsyncIterator[MonitorApi]:
+    """The API without sockets, so that the clock may jump."""
+    async with open_rest(
+        "the REST API",
+        timeout=30.0,
+        max_body=1 << 20,
+        base_url="https://api.example",
+        network=lambda: httpx.MockTransport(answer),
+    ) as rest:
+        yield MonitorApi(rest, lambda: NOW)
 
 
 class Service:
@@ -163,10 +232,12 @@ class Service:
         self.answers: list[httpx.Response] = []
         """Given to the next calls instead of the real answer."""
         self.next_id = 1
-        client = httpx.AsyncClient(
-            transport=httpx.MockTransport(self._answer), base_url="https://api.example"
-        )
-        self.api = MonitorApi(client, 30.0, 1 << 20)
+        self.api: MonitorApi
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[Service]:
+        async with answering_api(self._answer) as self.api:
+            yield self
 
     def add(self, elements: Mapping[str, str], status: str = "SUSPENDED") -> int:
         monitor, self.next_id = self.next_id, self.next_id + 1
@@ -220,8 +291,9 @@ class Service:
 
 
 @pytest.fixture
-def service() -> Service:
-    return Service()
+async def service() -> AsyncIterator[Service]:
+    async with Service().opened() as service:
+        yield service
 
 
 @pytest.fixture(autouse=True)
@@ -231,10 +303,10 @@ def longest() -> Iterator[None]:
     """
 
     def give_up(*_signal: Any) -> None:
-        raise TimeoutError(f"what the test waits for did not happen within {MAX_SIZE} s")
+        raise TimeoutError(f"what the test waits for did not happen within {TIME_LIMIT} s")
 
     before = signal.signal(signal.SIGALRM, give_up)
-    signal.alarm(MAX_SIZE)
+    signal.alarm(TIME_LIMIT)
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)
@@ -247,7 +319,7 @@ def core() -> Core:
 
 @pytest.fixture
 async def emulator() -> AsyncIterator[Emulator]:
-    """A stand-in in clear text."""
+    """An emulator in clear text."""
     async with open_emulator() as emulator:
         yield emulator
 
@@ -278,7 +350,7 @@ def server_tls(authority: trustme.CA) -> Callable[..., ssl.SSLContext]:
 
 @pytest.fixture
 def settings_for() -> Callable[..., Settings]:
-    """Gives settings that fit a stand-in, quick ones; keywords replace them."""
+    """Gives settings that fit an emulator, quick ones; keywords replace them."""
 
     def make(emulator: Emulator, **changes: Any) -> Settings:
         plain: dict[str, Any] = {
@@ -288,8 +360,6 @@ def settings_for() -> Callable[..., Settings]:
             "insecure": emulator.rest_url.startswith("http:"),
             "push_port": emulator.push_port,
             "batch_duration": Duration(0),
-            "retry_base": Duration(0.001),
-            "retry_cap": Duration(0.01),
         }
         return Settings(**(plain | changes))
 
@@ -298,7 +368,7 @@ def settings_for() -> Callable[..., Settings]:
 
 @pytest.fixture
 def point() -> Callable[..., tuple[str, str, dict[str, Any]]]:
-    """Gives the arguments with which a stand-in publishes a data point."""
+    """Gives the arguments with which an emulator publishes a data point."""
 
     def make(value: Any, **fields: Any) -> tuple[str, str, dict[str, Any]]:
         entity = {"streamId": "test", "data": value, "timestamp": 1434307047694, **fields}

@@ -1,4 +1,4 @@
-"""A client of the push port that speaks bytes, for tests of what the stand-in puts on
+"""A client of the push port that speaks bytes, for tests of what the emulator puts on
 the wire.
 """
 
@@ -73,7 +73,7 @@ class Client:
         data = b""
         while len(data) < size:
             piece = await self.stream.receive_some(size - len(data))
-            assert piece, "the stand-in closed the connection"
+            assert piece, "the emulator closed the connection"
             data += piece
         return data
 
@@ -137,7 +137,7 @@ async def publish(emulator: Emulator, number: Any = 1) -> int:
 
 async def suspended(emulator: Emulator) -> None:
     """Wait until no monitor has a session."""
-    await emulator.books.until(
+    await emulator.recorder.until(
         lambda: not any(monitor.attachments for monitor in emulator.account.monitors.values())
     )
 

@@ -14,7 +14,7 @@ from bridge.api import CommandContext, CommandError, Pause, Secret
 from bridge_plugins.idigi import bridge_commands
 from bridge_plugins.idigi.commands import _delete, table
 from bridge_plugins.idigi.emulator.server import Emulator
-from bridge_plugins.idigi.rest.monitors import wanted_monitor
+from bridge_plugins.idigi.rest.wanted import wanted_monitor
 from bridge_plugins.idigi.settings import Settings
 
 Run = Callable[..., Any]
@@ -22,7 +22,7 @@ Run = Callable[..., Any]
 
 @pytest.fixture
 def command(emulator: Emulator, settings_for: Any) -> Run:
-    """Runs the command against the stand-in as the command line does."""
+    """Runs the command against the emulator as the command line does."""
 
     async def run(*words: str, **changes: Any) -> int:
         (command,) = bridge_commands()
@@ -80,7 +80,7 @@ async def test_the_list_tells_ours_from_others(
     assert cells[1][:3] + cells[1][-1:] == [str(theirs), "no", "INACTIVE", "bridge/another"]
 
 
-def test_the_list_shows_the_last_connect_and_no_control_characters() -> None:
+def test_the_list_shows_no_control_characters() -> None:
     monitor = {
         "monId": "5",
         "monLastConnect": "2024-05-02T10:00:00Z",
@@ -127,7 +127,7 @@ async def test_our_idle_monitor_is_deleted(
         ("another", "ACTIVE", "somebody is attached to it and its description is"),
     ],
 )
-async def test_a_live_monitor_or_one_of_others_is_deleted_by_force_only(
+async def test_a_live_or_foreign_monitor_is_deleted_by_force_only(
     source: str, status: str, words: str, command: Run, add: Any, emulator: Emulator
 ) -> None:
     number = add(source, status)
@@ -173,7 +173,7 @@ def test_the_tag_of_the_section_may_be_set() -> None:
     assert table([wanted_monitor(settings, "any")], "mine")[1].split()[1] == "yes"
 
 
-async def test_a_monitor_that_vanishes_before_it_is_deleted_is_said_to_have_done_so(
+async def test_a_monitor_that_vanishes_before_its_deletion_is_told(
     service: Any,
 ) -> None:
     found = httpx.Response(

@@ -18,7 +18,7 @@ from bridge.config.structure import Structurer
 from bridge.config.values import Reader
 from bridge.daemon.config import CORE
 from bridge_plugins.idigi import bridge_source_kinds
-from bridge_plugins.idigi.rest.monitors import wanted_monitor
+from bridge_plugins.idigi.rest.wanted import wanted_monitor
 from bridge_plugins.idigi.settings import Settings, split_topics
 
 PLACE = Location("office.ini", 1)
@@ -33,7 +33,7 @@ def made(**changes: Any) -> Settings:
     "configurable"
 )
 @pytest.mark.fact("Ports and REST base configurable")
-def test_the_push_session_goes_to_the_host_of_the_url_on_the_documented_ports() -> None:
+def test_the_push_session_goes_to_the_host_of_the_url() -> None:
     assert (made().host, made().port) == ("remotemanager.digi.com", 3201)
     assert made(insecure=True).port == 3200
     assert made(push_host="push.example", push_port=1234).host == "push.example"
@@ -70,11 +70,6 @@ def test_the_push_session_goes_to_the_host_of_the_url_on_the_documented_ports() 
             {"api_key_id": "key", "api_key_secret": Secret("sesame\nx: y")},
             "api_key_secret",
             "as a header can carry",
-        ),
-        (
-            {"streams": ("a",)},
-            "stream_history_path",
-            "missing; streams needs it, because the vendor documents no call",
         ),
         (
             {"stream_history_path": "/history"},
@@ -120,7 +115,7 @@ def test_a_comma_in_brackets_does_not_separate_topics() -> None:
         "[group=a,b]devices\nDeviceCore[U]\nFileData/*.*\nDataPoint/*/metrics/cellular\n[operation=U]DeviceCore",
     ],
 )
-def test_topics_with_filters_and_wildcards_can_be_written_in_the_file(text: str) -> None:
+def test_topics_with_filters_can_be_written_in_the_file(text: str) -> None:
     section = Section("source:gateways", PLACE, {"topics": Value("topics", "topics", text, PLACE)})
     structurer = Structurer(Reader(References({}, None, checking=True)))
     values = structurer.structure(section, Settings).values
@@ -168,6 +163,11 @@ def test_whatever_gives_something_up_is_said() -> None:
         "NOT ACKNOWLEDGED",
         "NOT RECORDED",
     ]
+
+
+def test_a_proxy_is_used_only_if_the_settings_name_it() -> None:
+    assert made().proxy is None
+    assert made(proxy=Url("http://proxy.example:3128")).proxy == "http://proxy.example:3128"
 
 
 @pytest.mark.fact("No credentials in the text of settings")

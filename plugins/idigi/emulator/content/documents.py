@@ -1,5 +1,4 @@
-"""Stand-in: documents. The events of a block as JSON, as XML, or as a template prints
-them.
+"""The events of a block as JSON, as XML, or as a template prints them.
 
 ``Msg`` is an object for one event and a list for several (recorded traffic). In XML the
 envelope is attributes and the entity is elements named like the JSON keys (assumed: no
@@ -14,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 from xml.etree import ElementTree as Xml
 
-from ..options import Modes
+from ..options import Options
 from .topics import operation_of
 
 Message: TypeAlias = Mapping[str, Any]
@@ -100,7 +99,7 @@ def _xml_text(value: Any) -> str:
 
 def templated_document(messages: Sequence[Message], template: str) -> bytes:
     """Print what a template of the vendor's demos prints: a JSON list of the entities,
-    see :attr:`Modes.template`.
+    see :attr:`Options.template`.
     """
     if template not in ("list", "broken"):
         return template.encode()
@@ -115,12 +114,12 @@ def templated_document(messages: Sequence[Message], template: str) -> bytes:
 
 
 def block_document(
-    messages: Sequence[Any], modes: Modes, *, kind: Literal["json", "xml", "template"]
+    messages: Sequence[Any], options: Options, *, kind: Literal["json", "xml", "template"]
 ) -> bytes:
     """Write the document of a block for a monitor of this kind."""
-    root: Root = "Msg" if modes.single_root and len(messages) == 1 else "Document"
+    root: Root = "Msg" if options.single_root and len(messages) == 1 else "Document"
     if kind == "template":
-        return templated_document(messages, modes.template)
+        return templated_document(messages, options.template)
     if kind == "xml":
-        return xml_document(messages, root, encoding=modes.xml_encoding)
-    return json_document(messages, root, escaped_slashes=modes.escaped_slashes)
+        return xml_document(messages, root, encoding=options.xml_encoding)
+    return json_document(messages, root, escaped_slashes=options.escaped_slashes)

@@ -1,7 +1,9 @@
-"""Stand-in: topics, and which events a subscription asks for.
+"""Topics, and which events a subscription asks for.
 
-    [group=a,b]DataPoint/*/metrics/cellular,DeviceCore[U]     a subscription: topics with filters, split at commas
+    [group=a,b]DataPoint/*/metrics/cellular,DeviceCore[U]     a subscription
     7603/DataPoint/00000000-.../metrics/cellular/1/rssi       the topic of an event
+
+A subscription is topics with filters, split at commas.
 
 From vendor documentation: names, paths, ``*``, ``%2F`` for a slash inside one part,
 both kinds of filter. Assumed: a path asks for everything below it, ``*`` also stands
@@ -67,7 +69,7 @@ class Occurrence:
 
 
 def operation_of(word: str) -> str:
-    """Give ``create``, ``update`` or ``delete`` for every way of writing it; other
+    """Return ``create``, ``update`` or ``delete`` for every way of writing it; other
     words in lower case.
     """
     return _OPERATIONS.get(word.lower(), word.lower())
@@ -86,7 +88,7 @@ def topics_of(text: str) -> list[str]:
 
 
 def is_known(topic: str) -> bool:
-    """Tell whether the service would accept one topic of a subscription."""
+    """Whether the service would accept one topic of a subscription."""
     filters = _FILTER.findall(topic)
     if any(name not in ("", "group", "operation") or not value for name, value in filters):
         return False
@@ -95,7 +97,7 @@ def is_known(topic: str) -> bool:
 
 
 def topic_fits(topic: str, occurrence: Occurrence) -> bool:
-    """Tell whether one topic of a subscription, with its filters, asks for an event."""
+    """Whether one topic of a subscription, with its filters, asks for an event."""
     for name, value in _FILTER.findall(topic):
         asked = value.split(",")
         if name == "group":

@@ -1,7 +1,9 @@
-"""Stand-in: frames. Bytes that are sent, right and wrong ones, and how the bytes of a
-client are read.
+"""Frames: bytes that are sent, right and wrong ones, and how the bytes of a client are
+read.
 
-u16 type, u32 size of what follows, body          every number big-endian (vendor documentation)
+    u16 type, u32 size of what follows, body
+
+Every number is big-endian (vendor documentation).
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from attrs import define, field, frozen
 
 from ..content.documents import block_document, json_document
 from ..faults import BlockFault, Faults
-from ..options import Modes
+from ..options import Options
 from .monitor import Monitor, Waiting
 
 KEEP_ALIVES: dict[BlockFault, bytes] = {
@@ -37,11 +39,11 @@ NEVER = 0xFFFFFFFF
 """A Size that nobody sends."""
 
 
-class BadFrame(Exception):
+class BadFrameError(Exception):
     """The client does not keep to the protocol."""
 
 
-class GoneAway(Exception):
+class GoneAwayError(Exception):
     """The client closed its end."""
 
 
@@ -76,12 +78,12 @@ def block_frame(
     block_id: int,
     block: list[Waiting],
     monitor: Monitor,
-    modes: Modes,
+    options: Options,
     faults: Faults,
     fault: BlockFault | None = None,
 ) -> bytes:
     """Write the frame of a block, with one fault."""
-    document, is_json = _document(block, monitor, modes, fault)
+    document, is_json = _document(block, monitor, options, fault)
     compression = int(monitor.compressed or fault in PACKING)
     payload = packed(document, fault, faults) if compression else document
     number = len(block) + (fault == "wrong-count")
@@ -98,13 +100,13 @@ def block_frame(
 
 
 def _document(
-    block: list[Waiting], monitor: Monitor, modes: Modes, fault: BlockFault | None
+    block: list[Waiting], monitor: Monitor, options: Options, fault: BlockFault | None
 ) -> tuple[bytes, bool]:
     """Write the document of a block, and tell whether the frame calls it JSON."""
     messages: list[Any] = [_message(event) for event in block]
     if fault == "not-an-object" and monitor.kind == "json":
         messages.append(17)
-    document, is_json = block_document(messages, modes, kind=monitor.kind), monitor.is_json
+    document, is_json = block_document(messages, options, kind=monitor.kind), monitor.is_json
     match fault:
         case "broken-json":
             return document[:-1], True
@@ -176,12 +178,12 @@ class Inlet:
     async def take(self, size: int) -> bytes:
         """Read so many bytes.
 
-        :raises GoneAway: if they do not come any more.
+        :raises GoneAwayError: if they do not come any more.
         """
         while len(self.buffer) < size:
             data = await self.stream.receive_some(65536)
             if not data:
-                raise GoneAway
+                raise GoneAwayError
             self.buffer += data
         taken = bytes(self.buffer[:size])
         del self.buffer[:size]
@@ -195,32 +197,32 @@ class Inlet:
 async def read_login(inlet: Inlet) -> Login:
     """Read the first frame of a client.
 
-    :raises BadFrame: if it is not a login of version 1, whole and consistent.
+    :raises BadFrameError: if it is not a login of version 1, whole and consistent.
     """
     if await inlet.number(2) != 1:
-        raise BadFrame
+        raise BadFrameError
     size = await inlet.number(4)
     version = await inlet.number(2)
     username = await inlet.take(await inlet.number(2))
     password = await inlet.take(await inlet.number(2))
     monitor_id = await inlet.number(4)
     if version != 1 or size != 10 + len(username) + len(password):
-        raise BadFrame
+        raise BadFrameError
     return Login(username, password, monitor_id)
 
 
 async def read_ack(inlet: Inlet) -> Ack:
     """Read a frame after the login: an ack of ten bytes, or one of six.
 
-    :raises BadFrame: for everything else.
+    :raises BadFrameError: for everything else.
     """
     if await inlet.number(2) != 4:
-        raise BadFrame
+        raise BadFrameError
     number = await inlet.number(4)
     if number == 4:
         ack, status = Ack(await inlet.number(2), short=False), await inlet.number(2)
     else:
         ack, status = Ack(number >> 16, short=True), number & 0xFFFF
     if status != 200:
-        raise BadFrame
+        raise BadFrameError
     return ack

@@ -1,7 +1,7 @@
-"""Stand-in: a monitor, with what waits for its sessions, what is recorded without one,
-and what its history keeps.
+"""A monitor, with what waits for its sessions, what is recorded without one, and what
+its history keeps.
 
-    event ─▶ put ─┬─ a session ─▶ its attachment ─▶ blocks (emulator_session.py)
+    event ─▶ put ─┬─ a session ─▶ its attachment ─▶ blocks
                   │                    │ session over: un-acked, then unsent
                   └─ no session ─▶ record ◀┘
                                      └─▶ the next attachment, marked for replay
@@ -26,8 +26,8 @@ from bridge.api import RepeatedEvent
 
 from ..content.topics import CUSTOMER, topics_of
 from ..faults import Faults
-from ..options import Modes
-from ..recorder import Books
+from ..options import Options
+from ..recorder import Recorder
 
 End: TypeAlias = Literal["close", "reset", "hold", "mute"]
 """How a session ends: FIN, RST, or half-open. ``hold``: the service has noticed and the
@@ -57,7 +57,7 @@ class BlockIds:
     following: int
 
     def take(self, *, skip_last: bool) -> int:
-        """Give the next id."""
+        """Return the next id."""
         taken = 0 if skip_last and self.following == 0xFFFF else self.following
         self.following = (taken + 1) & 0xFFFF
         return taken
@@ -75,12 +75,12 @@ class Attachment:
     arrived: RepeatedEvent = field(factory=RepeatedEvent)
 
     def put(self, event: Waiting) -> None:
-        """Take an event that happened."""
+        """Queue an event that happened."""
         self.queue.append(event)
         self.arrived.set()
 
     def ready(self) -> bool:
-        """Tell whether a block can go without waiting for more: a replay, or a full
+        """Whether a block can go without waiting for more: a replay, or a full
         one.
         """
         return bool(self.queue) and (
@@ -88,7 +88,7 @@ class Attachment:
         )
 
     def take(self) -> list[Waiting]:
-        """Take the events of the next block. Replayed and new ones never share one."""
+        """Remove and return the events of a block: all replayed, or all new."""
         replayed = self.queue[0].replayed
         alike = takewhile(lambda event: event.replayed == replayed, self.queue)
         block = [event for _, event in zip(range(self.monitor.batch_size), alike, strict=False)]
@@ -115,8 +115,8 @@ class Monitor:
     elements: dict[str, str]
     """As the client gave them, values as texts; absent ones have the server's default.
     """
-    books: Books
-    modes: Modes
+    recorder: Recorder
+    options: Options
     record_limit: int
     """Events that are kept for replay; the oldest go first."""
     saved: deque[Waiting]
@@ -154,7 +154,7 @@ class Monitor:
 
     @property
     def is_json(self) -> bool:
-        """Whether blocks say that they are JSON. The server's default is XML (assumed)."""
+        """Whether blocks say that they are JSON; by default XML (assumed)."""
         return self.elements.get("monFormatType") == "json"
 
     @property
@@ -176,7 +176,7 @@ class Monitor:
 
     @property
     def item(self) -> dict[str, str]:
-        """Itself, as the old REST API reads it: every value a text, unset ones absent."""
+        """Itself, as the old REST API reads it: texts, unset ones absent."""
         return {
             "monId": str(self.id),
             "cstId": CUSTOMER,
@@ -195,18 +195,18 @@ class Monitor:
             attachment.end("close")
 
     def block_ids(self) -> BlockIds:
-        """Give the counter of a new connection."""
-        if self.modes.block_ids == "restart" or self._block_ids is None:
-            self._block_ids = BlockIds(self.modes.first_block_id)
+        """The counter for a new connection."""
+        if self.options.block_ids == "restart" or self._block_ids is None:
+            self._block_ids = BlockIds(self.options.first_block_id)
         return self._block_ids
 
     def put(self, event: Waiting) -> None:
-        """Take an event that happened, or lose it if nobody listens and nothing
-        records.
+        """Queue or record an event that happened, or lose it if nobody listens and
+        nothing records.
         """
-        recorded = self.status == "SUSPENDED" or self.modes.before_first_connect == "recorded"
+        recorded = self.status == "SUSPENDED" or self.options.before_first_connect == "recorded"
         if not self.attachments and not (self.replays and recorded):
-            self.books.lost.add(event.id)
+            self.recorder.lost.add(event.id)
             return
         if self.replays:
             self.saved.append(event)
@@ -255,19 +255,19 @@ class Monitor:
         self.elements.update(changes)
         self._clear_record()
         self.status = "INACTIVE"
-        self.books.changed()
+        self.recorder.changed()
 
     async def delete(self) -> None:
         """End for good."""
         self._deleted = True
         await self.cut_off()
         self._clear_record()
-        self.books.changed()
+        self.recorder.changed()
 
     def _trim_record(self) -> None:
         while len(self.record) > self.record_limit:
-            self.books.lost.add(self.record.popleft().id)
+            self.recorder.lost.add(self.record.popleft().id)
 
     def _clear_record(self) -> None:
-        self.books.lost.update(event.id for event in self.record)
+        self.recorder.lost.update(event.id for event in self.record)
         self.record.clear()

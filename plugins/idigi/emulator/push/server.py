@@ -1,7 +1,9 @@
-"""Stand-in: the push port. Connections, and what a login is answered with.
+"""The push port: connections, and what a login is answered with.
 
-connection ─▶ login ─▶ status ─┬─ 200 ─▶ session (emulator_session.py) ─▶ FIN, RST or silence
-                               └─ 400 unknown monitor, 403 wrong credentials (both assumed) ─▶ closed
+    connection ─▶ login ─▶ status ─┬─ 200 ─▶ session ─▶ FIN, RST or silence
+                                   └─ 400 unknown monitor, 403 wrong credentials
+
+Which status means what is assumed.
 """
 
 from __future__ import annotations
@@ -19,8 +21,8 @@ from ..account import Account
 from ..faults import Faults
 from .frames import (
     UNKNOWN_TYPE,
-    BadFrame,
-    GoneAway,
+    BadFrameError,
+    GoneAwayError,
     Inlet,
     Login,
     connect_response,
@@ -39,7 +41,7 @@ RESET = struct.pack("ii", 1, 0)
 async def serve_push(
     account: Account, faults: Faults, *, port: int = 0, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[int]:
-    """Serve the push protocol on 127.0.0.1 while the block is entered; gives the port."""
+    """Serve the push protocol on 127.0.0.1 while entered; gives the port."""
     async with trio.open_nursery() as connections:
         listeners: list[trio.SocketListener] = await trio.open_tcp_listeners(port, host="127.0.0.1")
         serve = partial(_serve_connection, account, faults, tls)
@@ -60,13 +62,13 @@ async def _serve_connection(
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         if how == "hold":
             await _ignore(stream)
-    except* BadFrame:
-        account.books.protocol_errors += 1
-    except* (trio.BrokenResourceError, trio.ClosedResourceError, GoneAway):
+    except* BadFrameError:
+        account.recorder.protocol_errors += 1
+    except* (trio.BrokenResourceError, trio.ClosedResourceError, GoneAwayError):
         pass  # clients come and go, and are killed
     finally:
         await trio.aclose_forcefully(stream)
-        account.books.changed()
+        account.recorder.changed()
 
 
 async def _ignore(stream: trio.abc.Stream) -> None:
@@ -81,15 +83,15 @@ async def _log_in_and_serve(account: Account, faults: Faults, stream: trio.abc.S
     inlet = Inlet(stream)
     login = await read_login(inlet)
     faults = faults.of_next_login()
-    account.books.logins += 1
-    account.books.changed()
+    account.recorder.logins += 1
+    account.recorder.changed()
     if faults.login_delay:  # without it, whoever hears of the login finds the session attached
         await trio.sleep(faults.login_delay)
     monitor = account.monitors.get(login.monitor_id)
     if (
         login_status(account, faults, login) == 200
         and monitor
-        and account.modes.second_session == "replace"
+        and account.options.second_session == "replace"
     ):
         await monitor.cut_off()
     status = login_status(account, faults, login)  # it may have been deleted meanwhile
@@ -97,14 +99,14 @@ async def _log_in_and_serve(account: Account, faults: Faults, stream: trio.abc.S
     if out is None:
         return "close" if faults.login == "closed" else "hold"
     if status != 200 or faults.login == "short" or monitor is None:
-        account.books.refusals += status != 200
-        account.books.changed()
+        account.recorder.refusals += status != 200
+        account.recorder.changed()
         await stream.send_all(out)
         return "hold" if faults.keep_refused else "close"
     monitor.last["monLastConnect"] = account.stamp()
     attachment = monitor.attach(faults, lambda how: session.end(how))
     session = Session(account, monitor, stream, inlet, attachment, monitor.block_ids(), out)
-    account.books.changed()
+    account.recorder.changed()
     return await session.serve()
 
 
@@ -113,13 +115,13 @@ def login_status(account: Account, faults: Faults, login: Login) -> int:
     if faults.refuse is not None:
         return faults.refuse
     given = (login.username, login.password)
-    by_key = bool(account.modes.push_key) and given == (account.modes.push_key.encode(), b"")
+    by_key = bool(account.options.push_key) and given == (account.options.push_key.encode(), b"")
     if given != (account.username.encode(), account.password.encode()) and not by_key:
         return 403
     monitor = account.monitors.get(login.monitor_id)
     if monitor is None or monitor.elements.get("monTransportType") != "tcp":
         return 400
-    return 400 if monitor.attachments and account.modes.second_session == "refuse" else 200
+    return 400 if monitor.attachments and account.options.second_session == "refuse" else 200
 
 
 def answer_to_login(status: int, faults: Faults) -> bytes | None:

@@ -1,8 +1,8 @@
-"""Stand-in: one session, from the answer to the login to its end.
+"""One session, from the answer to the login to its end.
 
     login ─▶ answer ─▶ ┌ send blocks as they fill or fall due
                        ├ read acks, of ten bytes or six
-                       └ if the modes say so: look after missing acks, send keep-alives, end an idle session
+                       └ by the options: missing acks, keep-alives, idle sessions
 
 What ends it, ends all of them; then the monitor gets back what was not acknowledged.
 Written from the vendor documentation, not from the client of this plugin.
@@ -21,8 +21,8 @@ from .frames import (
     KEEP_ALIVES,
     NEVER,
     UNKNOWN_TYPE,
-    BadFrame,
-    GoneAway,
+    BadFrameError,
+    GoneAwayError,
     Inlet,
     block_frame,
     connect_response,
@@ -81,25 +81,25 @@ class Session:
     async def serve(self) -> End:
         """Run until it is over; tells how the connection is to be ended.
 
-        :raises BadFrame: in a group, if the client does not keep to the protocol.
+        :raises BadFrameError: in a group, if the client does not keep to the protocol.
         """
-        modes = self.account.modes
+        options = self.account.options
         try:
             with self._halves:
                 async with trio.open_nursery() as tasks:
                     tasks.start_soon(self._send_blocks)
                     tasks.start_soon(self._read_acks)
-                    if modes.unacked != "keep" and self.monitor.explicit:
+                    if options.unacked != "keep" and self.monitor.explicit:
                         tasks.start_soon(self._look_after_acks)
-                    if modes.keep_alive is not None:
-                        tasks.start_soon(self._keep_alive, modes.keep_alive)
-                    if modes.idle_close is not None:
-                        tasks.start_soon(self._close_idle, modes.idle_close)
-        except* GoneAway:
+                    if options.keep_alive is not None:
+                        tasks.start_soon(self._keep_alive, options.keep_alive)
+                    if options.idle_close is not None:
+                        tasks.start_soon(self._close_idle, options.idle_close)
+        except* GoneAwayError:
             self._outcome = "close"
         finally:
             self.monitor.detach(self.attachment, self._unacked())
-            self.account.books.changed()
+            self.account.recorder.changed()
         return self._outcome
 
     def end(self, how: End) -> None:
@@ -111,7 +111,7 @@ class Session:
             self._halves.cancel()
 
     def _unacked(self) -> list[Waiting]:
-        """Give what counts as not delivered, in order and each once."""
+        """What counts as not delivered, in order and each once."""
         blocks = {
             id(sent): sent for sent in self._under_way if self.monitor.explicit and not sent.acked
         }
@@ -133,15 +133,14 @@ class Session:
                 await self._write(out[: len(out) // 2])
                 self._drop()
             await self._write(out)
-            self.account.books.changed()
+            self.account.recorder.changed()
             if self.faults.drop == "before-ack":
                 self._drop()
-                await (
-                    trio.lowlevel.checkpoint()
-                )  # the ack, if it has come already, is not read any more
+                # The ack, if it has come already, is not read any more.
+                await trio.lowlevel.checkpoint()
 
     def _window_open(self) -> bool:
-        window = self.account.modes.window
+        window = self.account.options.window
         return window is None or not self.monitor.explicit or len(self._under_way) < window
 
     async def _until_window(self) -> None:
@@ -174,7 +173,9 @@ class Session:
         out += written
         if fault == "repeated":
             self._under_way.append(self._under_way[-1])
-            self.account.books.note_sent((event.id for event in block), replayed=block[0].replayed)
+            self.account.recorder.note_sent(
+                (event.id for event in block), replayed=block[0].replayed
+            )
             out += written
         if fault == "duplicate":
             out += self._block(block, None)
@@ -183,14 +184,16 @@ class Session:
     def _take_id(self, fault: BlockFault | None = None) -> int:
         if fault == "same-id" and self._under_way:
             return self._under_way[-1].block_id
-        taken = self.ids.take(skip_last=self.account.modes.skip_last_id)
+        taken = self.ids.take(skip_last=self.account.options.skip_last_id)
         return taken ^ 0x8000 if fault == "odd-id" else taken
 
     def _block(self, block: list[Waiting], fault: BlockFault | None) -> bytes:
         block_id = self._take_id(fault)
-        written = block_frame(block_id, block, self.monitor, self.account.modes, self.faults, fault)
+        written = block_frame(
+            block_id, block, self.monitor, self.account.options, self.faults, fault
+        )
         self._under_way.append(_Sent(block_id, block, written, trio.current_time()))
-        self.account.books.note_sent((event.id for event in block), replayed=block[0].replayed)
+        self.account.recorder.note_sent((event.id for event in block), replayed=block[0].replayed)
         self.monitor.last["monLastSent"] = self.account.stamp()
         self.monitor.last["monLastSentUuid"] = self.account.uuid()
         self._news.set()
@@ -200,36 +203,36 @@ class Session:
         block_id = self._take_id()
         written = keep_alive(block_id, self.monitor, document)
         self._under_way.append(_Sent(block_id, [], written, trio.current_time()))
-        self.account.books.blocks += 1
-        self.account.books.keep_alives += 1
+        self.account.recorder.blocks += 1
+        self.account.recorder.keep_alives += 1
         self._news.set()
         return written
 
     async def _read_acks(self) -> None:
-        books = self.account.books
+        recorder = self.account.recorder
         while True:
             ack = await read_ack(self.inlet)
             if self._muted:
                 continue  # on a path that is dead in truth it would not come
             self._last_frame = trio.current_time()
-            books.short_acks += ack.short
-            books.full_acks += not ack.short
+            recorder.short_acks += ack.short
+            recorder.full_acks += not ack.short
             sent = next((sent for sent in self._under_way if sent.block_id == ack.block_id), None)
-            books.stray_acks += sent is None
+            recorder.stray_acks += sent is None
             if self.faults.strict_acks and (ack.short or sent is None):
-                raise BadFrame
+                raise BadFrameError
             if sent is not None:
                 self._under_way.remove(sent)
                 sent.acked = True
-                books.acked.update(event.id for event in sent.events)
+                recorder.acked.update(event.id for event in sent.events)
             self._news.set()
-            books.changed()
+            recorder.changed()
             if self.faults.drop == "after-ack":
                 self._drop()
 
     async def _look_after_acks(self) -> None:
         """Send a block again, or end the session, when its ack does not come."""
-        modes = self.account.modes
+        options = self.account.options
         while True:
             oldest = min(
                 (sent for sent in self._under_way if not sent.acked),
@@ -238,26 +241,28 @@ class Session:
             )
             if oldest is None:
                 await self._news.wait()
-            elif trio.current_time() < oldest.at + modes.unacked_after:
-                await trio.sleep_until(oldest.at + modes.unacked_after)
-            elif modes.unacked == "close":
-                raise GoneAway
+            elif trio.current_time() < oldest.at + options.unacked_after:
+                await trio.sleep_until(oldest.at + options.unacked_after)
+            elif options.unacked == "close":
+                raise GoneAwayError
             else:
                 oldest.at = trio.current_time()
                 self._under_way.append(oldest)
-                self.account.books.note_sent((event.id for event in oldest.events), replayed=False)
+                self.account.recorder.note_sent(
+                    (event.id for event in oldest.events), replayed=False
+                )
                 await self._write(oldest.frame)
-                self.account.books.changed()
+                self.account.recorder.changed()
 
     async def _keep_alive(self, seconds: float) -> None:
         while True:
             await trio.sleep(seconds)
             await self._write(self._keep_alive_frame())
-            self.account.books.changed()
+            self.account.recorder.changed()
 
     async def _close_idle(self, seconds: float) -> None:
         due = self._last_frame + seconds
         while due > trio.current_time():
             await trio.sleep_until(due)
             due = self._last_frame + seconds
-        raise GoneAway
+        raise GoneAwayError

@@ -1,8 +1,7 @@
-"""Stand-in: the REST server. What comes before a call is understood, and which API it
-goes to.
+"""The REST server. What comes before a call is understood, and which API it goes to.
 
-call ─▶ faults ─▶ rate ─▶ credentials ─▶ ┌ /ws/Monitor...      emulator_old_api.py
-                                         └ /ws/v1/...          emulator_v1.py
+call ─▶ faults ─▶ rate ─▶ credentials ─▶ ┌ /ws/Monitor..., /ws/DeviceCore   old_api
+                                         └ /ws/v1/...                       history
 """
 
 from __future__ import annotations
@@ -16,8 +15,8 @@ from bridge.api import Request, Response
 
 from ..account import Account
 from ..faults import Faults, throttled
-from .old_api import PATH, answer_old_api
-from .v1 import answer_v1
+from .history import answer_history
+from .old_api import DEVICES, PATH, answer_devices, answer_old_api
 
 
 async def answer_call(account: Account, faults: Faults, request: Request) -> Response:
@@ -31,25 +30,27 @@ async def answer_call(account: Account, faults: Faults, request: Request) -> Res
             if isinstance(scripted, Exception):
                 raise scripted
             return scripted
-        rate = account.modes.rate
+        rate = account.options.rate
         if rate is not None and not account.throttle.admits(rate, trio.current_time()):
-            account.books.throttled += 1
+            account.recorder.throttled += 1
             return throttled(rate.retry_after)
         if not _authorized(account, request):
-            return Response(401, b"", (("WWW-Authenticate", 'Basic realm="stand-in"'),))
+            return Response(401, b"", (("WWW-Authenticate", 'Basic realm="emulator"'),))
         if request.path == PATH or request.path.startswith(f"{PATH}/"):
             return await answer_old_api(account, faults, request)
-        return await answer_v1(account, faults, request)
+        if request.path.removesuffix(".json").rstrip("/") == DEVICES:
+            return answer_devices(account, request)
+        return answer_history(account, faults, request)
     finally:
         account.throttle.running -= 1
 
 
 def _note(account: Account, request: Request) -> None:
-    account.books.calls.append(f"{request.method} {request.path}")
-    account.books.queries.append(request.query)
+    account.recorder.calls.append(f"{request.method} {request.path}")
+    account.recorder.queries.append(request.query)
     if request.body:
-        account.books.bodies.append(request.body)
-    account.books.changed()
+        account.recorder.bodies.append(request.body)
+    account.recorder.changed()
 
 
 def _authorized(account: Account, request: Request) -> bool:

@@ -1,7 +1,6 @@
-"""Stand-in: conditions on monitors, as REST calls carry them.
+"""Conditions on monitors, as REST calls carry them.
 
-    monTopic='DeviceCore,DataPoint' and monDescription like 'our-%'          old API (vendor documentation)
-    status='inactive' and description startsWith 'x'                         v1 API (vendor documentation)
+    monTopic='DeviceCore,DataPoint' and monDescription like 'our-%'
 
 ``and`` binds closer than ``or`` (assumed). There is no way to write a quote inside a
 value.
@@ -13,17 +12,14 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-Row: TypeAlias = Mapping[str, Any]
+Row: TypeAlias = Mapping[str, str]
 Condition: TypeAlias = Callable[[Row], bool]
 
-OLD = frozenset({"=", "<", ">", "like"})
-V1 = frozenset({"=", "<", ">", "startsWith"})
-
-_TERM = re.compile(r"\s*(\w+)\s*(=|<|>|\blike\b|\bstartsWith\b)\s*'([^']*)'")
+_TERM = re.compile(r"\s*(\w+)\s*(=|<|>|\blike\b)\s*'([^']*)'")
 _JOIN = re.compile(r"\s+(and|or)\s+")
 
 
-def parse_condition(text: str, operators: frozenset[str]) -> Condition:
+def parse_condition(text: str) -> Condition:
     """Read a condition; an empty one holds always.
 
     :raises ValueError: where it cannot be read.
@@ -34,7 +30,7 @@ def parse_condition(text: str, operators: frozenset[str]) -> Condition:
     position = 0
     while True:
         term = _TERM.match(text, position)
-        if term is None or term[2] not in operators:
+        if term is None:
             raise ValueError(
                 f"the condition cannot be read from {text[position : position + 40]!r} on"
             )
@@ -56,25 +52,17 @@ def _condition(name: str, operator: str, value: str) -> Condition:
     pattern = re.compile(re.escape(value).replace("%", ".*"), re.DOTALL)
 
     def holds(row: Row) -> bool:
-        if row.get(name) is None:
+        found = row.get(name)
+        if found is None:
             return False
-        found = _text(row[name])
         if operator == "like":
             return pattern.fullmatch(found) is not None
-        if operator == "startsWith":
-            return found.startswith(value)
         if operator == "=":
             return found == value
         left, right = _ordered(found, value)
         return bool(left < right if operator == "<" else left > right)
 
     return holds
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, list):
-        return ",".join(map(str, value))
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _ordered(left: str, right: str) -> tuple[Any, Any]:

@@ -72,7 +72,7 @@ def point(topic: str = f"7603/DataPoint/{DEVICE}/metrics/level", **fields: Any) 
 
 @pytest.mark.fact("Golden blocks decode to exactly what is written about them")
 @pytest.mark.parametrize("name", ["V4", "V5"])
-def test_a_golden_block_decodes_to_exactly_what_is_written_about_it(name: str) -> None:
+def test_a_golden_block_is_what_is_written_about_it(name: str) -> None:
     frame, told = bytes.fromhex(GOLDEN[name]["hex"]), GOLDEN[name]["decoded"]
     kind, size, block_id = struct.unpack_from(">HIH", frame)
     block = Block(block_id, frame[6:])
@@ -284,7 +284,7 @@ def test_a_unit_is_taken_where_there_is_one() -> None:
 
 
 @pytest.mark.fact("DataPoint times are integer milliseconds")
-def test_times_fall_back_from_the_device_to_the_server_to_the_envelope_to_the_receipt() -> None:
+def test_times_fall_back_from_device_to_server_to_receipt() -> None:
     stamped = datetime(2024, 5, 2, 10, 11, 12, 345_000, UTC)
     message = point(timestamp="soon", serverTimestamp=1434307047000)
     assert one(message).readings[0].time == datetime(2015, 6, 14, 18, 37, 27, tzinfo=UTC)
@@ -474,7 +474,7 @@ def test_the_same_unreadable_content_in_another_block_is_known() -> None:
 
 
 @pytest.mark.fact("A Msg that is not an object is kept, the rest is delivered")
-def test_an_event_that_is_not_an_object_is_kept_and_the_others_are_delivered() -> None:
+def test_an_event_that_is_no_object_is_kept_beside_the_others() -> None:
     decoded = read({"Document": {"Msg": [MESSAGE, 17, "text", MESSAGE]}}, count=4)
     assert [event.kind for event in decoded.events] == [
         "DataPoint",
@@ -625,7 +625,7 @@ def test_an_escaped_slash_is_a_slash() -> None:
 
 
 @pytest.mark.fact("A message read from elsewhere has the key that it has when pushed")
-def test_a_message_read_from_elsewhere_is_the_event_that_was_pushed() -> None:
+def test_a_message_from_elsewhere_is_the_pushed_event() -> None:
     assert event_of(MESSAGE, NOW) == one(MESSAGE)
     assert event_of(MESSAGE | {"replay": True}, NOW).key == one(MESSAGE).key
     assert event_of("strange", NOW) == read([MESSAGE, "strange"], count=2).events[1]
@@ -669,7 +669,7 @@ def test_a_templated_document_is_one_event_with_what_was_printed(document: Any) 
 @pytest.mark.parametrize(
     "document", [b'[{"id":1},]', b"", b"<Document/>", b"a;b;c\n1;2;3\n", b"\xff\0", b"[" * 9999]
 )
-def test_a_templated_document_that_is_not_json_is_kept_byte_for_byte(document: bytes) -> None:
+def test_a_templated_document_is_kept_byte_for_byte(document: bytes) -> None:
     event = templated(document, format_=0)
     assert event.kind == "templated"
     assert b64decode(event.data["base64"]) == document
@@ -677,7 +677,7 @@ def test_a_templated_document_that_is_not_json_is_kept_byte_for_byte(document: b
 
 
 @pytest.mark.fact("Equal templated payloads can be different events")
-def test_equal_templated_documents_are_different_events_even_in_the_same_block() -> None:
+def test_equal_templated_documents_are_different_events() -> None:
     events = [templated(b"[1]", block_id=block_id) for block_id in (1, 2, 2)]
     assert len({event.key for event in events}) == 3
 
@@ -767,7 +767,7 @@ async def test_a_session_obeys_the_settings_on_files_and_alerts(core: Any) -> No
 
 
 @pytest.mark.fact("An undecodable block is acknowledged once it is durable")
-async def test_by_default_an_unreadable_block_is_stored_and_acknowledged(core: Any) -> None:
+async def test_by_default_an_unreadable_block_is_kept_and_acked(core: Any) -> None:
     port = Port(b"{", 1)
     assert [event.kind for event in await emitted(core, port)] == ["undecodable"]
 
@@ -780,7 +780,7 @@ async def test_an_unreadable_block_can_be_left_at_the_vendor(core: Any) -> None:
     assert (port.sent, port.acks, core.outlet.events) == (1, [], [])
 
 
-async def test_a_block_that_the_spool_cannot_hold_can_be_left_at_the_vendor(core: Any) -> None:
+async def test_a_block_beyond_the_spool_can_be_left_at_the_vendor(core: Any) -> None:
     port = Port(orjson.dumps(MESSAGE), 1)
     core.outlet.failures = [ValueError("event too strange")]
     verdict = await attend_port(core, port, undecodable="stop")

@@ -68,7 +68,8 @@ def xml_message(message: dict[str, Any]) -> str:
 
 
 POINT = (
-    '<Msg topic="7603/DataPoint/test" operation="INSERTION" timestamp="2024-05-02T10:11:12.345Z" group="*">'
+    '<Msg topic="7603/DataPoint/test" operation="INSERTION" '
+    'timestamp="2024-05-02T10:11:12.345Z" group="*">'
     "<DataPoint><id>684572e0-12c4-11e5-8507-fa163ed4cf14</id><cstId>7603</cstId><streamId>test</streamId>"
     "<timestamp>1434307047694</timestamp><serverTimestamp>1434307047694</serverTimestamp><data>0.4117</data>"
     "<description/><quality>0</quality></DataPoint></Msg>"
@@ -172,8 +173,8 @@ def test_the_deepest_document_that_is_read_can_be_stored() -> None:
 def test_digits_without_end_stay_text() -> None:
     digits = "1" * 5000
     message = message_of(
-        f"<Msg topic='1/DataPoint/x'><DataPoint><quality>{digits}</quality><streamType>LONG</streamType>"
-        f"<data>{digits}</data></DataPoint></Msg>"
+        f"<Msg topic='1/DataPoint/x'><DataPoint><quality>{digits}</quality>"
+        f"<streamType>LONG</streamType><data>{digits}</data></DataPoint></Msg>"
     )
     assert message["DataPoint"] == {"quality": digits, "streamType": "LONG", "data": digits}
 
@@ -292,7 +293,7 @@ def test_a_value_is_converted_by_the_name_of_its_field(
         (None, "21", "21"),
     ],
 )
-def test_the_data_of_a_point_is_converted_by_the_type_of_its_stream(
+def test_the_data_of_a_point_is_read_by_its_streams_type(
     stream_type: str | None, text: str, value: Any
 ) -> None:
     typed = "" if stream_type is None else f"<streamType>{stream_type}</streamType>"
@@ -308,8 +309,8 @@ def test_the_data_of_a_point_is_converted_by_the_type_of_its_stream(
 @pytest.mark.fact("A nested element becomes an object, a repeated one a list")
 def test_a_nested_element_is_an_object_and_a_repeated_one_a_list() -> None:
     message = message_of(
-        "<Msg topic='1/Job/1'><Job><id><a>1</a><b/></id><target>x</target><target>y</target><target><z>1</z></target>"
-        "</Job></Msg>"
+        "<Msg topic='1/Job/1'><Job><id><a>1</a><b/></id>"
+        "<target>x</target><target>y</target><target><z>1</z></target></Job></Msg>"
     )
     assert message["Job"] == {"id": {"a": "1", "b": ""}, "target": ["x", "y", {"z": "1"}]}
 
@@ -337,7 +338,7 @@ def test_a_message_with_little_in_it_passes(inner: str) -> None:
 
 
 @pytest.mark.fact("The same in XML")
-def test_a_message_that_is_only_text_is_kept_and_the_others_are_delivered() -> None:
+def test_a_message_of_only_text_is_kept_beside_the_others() -> None:
     decoded = read(f"<Document>{POINT}<Msg>strange</Msg>{POINT}<Msg/></Document>", count=4)
     assert [event.kind for event in decoded.events] == [
         "DataPoint",
@@ -407,7 +408,10 @@ SAMPLES = [
             "fdCreatedDate": "2013-06-24T14:52:55.421Z",
         },
     },
-    {"topic": f"7603/FileDataCore/{DEVICE}/a", "FileDataCore": {"id": {"fdName": "a"}, "fdSize": 0, "fdArchive": True}},
+    {
+        "topic": f"7603/FileDataCore/{DEVICE}/a",
+        "FileDataCore": {"id": {"fdName": "a"}, "fdSize": 0, "fdArchive": True},
+    },
     {
         "topic": "7603/DeviceCore/7201/0",
         "DeviceCore": {
@@ -437,7 +441,12 @@ SAMPLES = [
     },
     {
         "topic": f"7603/alert_status/41826/aggregate-throttle%2F{DEVICE}",
-        "alert_status": {"id": 41826, "device_name": DEVICE, "source": f"{DEVICE}/level", "status": "fired"},
+        "alert_status": {
+            "id": 41826,
+            "device_name": DEVICE,
+            "source": f"{DEVICE}/level",
+            "status": "fired",
+        },
     },
     {
         "topic": f"7603/devices/{DEVICE}",
@@ -451,11 +460,20 @@ SAMPLES = [
             "alerts": 0,
         },
     },
-    {"topic": "7603/XbeeCore/x/1", "XbeeCore": {"cstId": 1, "grpId": 2, "devConnectwareId": DEVICE, "xpNodeType": 1}},
-    {"topic": f"7603/CLIEvent/{DEVICE}/17", "CLIEvent": {"type": "data", "data": "bHMK", "sessionId": "17"}},
-    {"topic": "7603/DiaChannelDataFull/x", "DiaChannelDataFull": {"id": {"dcChannelName": "c"}, "dcdStringValue": "3"}},
+    {
+        "topic": "7603/XbeeCore/x/1",
+        "XbeeCore": {"cstId": 1, "grpId": 2, "devConnectwareId": DEVICE, "xpNodeType": 1},
+    },
+    {
+        "topic": f"7603/CLIEvent/{DEVICE}/17",
+        "CLIEvent": {"type": "data", "data": "bHMK", "sessionId": "17"},
+    },
+    {
+        "topic": "7603/DiaChannelDataFull/x",
+        "DiaChannelDataFull": {"id": {"dcChannelName": "c"}, "dcdStringValue": "3"},
+    },
     {"topic": "7603/Job/1"},
-]  # fmt: skip
+]
 
 
 @pytest.mark.fact("The same event in JSON and XML is the same")
@@ -468,7 +486,7 @@ def test_the_same_event_in_json_and_in_xml_is_the_same(sample: dict[str, Any]) -
 
 
 @pytest.mark.fact("Operations differ between JSON and XML")
-def test_an_operation_is_written_otherwise_in_xml_and_told_in_the_same_word() -> None:
+def test_an_operation_in_xml_is_told_in_the_same_word() -> None:
     in_json = event_of({"topic": "7603/Job/1", "operation": "INSERTION"}, NOW)
     in_xml = one('<Msg topic="7603/Job/1" operation="create"/>')
     assert evolve(in_xml, key="", data=None) == evolve(in_json, key="", data=None)

@@ -1,13 +1,13 @@
-"""The push port of the stand-in, byte by byte: the documents of its blocks."""
+"""The push port of the emulator, byte by byte: the documents of its blocks."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from base64 import b64encode
 from xml.etree import ElementTree
 
 import pytest
 
-from bridge_plugins.idigi.emulator.content.event_factory import file_data
+from bridge_plugins.idigi.emulator.content.topics import Occurrence
 from bridge_plugins.idigi.emulator.server import Emulator
 from tests.plugins.idigi.push_client import (
     ELEMENTS,
@@ -19,9 +19,9 @@ from tests.plugins.idigi.push_client import (
 )
 
 
-@pytest.mark.fact("Group is always \\* ; a mode leaves it out; JSON may escape slashes")
+@pytest.mark.fact("Group is always \\* ; an option leaves it out; JSON may escape slashes")
 async def test_a_group_may_be_absent_and_slashes_escaped(emulator: Emulator) -> None:
-    emulator.modes.group, emulator.modes.escaped_slashes = False, True
+    emulator.options.group, emulator.options.escaped_slashes = False, True
     emulator.account.create(ELEMENTS)
     async with logged_in(emulator) as client:
         block = await published(emulator, client)
@@ -38,7 +38,7 @@ async def test_integers_beyond_2_to_the_53_travel_exactly(emulator: Emulator) ->
 
 
 @pytest.mark.fact("XML: envelope as attributes, entity values as text, replay as attribute")
-async def test_a_document_in_xml_has_the_envelope_as_attributes_and_values_as_text(
+async def test_in_xml_the_envelope_is_attributes_and_values_are_text(
     emulator: Emulator,
 ) -> None:
     emulator.account.create(ELEMENTS | {"monFormatType": "xml"})
@@ -62,7 +62,7 @@ async def test_a_document_in_xml_has_the_envelope_as_attributes_and_values_as_te
 @pytest.mark.fact("Root Msg without Document for a single event")
 @pytest.mark.parametrize(("form", "begins"), [("json", '{"Msg":{'), ("xml", "<Msg ")])
 async def test_a_single_event_may_be_the_root(emulator: Emulator, form: str, begins: str) -> None:
-    emulator.modes.single_root = True
+    emulator.options.single_root = True
     emulator.account.create(ELEMENTS | {"monFormatType": form})
     async with logged_in(emulator) as client:
         assert (await published(emulator, client)).text.startswith(begins)
@@ -80,7 +80,7 @@ async def test_a_single_event_may_be_the_root(emulator: Emulator, form: str, beg
 async def test_a_templated_monitor_sends_what_its_template_prints(
     emulator: Emulator, template: str, text: str
 ) -> None:
-    emulator.modes.template = template
+    emulator.options.template = template
     emulator.account.create(
         ELEMENTS | {"monSchemaType": "handlebars", "monSchemaData": "{{#each}}"}
     )
@@ -89,22 +89,25 @@ async def test_a_templated_monitor_sends_what_its_template_prints(
         assert (block.text, block.count, block.format) == (text, 1, 1)
 
 
+def file(size: int, operation: str = "INSERTION") -> Occurrence:
+    entity = {"fdSize": size, "fdData": b64encode(bytes(size)).decode()}
+    return Occurrence("FileData/db/x/a", "FileData", entity, operation)
+
+
 @pytest.mark.fact(
     "Files above about 120 KB and deletions of FileData are not published; older servers "
     "left the content out"
 )
 async def test_large_files_and_deletions_of_files_are_never_published(emulator: Emulator) -> None:
     emulator.account.create(ELEMENTS | {"monTopic": "FileData"})
-    time = datetime(2024, 5, 2, tzinfo=UTC)
-    large = file_data("/db/x/", "large", bytes(120_001), time=time)
-    gone = file_data("/db/x/", "small", b"x", time=time, operation="DELETE")
+    large, gone = file(120_001), file(1, "DELETE")
     async with logged_in(emulator) as client:
         await emulator.inject([large, gone])
-        assert emulator.books.withheld == {0, 1}
-        emulator.modes.large_files = "without-content"
+        assert emulator.recorder.withheld == {0, 1}
+        emulator.options.large_files = "without-content"
         await emulator.inject([large])
         entity = (await client.block()).msg["FileData"]
         assert "fdData" not in entity
         assert entity["fdSize"] == 120_001
-        await emulator.inject([file_data("/db/x/", "fits", bytes(120_000), time=time)])
+        await emulator.inject([file(120_000)])
         assert (await client.block()).msg["FileData"]["fdData"].startswith("AAAA")

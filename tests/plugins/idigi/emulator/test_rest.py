@@ -1,9 +1,10 @@
-"""The REST server of the stand-in: the old API and what stands before every call."""
+"""The REST server of the emulator: the old API and what stands before every call."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 from xml.etree import ElementTree
 
@@ -14,6 +15,7 @@ import trio.testing
 
 from bridge.api import Request, Response
 from bridge.testing.http_server import HangUp
+from bridge_plugins.idigi.emulator.content.event_factory import device_core, device_id
 from bridge_plugins.idigi.emulator.faults import gateway_error, throttled
 from bridge_plugins.idigi.emulator.options import Rate
 from bridge_plugins.idigi.emulator.rest.calls import answer_call
@@ -131,7 +133,7 @@ async def test_the_account_has_a_limit_of_monitors(
         ("/ws/Monitor/178008.json", {}),
     ],
 )
-async def test_a_read_in_json_has_texts_only_and_unset_elements_are_absent(
+async def test_a_read_in_json_has_texts_only(
     client: httpx.AsyncClient, emulator: Emulator, path: str, headers: dict[str, str]
 ) -> None:
     await client.post("/ws/Monitor", content=body_of(ELEMENTS))
@@ -172,7 +174,7 @@ async def test_an_empty_list_has_zeros(client: httpx.AsyncClient) -> None:
 
 @pytest.mark.fact("Lists are paged by start, size and remainingSize")
 async def test_a_list_comes_in_pages(client: httpx.AsyncClient, emulator: Emulator) -> None:
-    emulator.modes.page_limit = 2
+    emulator.options.page_limit = 2
     for _ in range(5):
         emulator.account.create(ELEMENTS)
     found, left = [], "1"
@@ -185,7 +187,7 @@ async def test_a_list_comes_in_pages(client: httpx.AsyncClient, emulator: Emulat
         found += [item["monId"] for item in page["items"]]
         left = page["remainingSize"]
     assert found == [str(178008 + number) for number in range(5)]
-    assert len(emulator.books.calls) == 3
+    assert len(emulator.recorder.calls) == 3
     beyond = (await client.get("/ws/Monitor", params={"start": 9}, headers=JSON)).json()
     assert (beyond["items"], beyond["remainingSize"]) == ([], "0")
 
@@ -239,7 +241,7 @@ async def test_a_list_that_cannot_be_understood_is_refused(
 
 @pytest.mark.fact("An unknown id in a JSON read is an error list, status selectable")
 @pytest.mark.parametrize("status", [400, 404, 200])
-async def test_an_unknown_id_is_a_list_of_errors_with_the_status_that_is_chosen(
+async def test_an_unknown_id_is_a_list_of_errors(
     client: httpx.AsyncClient, emulator: Emulator, status: int
 ) -> None:
     emulator.faults.unknown_monitor_status = status
@@ -262,7 +264,7 @@ async def test_an_update_resets_the_monitor(client: httpx.AsyncClient, emulator:
     )
     assert (answer.status_code, ElementTree.fromstring(answer.content).tag) == (200, "result")
     assert ended == ["close"]
-    assert emulator.books.lost == {recorded}
+    assert emulator.recorder.lost == {recorded}
     assert monitor.elements == ELEMENTS | {"monTopic": "Job", "monCompression": "none"}
     assert (monitor.status, monitor.topics) == ("INACTIVE", ["Job"])
 
@@ -307,7 +309,7 @@ async def test_an_update_that_cannot_be_is_refused(
     "A DELETE closes the session, destroys recorded events, later 400; an id that is no "
     "number has its own text"
 )
-async def test_a_delete_closes_the_session_and_what_was_recorded_is_gone(
+async def test_a_delete_closes_the_session_and_clears_the_record(
     client: httpx.AsyncClient, emulator: Emulator
 ) -> None:
     ended = attach(emulator.account.create(ELEMENTS))
@@ -317,12 +319,43 @@ async def test_a_delete_closes_the_session_and_what_was_recorded_is_gone(
         200,
         True,
     )
-    assert (ended, emulator.books.lost) == (["close"], {unsent})
+    assert (ended, emulator.recorder.lost) == (["close"], {unsent})
     again = await client.delete("/ws/Monitor/178008")
     assert (again.status_code, "Error reading Monitor" in again.text) == (400, True)
     wrong = await client.delete("/ws/Monitor/abc")
     text = ElementTree.fromstring(wrong.content).findtext("error")
     assert text == 'DELETE Monitor error. Invalid request. For input string: "abc"'
+
+
+@pytest.mark.fact("GET /ws/DeviceCore lists the devices and tests credentials")
+async def test_the_devices_can_be_read_and_a_deleted_one_is_gone(
+    client: httpx.AsyncClient, emulator: Emulator
+) -> None:
+    now = datetime(2024, 5, 2, tzinfo=UTC)
+    for number in (1, 2, 3):
+        await emulator.inject([device_core(number, connected=True, time=now)])
+    gone = device_core(2, connected=False, time=now, operation="DELETE")
+    await emulator.inject([gone, device_core(1, connected=False, time=now)])
+    answer = (await client.get("/ws/DeviceCore", headers=JSON)).json()
+    assert (answer["resultTotalRows"], answer["remainingSize"]) == ("2", "0")
+    three, one = answer["items"]
+    assert (three["devConnectwareId"], one["devConnectwareId"]) == (device_id(3), device_id(1))
+    assert (three["dpConnectionStatus"], one["dpConnectionStatus"]) == ("1", "0")
+    assert one["id"] == {"devId": "7201", "devVersion": "0"}
+    assert one["devTerminated"] == "false"
+
+
+async def test_the_devices_come_in_pages_as_json_or_as_xml(
+    client: httpx.AsyncClient, emulator: Emulator
+) -> None:
+    now = datetime(2024, 5, 2, tzinfo=UTC)
+    await emulator.inject([device_core(n, connected=True, time=now) for n in (1, 2)])
+    page = await client.get("/ws/DeviceCore/.json", params={"start": "1", "size": "5"})
+    assert [each["devMac"] for each in page.json()["items"]] == ["00:40:9D:00:00:02"]
+    root = ElementTree.fromstring((await client.get("/ws/DeviceCore")).content)
+    assert root.findtext("DeviceCore/id/devId") == "7201"
+    assert (await client.get("/ws/DeviceCore", params={"size": "x"})).status_code == 400
+    assert (await client.post("/ws/DeviceCore")).status_code == 405
 
 
 @pytest.mark.parametrize(
@@ -373,7 +406,7 @@ async def test_a_password_may_hold_colons(emulator: Emulator) -> None:
 
 
 @pytest.mark.fact("HTML 503, and 429 with and without Retry-After")
-async def test_the_answers_of_gateways_and_of_a_busy_service_can_be_given(
+async def test_answers_of_gateways_and_of_a_busy_service_can_come(
     client: httpx.AsyncClient, emulator: Emulator
 ) -> None:
     emulator.faults.rest = [gateway_error(), throttled("17"), throttled(), HangUp()]
@@ -398,11 +431,11 @@ async def call(emulator: Emulator) -> Response:
 async def test_too_many_calls_in_a_window_hear_429(
     emulator: Emulator, autojump_clock: trio.testing.MockClock
 ) -> None:
-    emulator.modes.rate = Rate(calls=2, seconds=10, retry_after="3")
+    emulator.options.rate = Rate(calls=2, seconds=10, retry_after="3")
     answers = [await call(emulator) for _ in range(3)]
     assert [answer.status for answer in answers] == [200, 200, 429]
     assert ("Retry-After", "3") in answers[-1].headers
-    assert emulator.books.throttled == 1
+    assert emulator.recorder.throttled == 1
     await trio.sleep(10)
     assert (await call(emulator)).status == 200
 
@@ -411,7 +444,7 @@ async def test_too_many_calls_in_a_window_hear_429(
 async def test_too_many_calls_at_the_same_time_hear_429(
     emulator: Emulator, autojump_clock: trio.testing.MockClock
 ) -> None:
-    emulator.modes.rate = Rate(calls=100, at_once=4)
+    emulator.options.rate = Rate(calls=100, at_once=4)
     emulator.faults.rest_delay = 1
     statuses = []
 
@@ -424,9 +457,9 @@ async def test_too_many_calls_at_the_same_time_hear_429(
     assert sorted(statuses) == [200, 200, 200, 200, 429]
 
 
-async def test_the_books_know_every_call(client: httpx.AsyncClient, emulator: Emulator) -> None:
+async def test_the_recorder_knows_every_call(client: httpx.AsyncClient, emulator: Emulator) -> None:
     await client.get("/ws/Monitor", params={"start": 3})
     await client.post("/ws/v1/monitors/inventory", content=json.dumps({"topics": ["Job"]}))
-    assert emulator.books.calls == ["GET /ws/Monitor", "POST /ws/v1/monitors/inventory"]
-    assert emulator.books.queries == ["start=3", ""]
-    assert emulator.books.bodies == [b'{"topics": ["Job"]}']
+    assert emulator.recorder.calls == ["GET /ws/Monitor", "POST /ws/v1/monitors/inventory"]
+    assert emulator.recorder.queries == ["start=3", ""]
+    assert emulator.recorder.bodies == [b'{"topics": ["Job"]}']

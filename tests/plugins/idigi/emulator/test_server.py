@@ -1,4 +1,4 @@
-"""The stand-in as the demo uses it, and its distance to the client."""
+"""The emulator as the demo uses it, and its distance to the client."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bridge.api import Duration, Secret, Url
 from bridge.testing.emulation import EmulatorContext
 from bridge_plugins.idigi import bridge_source_kinds
 from bridge_plugins.idigi.emulator import bridge_emulators
-from bridge_plugins.idigi.emulator.demo import Life, signals
+from bridge_plugins.idigi.emulator.content.demo import Life, signals
 from bridge_plugins.idigi.emulator.server import open_emulator
 from bridge_plugins.idigi.settings import Settings
 
@@ -91,16 +91,16 @@ def test_in_the_demo_gateways_connect_go_away_and_come_back() -> None:
     assert len(changes) - len(alarms) == 8
 
 
-@pytest.mark.fact("Clock injectable, ids seedable")
-async def test_the_same_seed_and_clock_give_the_same_ids() -> None:
+@pytest.mark.fact("Clock injectable, ids always the same")
+async def test_one_clock_gives_the_same_ids_and_stamps() -> None:
     async def ids() -> list[str]:
-        async with open_emulator(seed=3, now=lambda: NOON) as emulator:
+        async with open_emulator(now=lambda: NOON) as emulator:
             return [emulator.account.uuid(), emulator.account.stamp()]
 
     assert await ids() == await ids()
 
 
-def test_a_bridge_that_runs_does_not_import_the_stand_in() -> None:
+def test_a_bridge_that_runs_does_not_import_the_emulator() -> None:
     (kind,) = bridge_source_kinds()
     assert (kind.name, kind.settings) == ("idigi", Settings)
     program = (

@@ -21,7 +21,7 @@ from bridge_plugins.idigi.push.protocol import (
     ProtocolError,
     Reader,
     Skipped,
-    Undecodable,
+    UndecodableError,
     encode_ack,
     encode_connect_request,
     inflate,
@@ -41,7 +41,7 @@ def golden(name: str) -> tuple[bytes, dict[str, Any]]:
 
 
 def read_all(*pieces: bytes, limit: int = LIMIT) -> tuple[list[Frame], str | None]:
-    """Feed pieces; gives the frames, and what ended the stream if it was not its end."""
+    """Feed pieces; returns the frames, and the error that ended the stream."""
     reader = Reader(limit)
     frames: list[Frame] = []
     try:
@@ -137,9 +137,7 @@ STREAMS = st.lists(
 
 @pytest.mark.fact("Any cut gives the same frames")
 @given(stream=STREAMS, cuts=st.lists(st.integers(0, 2000), max_size=12))
-def test_a_stream_cut_anywhere_gives_the_same_frames_and_the_same_failure(
-    stream: bytes, cuts: list[int]
-) -> None:
+def test_a_stream_cut_anywhere_gives_the_same_frames(stream: bytes, cuts: list[int]) -> None:
     whole = ANSWER + stream
     places = sorted({0, len(whole), *(cut % len(whole) for cut in cuts)})
     pieces = [whole[start:end] for start, end in pairwise(places)]
@@ -172,7 +170,7 @@ def test_a_long_unknown_frame_is_skipped_without_being_stored() -> None:
 
 
 @pytest.mark.parametrize("kind", [3, 9])
-def test_a_frame_at_the_limit_passes_and_one_above_is_refused_by_its_header(kind: int) -> None:
+def test_a_frame_above_the_limit_is_refused_by_its_header(kind: int) -> None:
     body = block_frame(bytes(90))[6:]
     assert read_all(ANSWER + struct.pack(">HI", kind, 100) + body, limit=100)[1] is None
     frames, failure = read_all(ANSWER + struct.pack(">HI", kind, 101), limit=100)
@@ -184,7 +182,7 @@ def test_a_frame_at_the_limit_passes_and_one_above_is_refused_by_its_header(kind
 
 
 @pytest.mark.fact("The largest size is no negative number")
-def test_the_largest_size_is_a_large_number_and_not_a_negative_one() -> None:
+def test_the_largest_size_is_not_a_negative_number() -> None:
     assert "4294967295 bytes" in str(read_all(ANSWER + b"\0\3\xff\xff\xff\xff")[1])
 
 
@@ -211,7 +209,7 @@ def test_broken_framing_is_said_again_at_every_later_call() -> None:
             reader.next_frame()
 
 
-def test_a_longer_answer_to_the_login_is_read_by_its_first_four_bytes() -> None:
+def test_a_longer_answer_is_read_by_its_first_four_bytes() -> None:
     assert read_all(b"\0\2\0\0\0\6\0\xc8\0\1zz" + golden("V5")[0])[0][0] == ConnectResponse(200, 1)
 
 
@@ -226,16 +224,14 @@ def test_a_longer_answer_to_the_login_is_read_by_its_first_four_bytes() -> None:
         (block_frame(b"{}", compression=1), "cannot be decompressed"),
     ],
 )
-def test_a_block_that_makes_no_sense_leaves_the_frames_after_it_readable(
-    frame: bytes, words: str
-) -> None:
+def test_a_block_without_sense_leaves_later_frames_readable(frame: bytes, words: str) -> None:
     frames, failure = read_all(ANSWER + frame + golden("V5")[0])
     assert failure is None
     broken, after = frames[1], frames[2]
     assert isinstance(broken, Block)
     assert isinstance(after, Block)
     assert broken.frame == frame
-    with pytest.raises(Undecodable, match=words):
+    with pytest.raises(UndecodableError, match=words):
         unpack(broken, LIMIT)
     assert unpack(after, LIMIT).count == 1
 
@@ -248,27 +244,27 @@ def test_zlib_is_inflated_and_gzip_is_tolerated() -> None:
 @pytest.mark.fact("Raw deflate kept as poison")
 def test_raw_deflate_is_refused() -> None:
     raw = zlib.compressobj(wbits=-15)
-    with pytest.raises(Undecodable, match="cannot be decompressed"):
+    with pytest.raises(UndecodableError, match="cannot be decompressed"):
         inflate(raw.compress(b"text" * 9) + raw.flush(), LIMIT)
 
 
 @pytest.mark.parametrize("cut", [1, 4, 8])
 def test_a_compressed_payload_that_is_cut_off_is_refused(cut: int) -> None:
-    with pytest.raises(Undecodable, match="cut off"):
+    with pytest.raises(UndecodableError, match="cut off"):
         inflate(zlib.compress(b"some text")[:-cut], LIMIT)
 
 
 def test_bytes_after_the_compressed_payload_are_refused() -> None:
-    with pytest.raises(Undecodable, match="followed by 2 other bytes"):
+    with pytest.raises(UndecodableError, match="followed by 2 other bytes"):
         inflate(zlib.compress(b"text") + b"zz", LIMIT)
 
 
 @pytest.mark.fact("Inflation capped")
 def test_inflation_stops_at_the_limit() -> None:
     assert inflate(zlib.compress(bytes(1000)), 1000) == bytes(1000)
-    with pytest.raises(Undecodable, match="longer than 1000 when"):
+    with pytest.raises(UndecodableError, match="longer than 1000 when"):
         inflate(zlib.compress(bytes(1001)), 1000)
-    with pytest.raises(Undecodable, match="longer than 1000 when"):
+    with pytest.raises(UndecodableError, match="longer than 1000 when"):
         inflate(zlib.compress(bytes(50_000_000)), 1000)
 
 
@@ -276,7 +272,7 @@ def test_inflation_stops_at_the_limit() -> None:
 def test_any_payload_is_inflated_or_refused(payload: bytes) -> None:
     try:
         inflate(payload, 1000)
-    except Undecodable:
+    except UndecodableError:
         pass
 
 

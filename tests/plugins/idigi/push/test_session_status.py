@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 import trio.testing
 
-from bridge.api import Duration, Secret, Url
+from bridge.api import Secret, Url
+from bridge.flow.instances.insist import Persistence
 from bridge_plugins.idigi.emulator.server import Emulator
-from bridge_plugins.idigi.push.session_status import Standing
+from bridge_plugins.idigi.push.session_status import SessionStatus
 from bridge_plugins.idigi.settings import Settings
 
 WHERE = "attached to monitor 5 at remotemanager.digi.com:3201"
@@ -20,12 +21,12 @@ def made(**changes: Any) -> Settings:
 
 
 def said(settings: Settings, *args: Any, **more: Any) -> tuple[str, bool]:
-    standing = Standing(5, *args, **more)
-    return standing.text(settings), standing.problem(settings)
+    status = SessionStatus(5, *args, **more)
+    return status.text(settings), status.problem(settings)
 
 
 @pytest.mark.parametrize("away", [None, 0.0, 59.9])
-def test_a_first_session_and_a_short_absence_are_not_worth_a_word(away: float | None) -> None:
+def test_a_first_session_or_a_short_absence_is_not_told(away: float | None) -> None:
     assert said(made(), away) == (WHERE, False)
 
 
@@ -33,26 +34,26 @@ def test_a_first_session_and_a_short_absence_are_not_worth_a_word(away: float | 
     "A session after an absence of a minute or more says how long it was and what became of "
     "the events meanwhile"
 )
-def test_after_a_longer_absence_it_is_said_for_how_long_and_that_the_monitor_replays_it() -> None:
+def test_a_longer_absence_is_told_with_its_replay() -> None:
     replayed = "what happened meanwhile was recorded by the monitor and is replayed"
     assert said(made(), 60.0) == (f"{WHERE} after 1m away; {replayed}", False)
     assert said(made(), 7384.6) == (f"{WHERE} after 2h3m5s away; {replayed}", False)
 
 
-def test_without_replay_it_is_said_that_what_happened_meanwhile_is_missing() -> None:
+def test_without_replay_what_happened_meanwhile_is_missing() -> None:
     text, problem = said(made(replay=False), 300)
     assert text.startswith(f"{WHERE} after 5m away, NOT RECORDED (replay = no)")
     assert text.endswith("; what happened meanwhile is missing")
     assert problem
 
 
-def test_without_explicit_acks_it_is_said_that_what_was_under_way_is_missing() -> None:
+def test_without_acks_what_was_under_way_is_missing() -> None:
     text, problem = said(made(ack_mode="off"), 300)
     assert text.endswith("is replayed, what was under way when the connection broke is missing")
     assert problem
 
 
-def test_a_loss_is_said_however_short_the_absence_was_and_nothing_is_promised_beside_it() -> None:
+def test_a_loss_is_told_however_short_the_absence_was() -> None:
     assert said(made(), 1.0, "monitor 4 was gone") == (f"{WHERE}; monitor 4 was gone", True)
     assert said(made(), 300, "monitor 4 was gone") == (
         f"{WHERE} after 5m away; monitor 4 was gone",
@@ -60,7 +61,7 @@ def test_a_loss_is_said_however_short_the_absence_was_and_nothing_is_promised_be
     )
 
 
-def test_a_monitor_that_somebody_has_changed_is_a_problem_that_says_what_to_do() -> None:
+def test_a_changed_monitor_is_a_problem_with_a_remedy() -> None:
     text, problem = said(made(), 300, altered="monTopic is 'A', expected 'B'")
     assert text.endswith(
         "what it had recorded is gone: monTopic is 'A', expected 'B'; change it back, or the "
@@ -75,9 +76,8 @@ async def test_a_session_after_an_outage_says_how_long_it_was(
 ) -> None:
     emulator.faults.refuse = 503
     emulator.faults.sessions = [type(emulator.faults)()]
-    async with core.running(
-        settings_for(emulator, retry_base=Duration(1000), retry_cap=Duration(1000))
-    ):
+    core.persistence = Persistence(1000, 1000, 1000)
+    async with core.running(settings_for(emulator)):
         emulator.end_sessions()
         await core.report.until(lambda: "closed the connection" in core.report.said[-1][0])
         emulator.faults.refuse = None

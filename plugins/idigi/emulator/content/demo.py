@@ -1,5 +1,5 @@
-"""Stand-in: the life of the demo. Four gateways measure; now and then one is away, or a
-tank is low.
+"""The life of the demo: four gateways measure; now and then one is away, or a tank is
+low.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import trio
 from attrs import define
 
-from .content.event_factory import (
+from .event_factory import (
     RESET,
     TRIGGERED,
     alarm_status,
@@ -20,7 +20,7 @@ from .content.event_factory import (
     device_core,
     device_id,
 )
-from .content.topics import Occurrence
+from .topics import Occurrence
 
 TICK = 0.01  # seconds between two rounds of events: many at once cost less than a timer each
 GATEWAYS = 4
@@ -41,7 +41,7 @@ class Signal:
     most: float
 
     def moved(self, random: Random) -> float:
-        """Give the next value."""
+        """The next value."""
         self.value = min(
             max(self.value + random.uniform(-self.step, self.step), self.least), self.most
         )
@@ -49,7 +49,7 @@ class Signal:
 
 
 def signals() -> list[Signal]:
-    """Give what the gateways of the demo measure."""
+    """What the gateways of the demo measure."""
     found = []
     for number in range(1, GATEWAYS + 1):
         found += [
@@ -79,7 +79,7 @@ class Life:
         ]
 
     def measure(self) -> list[Occurrence]:
-        """Give the next data point, and what else happens at this moment."""
+        """The next data point, and what else happens at this moment."""
         signal = self._signals[self._produced % len(self._signals)]
         self._produced += 1
         time = self.now()
@@ -115,7 +115,7 @@ async def live(
     random: Random,
     rate: float,
 ) -> None:
-    """Publish about ``rate`` data points a second until cancelled, and what else
+    """Publish about ``rate`` data points a second until cancelled, with what else
     happens.
     """
     life = Life(now, random, signals())

@@ -1,7 +1,8 @@
 """Work that is finished although a stop was asked for, if it finishes soon; and that is
 not slow unnoticed.
 
-run the work ── `patience` seconds ── say so ── stop asked for ── up to `grace` seconds more ── cut off
+A block in hand is such work: cut off between storing and acknowledging, it would come
+again.
 """
 
 from __future__ import annotations
@@ -14,22 +15,20 @@ import trio
 
 async def finish(
     work: Callable[[], Awaitable[None]],
-    grace: float,
+    stop_timeout: float,
     *,
     patience: float = math.inf,
     when_slow: Callable[[], None] | None = None,
 ) -> None:
-    """Run ``work`` to its end. Once cancelled from outside, it gets ``grace`` seconds
-    more.
+    """Run ``work`` to its end. What it raises is raised as it is.
 
-    What ``work`` raises is raised as it is.
-
-    :param when_slow: called once, if the work takes longer than ``patience`` seconds.
+    :param stop_timeout: seconds that it gets once we are cancelled from outside.
+    :param when_slow: called once, if it takes longer than ``patience`` seconds.
     """
     failure: Exception | None = None
     async with trio.open_nursery() as watching:
         with trio.CancelScope(shield=True) as shield:
-            watching.start_soon(_watch, shield, grace, patience, when_slow)
+            watching.start_soon(_watch, shield, stop_timeout, patience, when_slow)
             try:
                 await work()
             except Exception as exc:  # carried out of the nursery, which would wrap it
@@ -40,12 +39,15 @@ async def finish(
 
 
 async def _watch(
-    shield: trio.CancelScope, grace: float, patience: float, when_slow: Callable[[], None] | None
+    shield: trio.CancelScope,
+    stop_timeout: float,
+    patience: float,
+    when_slow: Callable[[], None] | None,
 ) -> None:
     try:
         if when_slow is not None:
             await trio.sleep(patience)
             when_slow()
         await trio.sleep_forever()
-    finally:
-        shield.deadline = trio.current_time() + grace
+    finally:  # reached by the stop, and harmlessly when the work is done
+        shield.deadline = trio.current_time() + stop_timeout

@@ -13,26 +13,21 @@ from hypothesis import strategies as st
 
 from bridge.api import Duration, Pause, Retry, Secret, SpoolUnavailable
 from bridge_plugins.idigi.emulator.server import Emulator, open_emulator
+from bridge_plugins.idigi.rest.ensure import delete_own, ensure_monitor, known_monitor
 from bridge_plugins.idigi.rest.monitor_api import open_api
-from bridge_plugins.idigi.rest.monitors import (
-    delete_own,
-    differences,
-    ensure_monitor,
-    known_monitor,
-    wanted_monitor,
-)
+from bridge_plugins.idigi.rest.wanted import differences, wanted_monitor
 from bridge_plugins.idigi.settings import Settings
 
 
 async def ensure(core: Any, settings: Settings) -> int:
-    async with open_api(settings) as api:
+    async with open_api(settings, core.context.now) as api:
         return (await ensure_monitor(api, settings, core.context)).id
 
 
 @pytest.mark.fact("A monitor is created with explicit acks and replay")
 @pytest.mark.fact("Explicit and replay by default")
 @pytest.mark.fact("Every setting reaches the XML, escaped")
-async def test_a_new_monitor_asks_for_explicit_acks_and_replay_and_for_every_setting(
+async def test_a_new_monitor_asks_for_explicit_acks_and_replay(
     core: Any, emulator: Emulator, settings_for: Any
 ) -> None:
     settings = settings_for(
@@ -42,7 +37,7 @@ async def test_a_new_monitor_asks_for_explicit_acks_and_replay_and_for_every_set
         description="<ours> & 'theirs'",
     )
     assert await ensure(core, settings) == 178008
-    (body,) = emulator.books.bodies
+    (body,) = emulator.recorder.bodies
     assert {element.tag: element.text for element in ElementTree.fromstring(body)} == {
         "monTopic": "[group=a,b]DataPoint,DeviceCore",
         "monTransportType": "tcp",
@@ -72,7 +67,11 @@ async def test_the_monitor_is_remembered_and_reused(
 ) -> None:
     settings = settings_for(emulator)
     assert await ensure(core, settings) == await ensure(core, settings) == 178008
-    assert emulator.books.calls == ["GET /ws/Monitor", "POST /ws/Monitor", "GET /ws/Monitor/178008"]
+    assert emulator.recorder.calls == [
+        "GET /ws/Monitor",
+        "POST /ws/Monitor",
+        "GET /ws/Monitor/178008",
+    ]
 
 
 @pytest.mark.fact("A forgotten monitor is found by our tag and its set of topics")
@@ -101,7 +100,7 @@ async def test_an_id_remembered_for_another_account_is_not_used(
 ) -> None:
     core.state.values["monitor"] = {"url": "https://elsewhere.example", "username": "user", "id": 5}
     await ensure(core, settings_for(emulator))
-    assert "GET /ws/Monitor/5" not in emulator.books.calls
+    assert "GET /ws/Monitor/5" not in emulator.recorder.calls
 
 
 @pytest.mark.parametrize("status", [200, 400, 404])
@@ -116,7 +115,7 @@ async def test_a_remembered_monitor_that_is_gone_is_created_anew(
 
 
 @pytest.mark.fact("A different one: stop with every difference by default")
-async def test_a_monitor_that_differs_is_never_changed_and_every_difference_is_named(
+async def test_a_monitor_that_differs_stops_with_every_difference(
     core: Any, emulator: Emulator, settings_for: Any
 ) -> None:
     await ensure(core, settings_for(emulator))
@@ -127,16 +126,16 @@ async def test_a_monitor_that_differs_is_never_changed_and_every_difference_is_n
     assert "monTopic is 'DataPoint,DeviceCore', expected 'DataPoint'" in caught.value.why
     assert "monBatchSize is '100', expected '9'" in caught.value.why
     assert "monAckOption is 'off', expected 'explicit'" in caught.value.why
-    assert not any(call.startswith(("PUT", "DELETE")) for call in emulator.books.calls)
+    assert not any(call.startswith(("PUT", "DELETE")) for call in emulator.recorder.calls)
     assert len(emulator.account.monitors) == 1
 
 
-async def test_a_monitor_named_in_the_settings_is_used_whatever_its_tag(
+async def test_a_named_monitor_is_used_whatever_its_tag(
     core: Any, emulator: Emulator, settings_for: Any
 ) -> None:
     theirs = emulator.account.create(wanted_monitor(settings_for(emulator), "another"))
     assert await ensure(core, settings_for(emulator, monitor_id=theirs.id)) == theirs.id
-    assert [call for call in emulator.books.calls if call.startswith("POST")] == []
+    assert [call for call in emulator.recorder.calls if call.startswith("POST")] == []
 
 
 @pytest.mark.fact("monitor_id uses a monitor and never creates one")
@@ -149,7 +148,7 @@ async def test_a_monitor_named_in_the_settings_is_never_created(
 
 
 @pytest.mark.fact("Gzip reads back as zlib; absent elements have the server's defaults")
-def test_gzip_and_zlib_are_the_same_and_absent_elements_have_the_server_defaults() -> None:
+def test_gzip_is_zlib_and_absent_elements_are_defaults() -> None:
     settings = Settings(username="user", password=Secret("pass"))
     wanted = wanted_monitor(settings, "gateways")
     assert (
@@ -181,7 +180,7 @@ async def test_all_pages_of_a_long_list_are_read(
         emulator.account.create(wanted_monitor(settings, f"another-{number}"))
     ours = emulator.account.create(wanted_monitor(settings, "gateways"))
     assert await ensure(core, settings) == ours.id
-    assert len(emulator.books.calls) == 3
+    assert len(emulator.recorder.calls) == 3
 
 
 @pytest.mark.fact("401 is reported as wrong credentials")
@@ -194,7 +193,7 @@ async def test_wrong_credentials_are_told_apart(
 
 @pytest.mark.fact("HTTP Basic on every call, with colons and letters that are not ASCII")
 @pytest.mark.fact("A password may hold colons")
-async def test_a_password_with_colons_and_letters_that_are_not_ascii_works(
+async def test_a_password_may_have_colons_and_letters_beyond_ascii(
     core: Any, settings_for: Any
 ) -> None:
     async with open_emulator(username="jürgen", password="a:b:ß") as emulator:
@@ -228,11 +227,11 @@ def made(**changes: Any) -> Settings:
     return Settings(**({"username": "user", "password": Secret("pass")} | changes))
 
 
-def remember(core: Any, settings: Settings, **memory: Any) -> None:
+def remember(core: Any, settings: Settings, **more: Any) -> None:
     core.state.values["monitor"] = {
         "url": str(settings.url),
         "username": settings.username,
-        **memory,
+        **more,
     }
 
 
@@ -268,7 +267,7 @@ async def test_every_setting_reaches_the_monitor(core: Any, service: Any) -> Non
 
 
 @pytest.mark.fact("Templates are compared")
-def test_a_monitor_of_another_template_differs_whatever_its_line_ends() -> None:
+def test_templates_are_compared_whatever_their_line_ends() -> None:
     wanted = wanted_monitor(made(template="{{a}}\r\n{{b}}"), "gateways")
     assert differences(wanted, wanted | {"monSchemaData": "{{a}}\n{{b}}\n"}) == []
     assert differences(wanted, wanted | {"monSchemaData": "{{A}}\n{{b}}"}) == [
@@ -277,9 +276,7 @@ def test_a_monitor_of_another_template_differs_whatever_its_line_ends() -> None:
 
 
 @pytest.mark.fact("Recreate: the new one first, then the old one deleted, and the loss is said")
-async def test_a_monitor_that_differs_is_replaced_first_and_deleted_then(
-    core: Any, service: Any
-) -> None:
+async def test_a_differing_monitor_is_replaced_first_then_deleted(core: Any, service: Any) -> None:
     settings = made(on_difference="recreate")
     remember(core, settings, id=service.add(wanted_monitor(made(batch_size=9), "gateways")))
     assert (await ensure_monitor(service.api, settings, core.context)).id == 2
@@ -325,9 +322,7 @@ async def test_a_live_monitor_is_never_changed_replaced_or_deleted(
 
 
 @pytest.mark.fact("An equal monitor is used without any PUT")
-async def test_a_monitor_that_fits_is_used_without_a_change_whatever_on_difference_says(
-    core: Any, service: Any
-) -> None:
+async def test_a_monitor_that_fits_is_used_without_a_change(core: Any, service: Any) -> None:
     service.add(wanted_monitor(made(), "gateways"))
     for choice in ("stop", "recreate", "update"):
         assert (await ensure_monitor(service.api, made(on_difference=choice), core.context)).id == 1
@@ -342,9 +337,7 @@ async def test_a_named_monitor_that_differs_may_be_updated(core: Any, service: A
 
 
 @pytest.mark.fact("Recreate that is interrupted neither creates twice nor leaves the old one")
-async def test_a_replacement_that_could_not_be_remembered_is_not_made_twice(
-    core: Any, service: Any
-) -> None:
+async def test_a_replacement_that_was_not_remembered_is_made_once(core: Any, service: Any) -> None:
     settings = made(on_difference="recreate")
     remember(core, settings, id=service.add(wanted_monitor(made(batch_size=9), "gateways")))
     core.state.failures = [SpoolUnavailable("the disk is full")]
@@ -354,7 +347,7 @@ async def test_a_replacement_that_could_not_be_remembered_is_not_made_twice(
     assert list(service.monitors) == [2]
 
 
-async def test_a_replaced_monitor_that_could_not_be_deleted_is_deleted_later_unless_it_is_live(
+async def test_a_replaced_monitor_is_deleted_later_unless_it_is_live(
     core: Any, service: Any
 ) -> None:
     settings = made(on_difference="recreate")
@@ -418,9 +411,7 @@ async def test_the_limit_of_monitors_deletes_nothing_by_default(core: Any, servi
 
 
 @pytest.mark.fact("With delete_idle only idle monitors with our own tag are deleted")
-async def test_the_limit_of_monitors_may_delete_idle_ones_of_ours_and_no_others(
-    core: Any, service: Any
-) -> None:
+async def test_at_the_limit_only_idle_monitors_of_ours_may_go(core: Any, service: Any) -> None:
     settings = made(topics=("DeviceCore",), delete_idle=True)
     other_topics = made(topics=("DataPoint",))
     idle = service.add(wanted_monitor(other_topics, "gateways"), "INACTIVE")
@@ -432,9 +423,7 @@ async def test_the_limit_of_monitors_may_delete_idle_ones_of_ours_and_no_others(
     assert idle not in service.monitors
 
 
-async def test_the_limit_of_monitors_is_reported_if_none_of_ours_is_idle(
-    core: Any, service: Any
-) -> None:
+async def test_the_limit_is_reported_if_none_of_ours_is_idle(core: Any, service: Any) -> None:
     service.add(wanted_monitor(made(topics=("DataPoint",)), "gateways"), "ACTIVE")
     service.add(wanted_monitor(made(), "another"))
     service.room = 2
@@ -445,7 +434,7 @@ async def test_the_limit_of_monitors_is_reported_if_none_of_ours_is_idle(
     assert service.changes == ["POST Monitor"]
 
 
-async def test_our_monitor_is_deleted_when_the_server_has_noticed_the_end_of_the_session(
+async def test_our_monitor_is_deleted_once_its_session_is_over(
     core: Any, service: Any, autojump_clock: Any, nursery: trio.Nursery
 ) -> None:
     settings = made()
@@ -474,8 +463,11 @@ async def test_a_monitor_that_is_gone_already_is_forgotten(core: Any, service: A
     assert "monitor" not in core.state.values
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists) | st.dictionaries(
-    st.sampled_from(["url", "username", "id", "replaces"]), st.integers() | st.text() | st.booleans()))  # fmt: skip
+ANYTHING = st.none() | st.booleans() | st.integers() | st.text()
+STATES = st.dictionaries(st.sampled_from(["url", "username", "id", "replaces"]), ANYTHING)
+
+
+@given(st.recursive(ANYTHING, st.lists) | STATES)
 def test_whatever_was_remembered_gives_a_number_or_nothing(remembered: Any) -> None:
     assert isinstance(known_monitor(made(), remembered), int | None)
 

@@ -1,0 +1,94 @@
+"""Keys of events: what makes two messages the same one.
+
+The vendor sends no unique id, so a key is made of named fields. Their values are
+spelled here and nowhere else: a JSON library may change how it writes a number, and
+every key with it. One message has one key for ever, pushed, replayed or read from a
+history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Any
+
+import orjson
+
+from bridge.api import JSON
+
+ENVELOPE_IDENTITY = ("topic", "operation", "timestamp")
+"""What of the envelope is part of the key; ``replay`` is not, and ``group`` may be
+missing.
+"""
+
+
+def event_key(message: Mapping[str, Any], entity: JSON) -> str:
+    """The key of an event. Two that are equal in all fields are one."""
+    return _digest("event", *(message.get(name) for name in ENVELOPE_IDENTITY), entity)
+
+
+def point_key(stream: str, time: JSON, value: JSON) -> str:
+    """The key of a data point that came without an envelope.
+
+    :param time: as it was written, a text or milliseconds.
+    """
+    return _digest("data point", stream, time, value)
+
+
+def item_key(item: JSON) -> str:
+    """The key of an item that is no event, but stands where one should."""
+    return _digest("item", item)
+
+
+def _digest(*fields: JSON) -> str:
+    parts: list[str] = []
+    for value in fields:
+        _spell(value, parts)
+    return sha256("".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _spell(value: JSON, parts: list[str]) -> None:
+    """Append a text from which the value could be read again, whatever stands beside
+    it: no two values have the same. The order of an object's members has no say.
+    """
+    if isinstance(value, str):
+        parts.append(f"s{len(value)}:{value}")
+    elif value is None or isinstance(value, bool):  # a bool is an int too: it comes first
+        parts.append("n" if value is None else "t" if value else "f")
+    elif isinstance(value, int):
+        parts.append(f"i{value};")
+    elif isinstance(value, float):
+        parts.append(f"d{value.hex()};")
+    elif isinstance(value, Mapping):
+        parts.append(f"m{len(value)}:")
+        for name in sorted(value):
+            _spell(name, parts)
+            _spell(value[name], parts)
+    else:
+        parts.append(f"l{len(value)}:")
+        for item in value:
+            _spell(item, parts)
+
+
+# How version 1.0 made them, of JSON written by orjson, which spells floats from 1e16 on
+# in another way since 3.11.7. These go once keys of that version are remembered no
+# more.
+
+
+def former_event_key(message: Mapping[str, Any], entity: JSON) -> str:
+    """The key that version 1.0 gave to an event."""
+    return _former({name: message.get(name) for name in ENVELOPE_IDENTITY} | {"entity": entity})
+
+
+def former_point_key(stream: str, time: JSON, value: JSON) -> str:
+    """The key that version 1.0 gave to a data point without an envelope."""
+    return _former(["data point", stream, time, value])
+
+
+def former_item_key(item: JSON) -> str:
+    """The key that version 1.0 gave to an item that is no event."""
+    return sha256(b"undecodable\0" + orjson.dumps(item)).hexdigest()
+
+
+def _former(identity: JSON) -> str:
+    return sha256(orjson.dumps(identity, option=orjson.OPT_SORT_KEYS)).hexdigest()
