@@ -1,8 +1,9 @@
 """Delivery: the real daemon pushing to the emulator of Databoom over TLS.
 
-drain     a backlog of 100,000 events of 50 devices, from the first reading that arrives to the last
-latency   from the moment when a webhook is due at its sender to the arrival of its reading at the destination,
-          with nothing queued
+drain     a backlog of 100,000 events of 50 devices, from the first reading that arrives
+          to the last
+latency   from the moment when a webhook is due at its sender to the arrival of its
+          reading at the destination, with nothing queued
 """
 
 from __future__ import annotations

@@ -150,7 +150,7 @@ async def load(port: int, **order: Any) -> dict[str, Any]:
 
 
 def processor_time(pid: int) -> float:
-    """Give the seconds of processor time that a process has used, its threads included."""
+    """Seconds of processor time that a process has used, its threads included."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
 

@@ -1,6 +1,7 @@
 """Webhooks: how many are accepted a second, and how long a sender waits for its answer.
 
-    full          bridged run: signature verified, fsynced, then answered; pushed to a destination at the same time
+    full          bridged run: signature verified, fsynced, then answered; pushed to a
+                  destination at the same time
     commit each   the same daemon with a commit for every event
     front end     the product's HTTP front end alone, answering at once
     hypercorn     its trio worker with a bare ASGI application, answering at once

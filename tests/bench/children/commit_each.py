@@ -1,4 +1,4 @@
-"""The daemon with a commit for every event: what sharing commits is measured against."""
+"""The daemon with a commit for every event, to show what sharing commits brings."""
 
 import sys
 
