@@ -34,6 +34,8 @@ class Site:
     authority: trustme.CA = field(factory=trustme.CA)
     sections: dict[str, Mapping[str, str]] = field(factory=dict)
     process: subprocess.Popen[bytes] | None = None
+    python: str = sys.executable
+    """Whose ``bridge`` is run: that of another environment may be another version."""
     _manager: socket.socket = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -94,7 +96,7 @@ class Site:
         assert self.process is None
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "bridge", "run", "--config", str(self.write())],
+                [self.python, "-m", "bridge", "run", "--config", str(self.write())],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
