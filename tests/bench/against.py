@@ -33,6 +33,7 @@ from attrs import define, field
 from tests.bench.bystanders import read_load
 from tests.bench.pairs import (
     HEADS,
+    MORE_IS_BETTER,
     NEW,
     OLD,
     TOLERANCE,
@@ -208,12 +209,14 @@ def print_result(comparison: Run) -> None:
     compared = compare(comparison.turns)
     if not compared:
         return
-    print_table(HEADS, table_of(compared))
+    others = disturbed(comparison.turns)
+    print_table(HEADS, table_of(compared, others))
     print(
-        "\nOf events/s more is better, of all else less. Medians; ratios are of pairs. Worse: "
-        f"by more than {TOLERANCE:.0%}."
+        f"\nOf {' and '.join(sorted(MORE_IS_BETTER))} more is better, of all else less. Medians; "
+        f"ratios are of pairs. Worse: by more than {TOLERANCE:.0%}."
     )
-    if others := disturbed(comparison.turns):
-        cores = ", ".join(f"{row} {used:.1f}" for row, used in others.items())
-        print(f"Others used the machine meanwhile, cores at most: {cores}.")
-        print(f"To repeat these rows: --rows {','.join(others)}")
+    if others:
+        print(
+            "Others: cores that other processes used meanwhile, at most. So disturbed, even one "
+            f"version differs from itself.\nTo repeat these rows: --rows {','.join(others)}"
+        )

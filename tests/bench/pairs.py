@@ -13,7 +13,7 @@ from tests.bench.report import Cell
 
 OLD, NEW = "old", "new"
 
-MORE_IS_BETTER = {"events/s"}
+MORE_IS_BETTER = {"events/s", "pushed/s"}
 """Figures that should be large; time, work and memory should be small."""
 
 TOLERANCE = 0.03
@@ -99,18 +99,21 @@ def compare(turns: Sequence[Turn]) -> list[Comparison]:
     ]
 
 
-def table_of(comparisons: Sequence[Comparison]) -> list[list[Cell]]:
-    """Lines for ``report.print_table``, under ``HEADS``."""
+def table_of(comparisons: Sequence[Comparison], others: Mapping[str, float]) -> list[list[Cell]]:
+    """Lines for ``report.print_table``, under ``HEADS``; others are the cores of rows
+    that were disturbed.
+    """
     lines: list[list[Cell]] = []
     for before, each in zip((None, *comparisons), comparisons, strict=False):
         name = each.row if before is None or before.row != each.row else ""
         # As text: three places, because a hundredth is a third of the tolerance.
         ratios = [f"{ratio:.3f}" for ratio in (each.ratio, min(each.ratios), max(each.ratios))]
-        lines.append([name, each.figure, each.old, each.new, *ratios, each.remark])
+        used = f"{others[name]:.1f}" if name in others else ""
+        lines.append([name, each.figure, each.old, each.new, *ratios, used, each.remark])
     return lines
 
 
-HEADS = ("", "", "old", "new", "new : old", "least", "most", "")
+HEADS = ("", "", "old", "new", "new : old", "least", "most", "others", "")
 
 
 def disturbed(turns: Sequence[Turn]) -> dict[str, float]:

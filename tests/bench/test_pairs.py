@@ -84,11 +84,12 @@ def test_worse_is_less_of_a_rate_and_more_of_all_else(
 
 
 def test_a_table_names_each_row_once():
-    lines = table_of([comparison(0.9, 1.0, 1.1), comparison(1.0, figure="RSS MiB")])
-    assert lines == [
-        ["push", "events/s", 1.0, 1.0, "1.000", "0.900", "1.100", ""],
-        ["", "RSS MiB", 1.0, 1.0, "1.000", "1.000", "1.000", ""],
+    compared = [comparison(0.9, 1.0, 1.1), comparison(1.0, figure="RSS MiB")]
+    assert table_of(compared, {"push": 0.5}) == [
+        ["push", "events/s", 1.0, 1.0, "1.000", "0.900", "1.100", "0.5", ""],
+        ["", "RSS MiB", 1.0, 1.0, "1.000", "1.000", "1.000", "", ""],
     ]
+    assert table_of(compared, {})[0][7] == ""
 
 
 def test_rows_during_which_others_were_busy_are_told():
