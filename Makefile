@@ -37,6 +37,7 @@ floors-ready:
 	$(MAKE) $(FLOORS) .venv-floors/ready
 
 # Prints ratios; takes minutes; a machine with nothing else to do gives better figures.
+# Against an older commit: make bench ARGS="--against REV [--rounds 5] [--rows NAME,...]"
 bench: $(VENV)/ready
 	$(BIN)/pip install --quiet --editable '.[bench]'
 	$(BIN)/python -m tests.bench $(ARGS)

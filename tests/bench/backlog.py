@@ -47,7 +47,7 @@ def utc_now() -> datetime:
 
 @asynccontextmanager
 async def open_spool(state: Path) -> AsyncIterator[Spool]:
-    """Open the embedded spool of a state folder, through the hook as the daemon does."""
+    """Open the embedded spool of a folder through the hook, as the daemon does."""
     kind = load_plugins(()).spools["sqlite"]
     state.mkdir(exist_ok=True)
     context = SpoolContext(state, (), lambda text, problem=False: None, utc_now)

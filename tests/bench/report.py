@@ -75,9 +75,10 @@ def machine(work: Path) -> str:
         f"{name} {version(name)}" for name in ("trio", "httptools", "PyJWT", "httpx", "hypercorn")
     )
     return (
-        f"commit {commit}{changed}; Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {packages}\n"
-        f"{os.cpu_count()} cores ({_processor()}), load {os.getloadavg()[0]:.1f}, Linux {platform.release()}, "
-        f"{_file_system(work)} below {work}"
+        f"commit {commit}{changed}; Python {platform.python_version()}, "
+        f"SQLite {sqlite3.sqlite_version}, {packages}\n"
+        f"{os.cpu_count()} cores ({_processor()}), load {os.getloadavg()[0]:.1f}, "
+        f"Linux {platform.release()}, {_file_system(work)} below {work}"
     )
 
 

@@ -1,7 +1,8 @@
 """The spool by itself: events stored and taken out a second, with nothing and with a
 million events in it.
 
-    append    so many tasks emit through the way in that all sources share, one event at a time
+    append    so many tasks emit through the way in that all sources share, one event
+              at a time
     drain     four tasks take and settle batches of 500, and do nothing with them
 
 Both spools are open at the same time and take turns.

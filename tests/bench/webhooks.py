@@ -1,6 +1,7 @@
 """Webhooks: how many are accepted a second, and how long a sender waits for its answer.
 
-    full          bridged run: signature verified, fsynced, then answered; pushed to a destination at the same time
+    full          bridged run: signature verified, fsynced, then answered; pushed to a
+                  destination at the same time
     commit each   the same daemon with a commit for every event
     front end     the product's HTTP front end alone, answering at once
     hypercorn     its trio worker with a bare ASGI application, answering at once
@@ -12,7 +13,7 @@ is that of the server's process, pushing included.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -105,31 +106,43 @@ class Contender:
         return count / (result["end"] - result["begin"]) * 1e9
 
 
+async def open_daemon(
+    stack: AsyncExitStack,
+    name: str,
+    site: Site,
+    trusted: Site,
+    start: Callable[[Site], None] = Site.start,
+) -> Contender:
+    """Start a site's daemon with and without TLS, and a destination that it pushes to.
+
+    Only certificates of the trusted site are used.
+    """
+    destination = await stack.enter_async_context(open_destination(trusted))
+    site.sections["sink:databoom"] = destination.section
+    tls_port = free_port()
+    pair = str(trusted.folder / "pair.pem")
+    site.sections["listener:secure"] = {
+        "address": f"127.0.0.1:{tls_port}",
+        "certificate": pair,
+        "key": pair,
+    }
+    site.sections["source:secure"] = source_section("secure")
+    start(site)
+    await site.ready()
+    assert site.process is not None
+    return Contender(name, site.process.pid, site.port, tls_port, destination)
+
+
 @asynccontextmanager
 async def open_contenders(work: Path) -> AsyncIterator[tuple[list[Contender], Site]]:
     async with AsyncExitStack() as stack:
         full = stack.enter_context(open_site(work / "full"))
         each = stack.enter_context(open_site(work / "each"))
-        contenders = []
-        for name, site in ((FULL, full), (EACH, each)):
-            # Of all certificates one is used, so that the load needs to know one CA.
-            destination = await stack.enter_async_context(open_destination(full))
-            site.sections["sink:databoom"] = destination.section
-            tls_port = free_port()
-            pair = str(full.folder / "pair.pem")
-            site.sections["listener:secure"] = {
-                "address": f"127.0.0.1:{tls_port}",
-                "certificate": pair,
-                "key": pair,
-            }
-            site.sections["source:secure"] = source_section("secure")
-            if name == FULL:
-                site.start()
-            else:
-                start_committing_each(site)
-            await site.ready()
-            assert site.process is not None
-            contenders.append(Contender(name, site.process.pid, site.port, tls_port, destination))
+        # Of all certificates one is used, so that the load needs to know one CA.
+        contenders = [
+            await open_daemon(stack, FULL, full, full),
+            await open_daemon(stack, EACH, each, full, start_committing_each),
+        ]
         for name, module in ((FRONT_END, "at_once"), (HYPERCORN, "bare_asgi")):
             port, tls_port = free_port(), free_port()
             child, _ = await stack.enter_async_context(

@@ -120,9 +120,7 @@ class Site:
         if path is None:
             core = SourceSettings() if recovery is None else RecoverySettings()
         paths = None if path is None else lambda settings: [path]
-        kind = SourceKind(
-            "fake", NoSettings, run, paths=paths, recovery=recovery, on_stop=on_stop
-        )
+        kind = SourceKind("fake", NoSettings, run, paths=paths, recovery=recovery, on_stop=on_stop)
         self.sources.append(SourceConfig(name, kind, core, NoSettings(), "office.ini:1"))
 
     def add_sink(self, name: str, open_sink: Any) -> None:

@@ -35,7 +35,7 @@ class Site:
     sections: dict[str, Mapping[str, str]] = field(factory=dict)
     process: subprocess.Popen[bytes] | None = None
     python: str = sys.executable
-    """Of the environment that the bridge is installed in."""
+    """Whose ``bridge`` is run: that of another environment may be another version."""
     _manager: socket.socket = field(init=False)
 
     def __attrs_post_init__(self) -> None:

@@ -6,8 +6,9 @@ body; anything else ends the run, because the rate of refusals says nothing. The
 two ways:
 
     at most   each connection sends its next request as soon as it has its answer
-    paced     requests are due at fixed times, on whichever connection is free. A time is counted from when its request
-              was due, so that a server which is late cannot hide it by delaying the next request
+    paced     requests are due at fixed times, on whichever connection is free. A time
+              is counted from when its request was due, so that a server which is late
+              cannot hide it by delaying the next request
 """
 
 from __future__ import annotations
