@@ -18,7 +18,7 @@ START = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=6)
 
 
 def time_of(number: int) -> datetime:
-    """Give the time at which a device measures its value: another millisecond for each."""
+    """The time at which a device measures its value: another millisecond for each."""
     return START + timedelta(milliseconds=10 * number)
 
 

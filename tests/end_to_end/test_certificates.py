@@ -1,4 +1,4 @@
-"""A certificate is renewed below the running bridge: the real process, real handshakes."""
+"""A certificate is renewed below the running bridge: real process, real handshakes."""
 
 from __future__ import annotations
 

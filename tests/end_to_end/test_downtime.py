@@ -294,7 +294,7 @@ async def two_hours(clock: MockClock, folder: Path) -> None:
 
 
 async def go_on_living(world: World, live: dict[Point, float]) -> None:
-    """Let sensors and gateways that were quiet before measure something now and then."""
+    """Let sensors and gateways that were quiet measure something now and then."""
     number = 0
     while True:
         began = world.ledger.clock.current_time()

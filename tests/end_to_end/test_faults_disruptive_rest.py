@@ -26,7 +26,7 @@ from trio.testing import MockClock
 
 from bridge.admin.control import ask
 from bridge.api import Response
-from bridge.flow.recovery.recoverer import PAUSE_PROBE, RETRY_CAP
+from bridge.flow.recovery.recoverer import PERSISTENCE
 from bridge_plugins.disruptive.emulator.cloud import ORGANIZATION
 from bridge_plugins.disruptive.emulator.push.faults import NO_FAULTS, Faults
 from bridge_plugins.disruptive.emulator.rest.faults import (
@@ -512,7 +512,9 @@ async def test_whatever_dt_answers_the_history_is_read_back_in_the_end(
             cloud.rest_faults.clear()
             if read.verdict == "part":
                 await world.ask_for_all()
-            daemon.pass_time({"pause": PAUSE_PROBE, "retry": RETRY_CAP}.get(read.verdict, 0.0))
+            daemon.pass_time(
+                {"pause": PERSISTENCE.probe, "retry": PERSISTENCE.cap}.get(read.verdict, 0.0)
+            )
             await daemon.delivered(len(world.measured))
             await daemon.says(
                 "source:sensors/gap",
@@ -541,7 +543,7 @@ async def suffer(world: World, read: Read) -> None:
                 "source:sensors/gap", read.says if attempt == 1 else "", problem=attempt == 4
             )
             if attempt < 4:
-                daemon.pass_time(RETRY_CAP)
+                daemon.pass_time(PERSISTENCE.cap)
     assert len(daemon.kept) >= SENSORS
 
 
@@ -568,7 +570,7 @@ async def test_after_a_person_saw_to_it_everything_is_read_back(
         await lose_and_ask(world, rules)
         await world.daemon.says("source:sensors/gap", says, problem=True)
         world.cloud.rules = Rules()
-        world.daemon.pass_time(PAUSE_PROBE)
+        world.daemon.pass_time(PERSISTENCE.probe)
         await recovered(world)
     world.proved()
 
@@ -665,7 +667,7 @@ async def test_revoked_credentials_are_a_problem_until_restored(
         await world.daemon.says("source:sensors/gap", says, problem=True)
         world.cloud.accounts[:] = granted
         world.cloud.revoke_tokens()
-        world.daemon.pass_time(PAUSE_PROBE)
+        world.daemon.pass_time(PERSISTENCE.probe)
         await recovered(world)
     world.proved()
 

@@ -247,7 +247,7 @@ class RestClient:
 
 
 def _links(response: httpx.Response) -> dict[str, str]:
-    """Return the links by relation. httpx gives one with several under all of them at once."""
+    """Return the links by relation: httpx gives one with several under all at once."""
     return {
         relation: link["url"]
         for link in reversed(response.links.values())  # the first of a relation wins

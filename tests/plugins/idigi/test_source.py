@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from bridge.api import Duration, Pause, Response, Retry, Secret, SpoolUnavailable
-from bridge.config.schema import SourceSettings
+from bridge.daemon.settings import SourceSettings
 from bridge.flow.instances.insist import Persistence
 from bridge_plugins.idigi.emulator.faults import gateway_error
 from bridge_plugins.idigi.emulator.server import Emulator, open_emulator
