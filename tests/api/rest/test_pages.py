@@ -27,7 +27,11 @@ async def test_a_list_without_an_end_is_given_up():
     with pytest.raises(Pause, match="GET /devices gives the same next page a second time"):
         await read_pages(served(pages), "GET /devices")
     seen = []
-    with pytest.raises(EndlessListError):
+
+    async def follow() -> None:
         async for page in follow_pages(served(pages)):
-            seen += page
+            seen.extend(page)
+
+    with pytest.raises(EndlessListError):
+        await follow()
     assert seen == [1, 2, 3]
