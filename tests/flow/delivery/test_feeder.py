@@ -378,6 +378,17 @@ async def test_a_mistake_of_the_plugin_is_logged_with_traceback_once(autojump_cl
         assert record.exc_info[0] is ZeroDivisionError
 
 
+async def test_a_sink_that_returns_nonsense_is_told_what_is_expected(autojump_clock, caplog):
+    async with open_memory_spool() as spool:
+        sink = FakeSink(behave=lambda batch: "200 OK")
+        await fill(spool, 1)
+        async with delivering(spool, sink):
+            await drained(spool)
+        (letter,) = spool.dead_letters
+        assert "deliver returned '200 OK', expected an Outcome or None" in letter.letter.reason
+        assert caplog.text.count("the plugin of a sink failed") == 1
+
+
 async def test_a_lease_that_has_ended_elsewhere_is_lent_again(autojump_clock, caplog):
     async with open_memory_spool(lanes=1) as spool:
         purged = False
