@@ -1,14 +1,15 @@
 """The whole bridge in this process, for tests of what goes wrong between it and a
 vendor.
 
-    daemon = Daemon(tmp_path, mock_clock)           # a clock that ticks, and jumps when told
-    daemon.write("[source:sensors]\\nplugin = ...")  # a listener is there, and a sink that
-    async with daemon.running():                    # keeps all; from READY to SIGTERM
+    daemon = Daemon(tmp_path, mock_clock)  # a clock that ticks, and jumps when told
+    # A listener is there, and a sink that keeps everything.
+    daemon.write("[source:sensors]\\nplugin = ...")
+    async with daemon.running():           # from READY to SIGTERM
         await daemon.says("source:sensors", "refused", problem=True)
         daemon.pass_time(300)
         await daemon.delivered(3)
-        await daemon.clean()                        # no problem is left
-    daemon.proved(3)                                # by the rows of the spool, each once
+        await daemon.clean()               # no problem is left
+    daemon.proved(3)                       # by the rows of the spool: each once
 
 Nothing polls: a wait ends by a report on the board or by a delivery, or fails with what
 the board said last.
