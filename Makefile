@@ -4,19 +4,23 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 ARGS ?=
+WORKERS ?= auto
 
 .PHONY: demo test test-fast lint docs floors floors-ready bench systemd-test clean
 
 demo: $(VENV)/ready
 	$(BIN)/bridged demo $(ARGS)
 
+# One process of tests for each processor; the tests of a file stay together.
+PYTEST = $(BIN)/pytest -n $(WORKERS) --dist loadfile
+
 # The slow ones run real processes and clouds against the clock: without the tracing of coverage.
 test: $(VENV)/ready
-	$(BIN)/pytest -m "not slow and not systemd" --cov --cov-report=term $(ARGS)
-	$(BIN)/pytest -m slow $(ARGS)
+	$(PYTEST) -m "not slow and not systemd" --cov --cov-report=term $(ARGS)
+	$(PYTEST) -m slow $(ARGS)
 
 test-fast: $(VENV)/ready
-	$(BIN)/pytest -m "not slow and not systemd" $(ARGS)
+	$(PYTEST) -m "not slow and not systemd" $(ARGS)
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .

@@ -303,6 +303,8 @@ class Planner:
         self, section: str, begun: Plan, settings: Sequence[SettingField], leave: set[str]
     ) -> Plan:
         plan = {**MINIMAL[section], **begun}
+        if "proxy" in {setting.key for setting in settings}:
+            plan["proxy"] = "FAR/WORD"  # the far side itself, so that requests arrive there
         assert self._loads(section, plan), (section, plan)
         sample = Canary(section, "sample")
         for setting in settings:

@@ -56,13 +56,16 @@ class FarSide:
         lines += [
             f"{name}: {value}" for name, values in request.headers.items() for value in values
         ]
-        begin = request.path.split("/")[1]
+        path = re.sub(r"^http://[^/]*", "", request.path)  # whole where it is the proxy
+        begin = path.partition("/")[2].partition("/")[0]  # nothing in a CONNECT
         self.requests[begin] += 1
         self.note("\n".join([*lines, request.body.decode("utf-8", "replace")]))
         if begin.startswith("nice"):
             return _nice(request)
         match = re.match(r"s(\d+)", begin)
         status = int(match[1]) if match else STATUSES[self.requests[begin] % len(STATUSES)]
+        if request.method == "CONNECT":
+            status = 407
         # What is secret comes first; on every second try it begins where clients cut
         # the text, so that a part is left.
         secret = [line.partition(": ")[2] for line in lines if re.match("auth|apikey|x-", line)]

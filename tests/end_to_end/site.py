@@ -4,12 +4,14 @@ the real process.
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import ssl
 import subprocess
 import sys
 from collections.abc import Mapping
+from itertools import cycle
 from pathlib import Path
 
 import trio
@@ -20,9 +22,22 @@ READY = 30.0  # seconds until a bridge must be ready, on a busy machine
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Return a port that nothing listens on, each time another one.
+
+    They lie below those that the kernel gives to anybody, and begin where hardly
+    another process of tests does.
+    """
+    for port in _ports:
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("no port is free")
+
+
+_ports = cycle(range(10_000 + os.getpid() * 97 % 20_000, 32_000))
 
 
 @define(eq=False)

@@ -164,11 +164,13 @@ async def test_a_hangup_tells_of_a_broken_pair_at_once(watched, autojump_clock, 
     assert "privkey.pem: there is no such file" in text
 
 
-async def test_the_end_is_a_problem_21_days_before(watched, autojump_clock, nursery):
+async def test_the_end_is_a_problem_21_days_before(watched, mock_clock, nursery):
     await start(nursery, watched)
-    await trio.sleep(timedelta(days=69).total_seconds() - 60)
+    mock_clock.jump(timedelta(days=69).total_seconds() - 60)
+    await trio.testing.wait_all_tasks_blocked()
     assert [problem for _, problem in watched.told] == [False]
-    await trio.sleep(120)
+    mock_clock.jump(120)
+    await trio.testing.wait_all_tasks_blocked()
     assert watched.told[-1] == (
         "the certificate ends on 2026-04-01 00:00 UTC and was not renewed; renew it",
         True,
