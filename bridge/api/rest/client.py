@@ -15,6 +15,7 @@ from __future__ import annotations
 import base64
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -145,17 +146,16 @@ class RestClient:
         import httpx
 
         limit = self.max_body if max_body is None else max_body
+        exchange = partial(
+            self._exchange, method, url, headers, query, content, limit, keep_beginning
+        )
         try:
             with trio.fail_after(self.timeout):
                 async with self._slots:
                     try:
-                        return await self._exchange(
-                            method, url, headers, query, content, limit, keep_beginning
-                        )
-                    except httpx.PoolTimeout:
-                        return await self._exchange(
-                            method, url, headers, query, content, limit, keep_beginning
-                        )
+                        return await exchange()
+                    except httpx.PoolTimeout:  # nothing was sent, and the pool is another now
+                        return await exchange()
         except trio.TooSlowError as exc:
             raise NoResponse(
                 f"no answer of {self.service} within {self.timeout:g} s ({self.timeout_setting})",
