@@ -5,9 +5,15 @@ They go with the next major version.
 
 from __future__ import annotations
 
+import re
 import warnings
+from hashlib import sha256
 from importlib import import_module
 from typing import Any
+
+import orjson
+
+from bridge.api.events import JSON
 
 FORMER_NAMES = {
     "Account": "bridge.api.spool.Account",
@@ -34,6 +40,30 @@ FORMER_NAMES = {
     "serve_http": "bridge.testing.http_server.serve_http",
 }
 """Name in ``bridge.api`` to where it is now."""
+
+
+_EXPONENT = re.compile(rb"\de\+?\d")
+_NUMBERS = re.compile(rb'"(?:[^"\\]|\\.)*"|(?<=\d)e\+?(?=\d)')
+
+
+def former_digests(value: JSON, *, before: bytes = b"", sort_keys: bool = True) -> tuple[str, ...]:
+    """Return the hashes that version 1.0 may have made of a value, for former keys.
+
+    They are of JSON as orjson wrote it, which writes floats from 1e16 on with a plus
+    sign since 3.11.7: nobody knows which one made a key that is kept.
+
+    :param before: what was hashed before the value.
+    """
+    written = orjson.dumps(value, option=orjson.OPT_SORT_KEYS if sort_keys else None)
+    forms = [written]
+    if _EXPONENT.search(written):
+        forms = [_with_exponents(written, sign) for sign in (b"e", b"e+")]
+    return tuple(dict.fromkeys(sha256(before + form).hexdigest() for form in forms))
+
+
+def _with_exponents(written: bytes, sign: bytes) -> bytes:
+    """Write positive exponents with this sign; texts stay as they are."""
+    return _NUMBERS.sub(lambda match: match[0] if match[0].startswith(b'"') else sign, written)
 
 
 def find_former(name: str) -> Any:

@@ -22,10 +22,10 @@ from hashlib import sha256
 from operator import attrgetter
 from urllib.parse import quote
 
-import orjson
 from attrs import define, field, frozen
 
 from bridge.api import JSON, Event, Page, Pause, Reject, SourceContext
+from bridge.api.former import former_digests
 from bridge.api.rest import Network
 
 from .events import UNREADABLE, decode_event
@@ -146,7 +146,7 @@ def recovered_event(
             kind=UNREADABLE,
             time=received,
             data=item,
-            former_keys=(_former_key(item),),
+            former_keys=former_digests(item),
         )
 
 
@@ -176,11 +176,6 @@ def _pieces(value: JSON) -> Iterator[bytes]:
     else:
         text = (value.hex() if isinstance(value, float) else str(value)).encode()
         yield b"%s%d:%s" % (type(value).__name__.encode(), len(text), text)
-
-
-def _former_key(item: JSON) -> str:
-    """Return the key of version 0.1."""
-    return sha256(orjson.dumps(item, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def rfc3339(time: datetime) -> str:

@@ -30,7 +30,7 @@ from ..settings import FILE_LIMIT
 from .entities import UNKNOWN_DEVICE, Topic, kind_of, moment, text_of
 from .entity_view import view_of
 from .json import parse_exactly, read_json
-from .keys import event_key, former_event_key, former_item_key, item_key
+from .keys import event_key, former_event_keys, former_item_keys, item_key
 from .xml import read_xml
 
 UNDECODABLE = "undecodable"
@@ -165,7 +165,7 @@ def event_of(
         event = _undecodable(
             orjson.dumps(message), item_key(message), "an event is not an object", received
         )
-        return evolve(event, former_keys=(former_item_key(message),))
+        return evolve(event, former_keys=former_item_keys(message))
     topic = Topic.parse(text_of(message.get("topic")))
     name, entity = _entity(message, topic)
     kind = kind_of(topic, name)
@@ -193,7 +193,7 @@ def event_of(
         readings=view.readings,
         labels={label: text for label, text in labels.items() if text},
         data=message if view.entity is entity else {**message, name: view.entity},
-        former_keys=(former_event_key(message, entity),),
+        former_keys=former_event_keys(message, entity),
     )
 
 

@@ -12,9 +12,8 @@ from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
 
-import orjson
-
 from bridge.api import JSON
+from bridge.api.former import former_digests
 
 ENVELOPE_IDENTITY = ("topic", "operation", "timestamp")
 """What of the envelope is part of the key; ``replay`` is not, and ``group`` may be
@@ -70,25 +69,20 @@ def _spell(value: JSON, parts: list[str]) -> None:
             _spell(item, parts)
 
 
-# How version 1.0 made them, of JSON written by orjson, which spells floats from 1e16 on
-# in another way since 3.11.7. These go once keys of that version are remembered no
-# more.
+# How version 1.0 made them. These go once keys of that version are remembered no more.
 
 
-def former_event_key(message: Mapping[str, Any], entity: JSON) -> str:
-    """The key that version 1.0 gave to an event."""
-    return _former({name: message.get(name) for name in ENVELOPE_IDENTITY} | {"entity": entity})
+def former_event_keys(message: Mapping[str, Any], entity: JSON) -> tuple[str, ...]:
+    """The keys that version 1.0 may have given to an event."""
+    named = {name: message.get(name) for name in ENVELOPE_IDENTITY}
+    return former_digests(named | {"entity": entity})
 
 
-def former_point_key(stream: str, time: JSON, value: JSON) -> str:
-    """The key that version 1.0 gave to a data point without an envelope."""
-    return _former(["data point", stream, time, value])
+def former_point_keys(stream: str, time: JSON, value: JSON) -> tuple[str, ...]:
+    """The keys that version 1.0 may have given to a data point without an envelope."""
+    return former_digests(["data point", stream, time, value])
 
 
-def former_item_key(item: JSON) -> str:
-    """The key that version 1.0 gave to an item that is no event."""
-    return sha256(b"undecodable\0" + orjson.dumps(item)).hexdigest()
-
-
-def _former(identity: JSON) -> str:
-    return sha256(orjson.dumps(identity, option=orjson.OPT_SORT_KEYS)).hexdigest()
+def former_item_keys(item: JSON) -> tuple[str, ...]:
+    """The keys that version 1.0 may have given to an item that is no event."""
+    return former_digests(item, before=b"undecodable\0", sort_keys=False)

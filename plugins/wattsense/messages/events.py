@@ -19,8 +19,9 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from bridge.api import JSON, Event, Reading, raw_data
+from bridge.api.former import former_digests
 
-from .keys import EXACT, digest, former_digest
+from .keys import EXACT, digest
 from .values import EPOCH, DroppedError, ValuePolicy
 
 LABELS = ("name", "slug", "unit", "externalId", "equipmentId", "gatewayInterfaceId")
@@ -79,7 +80,7 @@ def value_event(item: JSON, policy: ValuePolicy, now: datetime) -> Event:
         readings,
         labels,
         item,
-        former_keys=(former + suffix,),
+        former_keys=tuple(each + suffix for each in former),
     )
 
 
@@ -99,15 +100,15 @@ def _unusable_item(item: JSON, missing: str, now: datetime) -> Event:
         (),
         {"dropped": missing},
         item,
-        former_keys=(f"unreadable:{former_digest(item)}",),
+        former_keys=tuple(f"unreadable:{each}" for each in former_digests(item)),
     )
 
 
 def _value_keys(
     device: str, signal: str, time: datetime, item: Mapping[str, JSON]
-) -> tuple[str, str]:
+) -> tuple[str, tuple[str, ...]]:
     """Return what two deliveries of one value have in common, by two connectors or by
-    webhook and history; and the key that version 1.0 gave it.
+    webhook and history; and the keys that version 1.0 may have given it.
     """
     microseconds = (time - EPOCH) // MICROSECOND
     payload = item.get("payload")
@@ -119,7 +120,7 @@ def _value_keys(
         former = {"scaled": item.get("scaledPayload")}
     return (
         digest(device, signal, microseconds, *named),
-        former_digest([device, signal, microseconds, former]),
+        former_digests([device, signal, microseconds, former]),
     )
 
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 
-import orjson
-
 from bridge.api import JSON
 
 EXACT = 1 << 53  # above it a float does not say which integer was meant
@@ -21,14 +19,6 @@ def digest(*fields: JSON) -> str:
     pieces: list[str] = []
     _spell(list(fields), pieces)
     return hashlib.sha256("".join(pieces).encode()).hexdigest()
-
-
-def former_digest(document: JSON) -> str:
-    """Return the hash of which version 1.0 made keys: of JSON, as orjson writes it.
-
-    It goes once those keys are forgotten everywhere: a window after the upgrade.
-    """
-    return hashlib.sha256(orjson.dumps(document, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def _spell(value: JSON, pieces: list[str]) -> None:

@@ -17,10 +17,11 @@ from datetime import datetime
 from attrs import Factory, define, frozen
 
 from bridge.api import JSON, Event, Reading, shortened
+from bridge.api.former import former_digests
 
 from .events import UNKNOWN_DEVICE
 from .jsonpath import JsonPath, Matches, find
-from .keys import digest, former_digest
+from .keys import digest
 from .mapping import MessageMapping
 from .values import DroppedError, ValuePolicy
 
@@ -57,14 +58,13 @@ def mapped_events(
     # The reasons are in the key too, so that the same body, sent again when more is
     # understood, is not a duplicate.
     key = ":".join([mapping.kind, digest(document), *reasons])
-    former = ":".join([mapping.kind, former_digest(document), *reasons])
+    # They go once keys of version 1.0 are forgotten: a window after the upgrade.
+    former = tuple(":".join([mapping.kind, each, *reasons]) for each in former_digests(document))
     labels = {"dropped": ",".join(reasons)} if reasons else {}
     groups = [(device, tuple(found)) for device, found in reader.readings.items()]
     device, readings = groups[0] if groups else (reader.first_device(), ())
     time = readings[0].time if readings else reader.first_time()
-    whole = Event(
-        key, device, mapping.kind, time, readings, labels, document, former_keys=(former,)
-    )
+    whole = Event(key, device, mapping.kind, time, readings, labels, document, former_keys=former)
     parts = [
         Event(
             f"{key}:{number}",
@@ -73,7 +73,7 @@ def mapped_events(
             readings[0].time,
             readings,
             {"part_of": key},
-            former_keys=(f"{former}:{number}",),
+            former_keys=tuple(f"{each}:{number}" for each in former),
         )
         for number, (device, readings) in enumerate(groups[1:], 1)
     ]

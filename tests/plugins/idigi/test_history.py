@@ -17,7 +17,7 @@ from bridge.api import Event, History, Pause, Reject, Request, Response, Retry, 
 from bridge.testing.http_server import serve_http
 from bridge_plugins.idigi import bridge_source_kinds, lacks_for_history
 from bridge_plugins.idigi.documents.decode import decode
-from bridge_plugins.idigi.documents.keys import former_point_key, point_key
+from bridge_plugins.idigi.documents.keys import former_point_keys, point_key
 from bridge_plugins.idigi.emulator.server import Emulator
 from bridge_plugins.idigi.history import MonitorHistory, messages_in, open_history, read_answer
 from bridge_plugins.idigi.push.protocol import Block
@@ -330,7 +330,7 @@ async def test_a_data_point_read_twice_is_known_once(core: Any, service: Any) ->
     assert len({event.key for event in events}) == 4
     named = ("test", POINT["timestamp"], POINT["data"])
     assert events[0].key == events[1].key == point_key(*named)
-    assert events[0].former_keys == (former_point_key(*named),)
+    assert events[0].former_keys == former_point_keys(*named)
 
 
 async def test_an_event_in_a_streams_history_has_the_pushed_key(core: Any, service: Any) -> None:

@@ -61,7 +61,8 @@ def test_a_sample_has_the_key_that_it_always_had(name: str) -> None:
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_a_sample_is_known_by_its_key_of_version_1_0(name: str) -> None:
-    assert [event.former_keys for event in decoded(name)] == [(key,) for key in FORMER[name]]
+    for event, key in zip(decoded(name), FORMER[name], strict=True):
+        assert key in event.former_keys
 
 
 def test_a_message_without_any_time_has_the_same_key_later() -> None:
@@ -69,10 +70,10 @@ def test_a_message_without_any_time_has_the_same_key_later() -> None:
     assert event_of(message, NOW).key == event_of(message, LATER).key
 
 
-def test_an_item_that_is_no_event_has_one_key_and_its_former_one() -> None:
+def test_an_item_that_is_no_event_has_one_key_and_its_former_ones() -> None:
     now, later = event_of([1e16], NOW), event_of([1e16], LATER)
     assert now.key == later.key == item_key([1e16])
-    assert len(now.former_keys) == 1
+    assert len(now.former_keys) == 2  # orjson has spelled such a number in two ways
 
 
 # Values of the two kinds of a pair that a careless spelling would make one.

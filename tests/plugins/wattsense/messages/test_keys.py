@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.api import Request
-from bridge_plugins.wattsense.messages.keys import digest, former_digest
+from bridge.api.former import former_digests
+from bridge_plugins.wattsense.messages.keys import digest
 from bridge_plugins.wattsense.settings import Settings
 from bridge_plugins.wattsense.webhook import make_receive
 
@@ -62,9 +63,8 @@ def test_a_message_written_otherwise_has_the_same_key(sample):
 def test_keys_are_for_ever_and_version_1_knew_the_former_ones(sample):
     # Both are written out in the samples: spools hold them.
     assert [event.key for event in events(sample)] == sample["keys"]
-    assert [list(event.former_keys) for event in events(sample)] == [
-        [key] for key in sample["version_1_keys"]
-    ]
+    for event, key in zip(events(sample), sample["version_1_keys"], strict=True):
+        assert key in event.former_keys
 
 
 def test_samples_that_differ_have_keys_that_differ():
@@ -99,7 +99,7 @@ JSON = st.recursive(
 
 @given(one=JSON, other=JSON)
 def test_contents_that_differ_are_spelled_differently(one, other):
-    same = former_digest(whole(one)) == former_digest(whole(other))
+    same = former_digests(whole(one)) == former_digests(whole(other))
     assert (digest(one) == digest(other)) == same
 
 
