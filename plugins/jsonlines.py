@@ -38,7 +38,7 @@ from bridge.api import (
     setting,
 )
 
-BRIDGE_API = (1, 0)  # the version of bridge.api that this file was written for
+BRIDGE_API = (1, 1)  # the version of bridge.api that this file was written for
 
 
 @frozen

@@ -74,7 +74,7 @@ def test_the_configuration_that_is_shipped_is_good(
 def test_the_configuration_in_the_readme_is_good(tmp_path: Path):
     blocks = re.findall(r"::\n\n((?:    .*\n|\n)+)", README)
     (example,) = [
-        textwrap.dedent(block) for block in blocks if block.lstrip().startswith("[listener:")
+        textwrap.dedent(block) for block in blocks if block.lstrip().startswith("[bridge]")
     ]
     assert check(tmp_path / "office.ini", example) == 0
 

@@ -80,6 +80,10 @@ def _frozenset(indexes: Iterable[int]) -> frozenset[int]:
     return frozenset(indexes)  # the bare class as converter would have no item type for mypy
 
 
+def _mapping(reasons: Mapping[int, str]) -> Mapping[int, str]:
+    return dict(reasons)  # a set in its place is a mistake to be seen where it is made
+
+
 @frozen
 class Outcome:
     """What a sink itself decided about some events of a batch.
@@ -89,7 +93,7 @@ class Outcome:
 
     filtered: frozenset[int] = field(default=frozenset(), converter=_frozenset)
     """Positions in the batch, of events that held nothing for this sink."""
-    dead: Mapping[int, str] = field(factory=dict)
+    dead: Mapping[int, str] = field(factory=dict, converter=_mapping)
     """Position to reason, of events that must not be sent: they become dead letters,
     and do not count as refusals.
     """

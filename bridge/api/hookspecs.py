@@ -6,7 +6,7 @@ folder:
 
     from bridge.api import SinkKind, hookimpl
 
-    BRIDGE_API = (1, 0)  # in a drop-in file: for which version of this contract
+    BRIDGE_API = (1, 1)  # in a drop-in file: for which version of this contract
 
     @hookimpl
     def bridge_sink_kinds():

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Literal
 
 from bridge.config import Diagnostic, Loaded, Location
@@ -40,7 +41,7 @@ def _check(
         return written.get(setting) or loaded.headers[section]
 
     for setting, path in (("certificate", settings.certificate), ("key", settings.key)):
-        if path.exists() and not os.access(path, os.R_OK):
+        if not _readable(path):
             text = loaded.redact(
                 f"{path} not checked, because this user may not read it; check as root or as the "
                 "bridge's user"
@@ -57,3 +58,14 @@ def _check(
         trusted = tls.validity.begins <= now < tls.validity.ends
         severity: Literal["error", "warning"] = "warning" if trusted else "error"
         yield Diagnostic(at("certificate"), section, "certificate", text, severity)
+
+
+def _readable(path: Path) -> bool:
+    """Whether this user may read a file, as far as it can be known."""
+    try:
+        path.stat()
+    except PermissionError:
+        return False
+    except OSError:
+        return True
+    return os.access(path, os.R_OK)

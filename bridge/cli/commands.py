@@ -45,7 +45,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _plugins(path: Path) -> Registry:
-    return plugins_of(read(path)) if path.exists() else load_plugins(())
+    return plugins_of(read(path)) if os.path.exists(path) else load_plugins(())
 
 
 def _run_plugin_command(options: argparse.Namespace, registry: Registry) -> int:

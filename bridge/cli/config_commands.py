@@ -47,7 +47,7 @@ def show(options: argparse.Namespace) -> int:
 def list_plugins(options: argparse.Namespace) -> int:
     """Print the plugins, and why one is not loaded."""
     redact: Callable[[str], str] = str
-    if options.config.exists():
+    if os.path.exists(options.config):
         files = read(options.config)
         registry = plugins_of(files)
         redact = core_redaction(files, os.environ)

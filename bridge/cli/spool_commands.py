@@ -59,7 +59,7 @@ def _purge_sink(sink: str, bridge: Bridge) -> int:
     if sink in bridge.config.sink_names:
         print(f"{sink} is in the configuration; remove its section first", file=sys.stderr)
         return FAILED
-    if not bridge.state.is_dir():
+    if not os.path.isdir(bridge.state):
         text = "there is no such folder; expected the state folder of a bridge that ran before"
         print(f"{bridge.state}: {text}", file=sys.stderr)
         return FAILED

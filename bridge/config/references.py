@@ -1,9 +1,8 @@
 """References: values that stand elsewhere.
 
     ${credential:NAME}        a systemd credential: a file in $CREDENTIALS_DIRECTORY,
-    called
-                              NAME, or NAME behind the prefix with which the unit of an
-                              instance imports it
+                              called NAME, or NAME behind the prefix with which the unit
+                              of an instance imports it
     ${env:NAME}               an environment variable
     ${env:NAME:-DEFAULT}      the same, or DEFAULT if it is not set or empty
     ${file:/PATH}             the text of a file

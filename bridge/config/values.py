@@ -98,6 +98,10 @@ def unchecked(references: tuple[Reference, ...]) -> list[str]:
     return [reference.name for reference in references if reference.text is None]
 
 
+PEM = "-----BEGIN"
+"""Begins certificates and keys: what holds it is no path, and is not shown."""
+
+
 def shown(text: str, wanted: Any, references: tuple[Reference, ...]) -> str:
     """Return a raw text for an error: quoted and shortened, or a remark in place of
     what may be a secret.
@@ -108,12 +112,14 @@ def shown(text: str, wanted: Any, references: tuple[Reference, ...]) -> str:
         return f"the content of {listed(map(str, references))} (not shown)"
     if has_password(text):
         return "one with a password in it (not shown)"
+    if PEM in text:
+        return "what may be a private key (not shown)"
     return f"'{excerpt(text)}'"
 
 
 def has_password(text: str) -> bool:
     """Whether a text looks like ``https://user:password@example.com``."""
-    return re.search(r":\S*@", text) is not None
+    return any(":" in word.rpartition("@")[0] for word in text.split())
 
 
 def text_of(value: Any) -> str:
@@ -255,7 +261,7 @@ def _bool(text: str) -> bool:
 
 
 def _path(text: str) -> Path:
-    if not text or "\0" in text:
+    if not text or "\0" in text or PEM in text:
         raise ValueError(_WORDS[Path])
     return Path(text)
 

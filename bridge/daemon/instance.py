@@ -42,7 +42,7 @@ class Bridge:
         return Board(self.now, self.config.redact)
 
     @command_handlers.default
-    def _no_responders(self) -> CommandHandlers:
+    def _no_handlers(self) -> CommandHandlers:
         return CommandHandlers(self.config.redact)
 
     @property

@@ -29,6 +29,7 @@ from bridge.daemon.sink import run_sink
 from bridge.daemon.source import run_source
 from bridge.daemon.systemd import Notifier
 from bridge.flow.ingest import Ingest
+from bridge.flow.instances.insist import Persistence
 from bridge.flow.instances.supervision import supervise
 from bridge.http.certificates import watch_certificate
 from bridge.http.listeners import open_listeners
@@ -156,7 +157,13 @@ async def _open_sinks(bridge: Bridge, spool: Spool) -> AsyncIterator[None]:
                 )
                 # Subscribed before anything can arrive: a sink that begins "now" begins
                 # before the first event.
-                await sinks.start(partial(supervise, instance, run, report, bridge.random))
+                core = sink.core
+                persistence = Persistence(core.retry_base, core.retry_cap, core.pause_probe)
+                await sinks.start(
+                    partial(
+                        supervise, instance, run, report, bridge.random, persistence=persistence
+                    )
+                )
             yield
         finally:
             # Also when something else could not be opened: what is under way must end.

@@ -10,6 +10,7 @@ keep serving the old certificate where the type of the key changed.)
 from __future__ import annotations
 
 import ssl
+import stat
 from datetime import datetime
 from pathlib import Path
 from typing import Literal, NoReturn, TypeAlias
@@ -108,7 +109,8 @@ def _build(certificate: Path, key: Path) -> ssl.SSLContext:
     try:
         context.load_cert_chain(certificate, key, passphrase)
     except ssl.SSLError as exc:
-        if exc.reason == "KEY_VALUES_MISMATCH":
+        # The latter where the two are of different types, as in the midst of a renewal.
+        if exc.reason in ("KEY_VALUES_MISMATCH", "NO_CERTIFICATE_ASSIGNED"):
             raise TlsError(
                 f"{key}: the private key does not belong to the first certificate in {certificate}",
                 setting="key",
@@ -131,6 +133,9 @@ def _build(certificate: Path, key: Path) -> ssl.SSLContext:
 def _look_for(marker: bytes, path: Path, setting: Literal["certificate", "key"]) -> None:
     what = "private key" if setting == "key" else setting
     try:
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # a pipe would be waited for
+            raise TlsError(f"{path}: is not an ordinary file", setting=setting)
         content = path.read_bytes()
     except FileNotFoundError:
         raise TlsError(

@@ -30,6 +30,7 @@ from bridge.plugins.dropins import (
     failure,
     find_dropins,
     load_dropin,
+    unreadable_folders,
 )
 from bridge.testing.emulation import EmulatorKind
 
@@ -103,6 +104,8 @@ def load_plugins(folders: Sequence[Path]) -> Registry:
     manager.add_hookspecs(hookspecs)
     registry = Registry()
     _load_group(GROUP, manager, registry)
+    for folder, reason in unreadable_folders(folders):
+        registry.records.append(Record(str(folder), str(folder), LoadOutcome.failed, reason))
     for file in find_dropins(folders):
         _load_file(file, manager, registry)
     return registry

@@ -6,7 +6,7 @@ runs:
 1. its name must be an identifier (``my_sink.py``, or a folder with ``__init__.py``);
 2. it and every folder above belong to root or to the bridge's user, and nobody else may
    write there;
-3. it says for which version of the contract it was written: ``BRIDGE_API = (1, 0)``;
+3. it says for which version of the contract it was written: ``BRIDGE_API = (1, 1)``;
 4. the packages of its PEP 723 block are installed. Nothing is ever installed by itself.
 
 It becomes the module ``bridge_dropin.STEM``: a file called ``json.py`` shadows nothing.
@@ -70,14 +70,26 @@ def find_dropins(folders: Sequence[Path]) -> Iterator[DropinFile]:
     Hidden files and backups are left out.
     """
     for folder in folders:
-        names = sorted(folder.iterdir()) if folder.is_dir() else []
-        for path in names:
+        try:
+            paths = sorted(folder.iterdir())
+        except OSError:
+            continue  # `unreadable_folders` says so
+        for path in paths:
             if path.name.startswith(("_", ".")):
                 continue
             if path.suffix == ".py" and path.is_file():
                 yield DropinFile(path.stem, path)
             elif (path / "__init__.py").is_file():
                 yield DropinFile(path.name, path / "__init__.py")
+
+
+def unreadable_folders(folders: Sequence[Path]) -> Iterator[tuple[Path, str]]:
+    """Yield the plugin folders that cannot be listed, each with the reason."""
+    for folder in folders:
+        try:
+            os.listdir(folder)
+        except OSError as exc:
+            yield folder, f"the folder cannot be read: {exc.strerror}; see [bridge] plugins"
 
 
 def load_dropin(file: DropinFile) -> ModuleType:

@@ -7,6 +7,7 @@ process has the spool open or not; while it runs, SQLite's log cannot be emptied
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -28,7 +29,11 @@ def audit(directory: Path, configured: Collection[str] = ()) -> Audit:
     :raises SpoolError: when there is no spool, or it cannot be read at all.
     """
     files = Files(directory.absolute())
-    if not files.database.exists():
+    if not os.access(directory, os.X_OK) and os.path.lexists(directory):
+        raise SpoolError(
+            f"{directory}: this user may not read it; run it as root or as the bridge's"
+        )
+    if not os.path.exists(files.database):
         raise SpoolError(
             f"{files.database}: there is no spool; expected the state folder of a bridge that "
             "ran before"

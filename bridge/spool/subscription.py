@@ -158,14 +158,15 @@ class SqliteSubscription:
         return None
 
     def _request(self, lane: int) -> ReadRequest:
+        # Before the sources: the writer adds a source before the head that covers its
+        # first event.
+        head = self._handles.writer_state.heads[lane]
         numbers = self._handles.writer_state.sources
         wanted = None
         if self.sources is not None:
             wanted = tuple(number for name, number in numbers.items() if name in self.sources)
         names = {number: name for name, number in numbers.items()}
-        return ReadRequest(
-            self.sink, lane, self._handles.writer_state.heads[lane], self.batch, wanted, names
-        )
+        return ReadRequest(self.sink, lane, head, self.batch, wanted, names)
 
 
 @define(eq=False)

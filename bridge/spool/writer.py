@@ -238,10 +238,18 @@ class Writer:
         fail.
         """
         if len(appends) + len(operations) > 1:
+            # One of them may show that the file, or the room on the disk, is not what
+            # it was: nothing that follows may be acknowledged as if it were.
             for append in appends:
-                self._store([append], [])
+                if self.refusal is not None:
+                    _refuse([append], self.refusal)
+                else:
+                    self._store([append], [])
             for operation in operations:
-                self._store([], [operation])
+                if self.failing is not None:
+                    _refuse([operation], self.failing)
+                else:
+                    self._store([], [operation])
         elif appends:
             appends[0].error = exc
             if isinstance(exc, sqlite3.IntegrityError):

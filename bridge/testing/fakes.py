@@ -158,8 +158,9 @@ class FakeMount:
 
 @define(eq=False)
 class FakeCommands:
-    """Requests of commands without a socket: call ``await
-    answering.responders["map"](arguments)`` yourself.
+    """Requests of commands without a socket.
+
+    Call ``await commands.command_handlers["map"](arguments)`` yourself.
     """
 
     command_handlers: dict[str, CommandHandler] = field(factory=dict)

@@ -356,6 +356,34 @@ def test_check_warns_of_a_certificate_that_ends_soon(bridged: Bridged):
     assert bridged.err.endswith(" and was not renewed; renew it\n")
 
 
+def test_a_key_written_into_the_file_is_not_quoted(bridged: Bridged):
+    bridged.issue()
+    with_certificate(bridged)
+    text = bridged.config.read_text()
+    bridged.config.write_text(
+        re.sub(r"key = .*pem", "key = -----BEGIN PRIVATE KEY-----MIIEvgIBADAN", text)
+    )
+    assert bridged("check") == 78
+    assert "expected a path, got what may be a private key (not shown)" in bridged.err
+    assert bridged("show-config") == 78
+    assert "MIIEvg" not in bridged.out + bridged.err
+
+
+def test_a_pipe_in_place_of_a_key_is_not_waited_for(bridged: Bridged):
+    bridged.issue()
+    with_certificate(bridged)
+    (bridged.folder / "privkey.pem").unlink()
+    os.mkfifo(bridged.folder / "privkey.pem")
+    assert bridged("check") == 78
+    assert "privkey.pem: is not an ordinary file" in bridged.err
+
+
+def test_a_folder_of_plugins_that_is_not_there_is_a_warning(bridged: Bridged):
+    bridged.write(GOOD.replace("[bridge]\n", f"[bridge]\nplugins = {bridged.folder}/none\n"))
+    assert bridged("check") == 0
+    assert "none: failed: the folder cannot be read: No such file or directory" in bridged.err
+
+
 def test_check_takes_a_good_pair(bridged: Bridged):
     bridged.issue()
     with_certificate(bridged)

@@ -18,6 +18,7 @@ from bridge.api.spool import SpoolContext, SpoolError
 from bridge.spool import SqliteSettings
 from bridge.spool.audit import audit
 from bridge.spool.sqlite import open_sqlite
+from bridge.spool.writer import Writer
 from bridge.testing.arrivals import arrival, arrivals, keys_of, take_all
 from bridge.testing.fakes import FakeReport
 
@@ -399,3 +400,39 @@ async def test_a_disk_without_any_room_loses_nothing(context: SpoolContext, laye
         layer.fail_write = 0
         await lease.settle(1)
     assert audit(context.directory).problems == ()
+
+
+@pytest.mark.parametrize("failure", ["sync", "full"])
+async def test_after_a_failure_among_requests_stored_singly_none_is_acknowledged(
+    context: SpoolContext, layer, monkeypatch, failure
+):
+    """What cannot be written makes the writer store each request of its batch alone."""
+    outcomes: dict[str, str] = {}
+    stored = 0
+    store = Writer._store
+
+    def failing_once(writer, appends, operations):
+        nonlocal stored
+        stored += 1
+        if stored == 2:  # the first request that is stored alone
+            layer.fail_sync = failure == "sync"
+            layer.fail_write = FULL if failure == "full" else 0
+        try:
+            store(writer, appends, operations)
+        finally:
+            layer.fail_sync, layer.fail_write = False, 0
+
+    async with open_sqlite(SqliteSettings(), context, vfs=layer.name) as spool:
+        await spool.append(arrivals("before"))
+        monkeypatch.setattr(Writer, "_store", failing_once)
+
+        async def put_what_cannot_be_written() -> None:
+            with pytest.raises(Exception, match=r"surrogates|refuse|room|disk|verified|sync"):
+                await spool.state("source:x").put("\ud800", 1)
+
+        async with trio.open_nursery() as senders:
+            senders.start_soon(put_what_cannot_be_written)
+            for key in "abc":
+                senders.start_soon(outcome_of, spool, key, outcomes)
+    assert outcomes.keys() == {"a", "b", "c"}
+    assert "stored" not in outcomes.values()

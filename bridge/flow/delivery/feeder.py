@@ -151,8 +151,10 @@ class Delivery:
             result = verdict
         except Exception as exc:
             result = exc
-        if result and not isinstance(result, Outcome | Exception):
+        if result is not None and not isinstance(result, Outcome | Exception):
             result = TypeError(f"deliver returned {result!r}, expected an Outcome or None")
+        elif stranger := _stranger(result, len(group.indexes)):
+            result = IndexError(f"deliver named event {stranger} of {len(group.indexes)}")
         if isinstance(result, Exception) and not isinstance(result, Retry | Reject | Pause):
             self._report.crash(result)
         decision = progress.decide(group, result)
@@ -191,3 +193,14 @@ class Delivery:
         progress.settled(count)
         if dead:
             self._report.dead_letters([letter.reason for letter in dead])
+
+
+def _stranger(result: Outcome | Exception | None, count: int) -> str:
+    """Return a position that a plugin named and its batch does not have, if any."""
+    named: list[int] = []
+    if isinstance(result, Reject):
+        named += result.reasons
+        result = result.others
+    if isinstance(result, Outcome):
+        named += [*result.filtered, *result.dead]
+    return next((repr(each) for each in named if each not in range(count)), "")

@@ -107,13 +107,16 @@ async def _run_once(run: Run, status: _StartedOnce) -> BaseException | None:
     try:
         await run(task_status=status)
     except* Exception as group:
-        first = _first(group)
+        first = min(_leaves(group), key=_rank)
     return first
 
 
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the first exception inside a group, however deep."""
-    exc: BaseException = group
-    while isinstance(exc, BaseExceptionGroup):
-        exc = exc.exceptions[0]
-    return exc
+def _leaves(exc: BaseException) -> list[BaseException]:
+    if isinstance(exc, BaseExceptionGroup):
+        return [leaf for inner in exc.exceptions for leaf in _leaves(inner)]
+    return [exc]
+
+
+def _rank(exc: BaseException) -> int:
+    """What matters most of several: a crash, then what a person must mend."""
+    return 2 if isinstance(exc, Retry | SpoolUnavailable) else 1 if isinstance(exc, Pause) else 0

@@ -89,6 +89,8 @@ def decode_content(encoded: str) -> bytes:
         text = encoded.replace("\r", "").replace("\n", "").encode("ascii")
     except UnicodeEncodeError:
         raise ValueError("it has characters that are not ASCII") from None
+    if len(text) % 4:  # the strict mode below lets one "=" too many pass
+        raise ValueError("its length is not that of base64")
     return binascii.a2b_base64(text, strict_mode=True)
 
 

@@ -389,6 +389,42 @@ async def test_a_sink_that_returns_nonsense_is_told_what_is_expected(autojump_cl
         assert caplog.text.count("the plugin of a sink failed") == 1
 
 
+@pytest.mark.parametrize("nonsense", [False, 0, [], "200 OK"])
+async def test_only_none_and_an_outcome_say_delivered(autojump_clock, nonsense):
+    async with open_memory_spool() as spool:
+        await fill(spool, 1)
+        async with delivering(spool, FakeSink(behave=lambda batch: nonsense)):
+            await drained(spool)
+        assert (await account(spool)).dead == 1
+
+
+def rejecting(*indexes: int, others: Outcome | None = None) -> Callable[[Batch], Outcome | None]:
+    def behave(batch: Batch) -> Outcome | None:
+        raise Reject("no", indexes=indexes, others=others)
+
+    return behave
+
+
+@pytest.mark.parametrize(
+    "behave",
+    [
+        rejecting(-1),
+        rejecting(7),
+        rejecting(0, others=Outcome(filtered={7})),
+        lambda batch: Outcome(filtered={7}),
+        lambda batch: Outcome(dead={-1: "no"}),
+        lambda batch: Outcome(dead={0, 1}),
+    ],
+)
+async def test_a_position_that_a_batch_lacks_is_a_mistake_and_no_delivery(autojump_clock, behave):
+    async with open_memory_spool() as spool:
+        await fill(spool, 3)
+        async with delivering(spool, FakeSink(behave=behave)):
+            await drained(spool)
+        assert (await account(spool)).delivered == 0
+        assert len(spool.dead_letters) == 3
+
+
 async def test_a_lease_that_has_ended_elsewhere_is_lent_again(autojump_clock, caplog):
     async with open_memory_spool(lanes=1) as spool:
         purged = False

@@ -4,6 +4,8 @@ import itertools
 
 import trio
 
+from bridge.api import Pause, Retry
+from bridge.flow.instances.insist import Persistence
 from bridge.flow.instances.supervision import supervise
 
 
@@ -81,3 +83,64 @@ async def test_cancelling_while_the_clean_up_fails_still_cancels(autojump_clock)
     with trio.move_on_after(5) as scope:
         await supervise("a", failing_on_exit, lambda text, problem=False: None, lambda: 0.5)
     assert scope.cancelled_caught
+
+
+class Reported:
+    def __init__(self) -> None:
+        self.texts: list[tuple[str, bool]] = []
+
+    def __call__(self, text: str, *, problem: bool = False, topic: str = "") -> None:
+        self.texts.append((text, problem))
+
+
+async def ended_by(*ends: BaseException, after: float = 0.0) -> tuple[Reported, list[float]]:
+    """Supervise an instance whose runs end so one after the other; then it goes on."""
+    reported, starts = Reported(), []
+    left = list(ends)
+
+    async def run(task_status: trio.TaskStatus[None]) -> None:
+        starts.append(trio.current_time())
+        task_status.started()
+        if not left:
+            await trio.sleep_forever()
+        await trio.sleep(after)
+        raise left.pop(0)
+
+    with trio.move_on_after(10_000):
+        await supervise(
+            "a", run, reported, lambda: 0.5, persistence=Persistence(base=2, cap=60, probe=300)
+        )
+    return reported, [later - earlier for earlier, later in itertools.pairwise(starts)]
+
+
+async def test_a_retry_of_a_source_is_waited_for_and_no_crash(autojump_clock, caplog):
+    reported, pauses = await ended_by(Retry("no answer"), Retry("429", after=77))
+    assert reported.texts == [
+        ("no answer; trying again until it succeeds", True),
+        ("429; trying again until it succeeds", True),
+    ]
+    assert pauses == [1, 77]
+    assert not caplog.records
+
+
+async def test_a_pause_of_a_source_is_probed_slowly(autojump_clock):
+    reported, pauses = await ended_by(Pause("the login is refused"))
+    assert reported.texts == [("the login is refused; trying again every 300 s", True)]
+    assert pauses == [300]
+
+
+async def test_what_ends_after_a_good_run_is_no_problem(autojump_clock):
+    reported, _ = await ended_by(Retry("closed"), after=3600)
+    assert reported.texts == [("closed; trying again until it succeeds", False)]
+
+
+async def test_a_crash_beside_a_verdict_is_what_is_told(autojump_clock, caplog):
+    mixed = ExceptionGroup("", [Retry("503"), ExceptionGroup("", [KeyError("bug")])])
+    reported, _ = await ended_by(mixed)
+    assert reported.texts[0][0].startswith("failed: KeyError")
+    assert "KeyError" in caplog.text
+
+
+async def test_a_pause_beside_a_retry_is_what_is_told(autojump_clock):
+    reported, _ = await ended_by(ExceptionGroup("", [Retry("503"), Pause("401")]))
+    assert reported.texts == [("401; trying again every 300 s", True)]
