@@ -9,12 +9,13 @@ place of the text.
 
 from __future__ import annotations
 
+import json
 import re
 from base64 import b64encode
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, quote_plus, urlsplit
 
 from attrs import field, frozen
 
@@ -174,6 +175,8 @@ def _all_forms(text: str) -> Iterator[str]:
     """
     for part in {text, *text.splitlines(), *_pieces(text)}:
         escaped = {quote(part, safe=safe, errors="surrogateescape") for safe in ("", "/")}
+        escaped.add(quote_plus(part, errors="surrogateescape"))
+        escaped |= {json.dumps(part, ensure_ascii=each)[1:-1] for each in (True, False)}
         for form in {part, repr(part)[1:-1], *escaped}:
             if len(form.strip()) >= MIN_LENGTH:
                 yield form

@@ -32,9 +32,9 @@ def complaint(validity: Validity, now: datetime) -> str | None:
             "machine right?"
         )
     if now >= validity.ends:
-        return f"the certificate ended on {_date(validity.ends)}, so nobody trusts it; renew it"
+        return f"{validity.whose} ended on {_date(validity.ends)}, so nobody trusts it; renew it"
     if now >= validity.ends - TOLD_BEFORE:
-        return f"the certificate ends on {_date(validity.ends)} and was not renewed; renew it"
+        return f"{validity.whose} ends on {_date(validity.ends)} and was not renewed; renew it"
     return None
 
 

@@ -107,7 +107,7 @@ def _listener(descriptor: int) -> trio.SocketListener:
 def _handed_over(environ: Mapping[str, str]) -> Sequence[str]:
     """Return the names of the sockets in order.
 
-    None if they are meant for another process.
+    Empty if they are meant for another process.
     """
     if environ.get("LISTEN_PID") != str(os.getpid()):
         return ()

@@ -38,6 +38,8 @@ class Validity:
 
     begins: datetime
     ends: datetime
+    whose: str = "the certificate"
+    """Which of the chain ends first, for sentences."""
 
 
 class TlsContext:
@@ -89,10 +91,12 @@ def _validity(certificate: Path) -> Validity:
             f"{certificate}: a certificate in it is damaged; expected certificates in PEM form",
             setting="certificate",
         ) from exc
-    return Validity(
-        max(each.not_valid_before_utc for each in chain),
-        min(each.not_valid_after_utc for each in chain),
-    )
+    first = min(chain, key=lambda each: each.not_valid_after_utc)
+    begins = max(each.not_valid_before_utc for each in chain)
+    if first is chain[0]:
+        return Validity(begins, first.not_valid_after_utc)
+    name = f"the certificate of '{first.subject.rfc4514_string()}' in the chain"
+    return Validity(begins, first.not_valid_after_utc, name)
 
 
 def _build(certificate: Path, key: Path) -> ssl.SSLContext:

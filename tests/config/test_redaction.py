@@ -20,6 +20,8 @@ def redact(sentence: str, *texts: str) -> str:
         ("xhunter2-S3cr3tx", "hunter2-S3cr3t", "x(from credential c)x"),
         ("GET /?token=a%2Fb%26c%3Dd", "a/b&c=d", "GET /?token=(from credential c)"),
         (r"bad 'back\\slash'", "back\\slash", "bad '(from credential c)'"),
+        (r'{"said": "pa\"ss\u00fc-123"}', 'pa"ssü-123', '{"said": "(from credential c)"}'),
+        ("form=a+b+c+d%26", "a b c d&", "form=(from credential c)"),
         ("line: MIIEvQIBADAN", "-----BEGIN KEY-----\nMIIEvQIBADAN\n", "line: (from credential c)"),
         ("db.example:5432 is away", "https://db.example:5432/v1", "(from credential c) is away"),
         (

@@ -187,3 +187,16 @@ def test_a_time_outside_of_the_validity_is_said():
     assert complaint(validity, BEGIN + timedelta(days=90)) == (
         "the certificate ended on 2026-04-01 00:00 UTC, so nobody trusts it; renew it"
     )
+
+
+def test_the_certificate_of_the_chain_that_ends_first_is_named(tmp_path):
+    inner = trustme.CA(parent_cert=AUTHORITY, organization_name="Inner")
+    leaf = inner.issue_cert("localhost", not_after=datetime(9000, 1, 1, tzinfo=UTC))
+    chain = b"".join(each.bytes() for each in leaf.cert_chain_pems)
+    (tmp_path / "chain.pem").write_bytes(chain)
+    (tmp_path / "key.pem").write_bytes(leaf.private_key_pem.bytes())
+    validity = TlsContext(tmp_path / "chain.pem", tmp_path / "key.pem").validity
+    said = complaint(validity, validity.ends)
+    assert said is not None
+    assert "Inner" in said
+    assert "in the chain ended on " in said
