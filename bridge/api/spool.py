@@ -229,7 +229,7 @@ class SpoolContext:
     sinks: tuple[str, ...]
     """Names of the configured sinks."""
     report: Callable[..., None]
-    """As ``Report`` in ``bridge.api.kinds``."""
+    """As ``Report`` in ``bridge.api.context``."""
     now: Callable[[], datetime]
 
 

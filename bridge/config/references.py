@@ -92,7 +92,7 @@ class References:
     def from_environment(
         cls, environ: Mapping[str, str], *, instance: str = "NAME", checking: bool = False
     ) -> Self:
-        """Take the folder of the credentials from ``$CREDENTIALS_DIRECTORY``."""
+        """The folder of the credentials is that of ``$CREDENTIALS_DIRECTORY``."""
         folder = environ.get("CREDENTIALS_DIRECTORY")
         return cls(environ, Path(folder) if folder else None, instance, checking)
 

@@ -109,7 +109,7 @@ async def run_source(
 
 
 async def _stop(source: SourceConfig, context: SourceContext) -> None:
-    """Let a source do what it has to do at its vendor in the end."""
+    """What a source has to do at its vendor in the end; its failure is only logged."""
     if source.kind.on_stop is None:
         return
     try:
