@@ -7,14 +7,13 @@ push ─ turn of its device ─▶ client ─ answers ─▶ verdict
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from datetime import datetime
 
 import trio
 
 from bridge.api import Report
-from bridge.api.rest import RestClient, clock_difference
+from bridge.api.rest import RestClient, RestResponse, clock_difference
 
 from .answers import PushAccepted, PushVerdict, classify
 from .ledger import Ledger
@@ -47,6 +46,7 @@ class Pusher:
         self._now = now
         self._under_way: dict[str, trio.Event] = {}  # device: set when its push is through
         self._told_of_answer = False
+        self._told_of_clock = False
         self._credential = settings.credential[0]
         self._scopes = (
             "the scopes Publish and Create" if settings.form == "template" else "the scope Publish"
@@ -59,14 +59,7 @@ class Pusher:
             known.
         :raises Pause: the server cannot be trusted.
         """
-        async with self._turn(push.device):
-            response = await self._client.request(
-                "POST",
-                push.url(self._settings.url),
-                content=push.body,
-                max_body=MAX_ANSWER,
-                keep_beginning=True,
-            )
+        response = await self._send_in_turn(push)
         now = self._now()
         verdict = classify(
             response,
@@ -82,18 +75,23 @@ class Pusher:
             self._tell_of_clock(clock_difference(response.headers, now))
         return verdict
 
-    @asynccontextmanager
-    async def _turn(self, device: str) -> AsyncIterator[None]:
-        """Enter when no other push of this device is under way: two source devices may
+    async def _send_in_turn(self, push: Push) -> RestResponse:
+        """Send when no other push of this device is under way: two source devices may
         share a token.
         """
-        while (other := self._under_way.get(device)) is not None:
+        while (other := self._under_way.get(push.device)) is not None:
             await other.wait()
-        self._under_way[device] = through = trio.Event()
+        self._under_way[push.device] = through = trio.Event()
         try:
-            yield
+            return await self._client.request(
+                "POST",
+                push.url(self._settings.url),
+                content=push.body,
+                max_body=MAX_ANSWER,
+                keep_beginning=True,
+            )
         finally:
-            del self._under_way[device]
+            del self._under_way[push.device]
             through.set()
 
     def _learn(self, push: Push) -> None:
@@ -116,11 +114,13 @@ class Pusher:
     def _tell_of_clock(self, ahead: float | None) -> None:
         if ahead is None:
             return
+        wrong = abs(ahead) > MAX_CLOCK_DIFFERENCE
+        if not wrong and not self._told_of_clock:
+            return
+        self._told_of_clock = wrong
         side = "ahead of" if ahead > 0 else "behind"
-        wrong = (
+        text = (
             f"this machine's clock is more than {MAX_CLOCK_DIFFERENCE:.0f} s {side} Databoom's; "
             "see that it is synchronised"
         )
-        if abs(ahead) <= MAX_CLOCK_DIFFERENCE:
-            wrong = ""
-        self._report(wrong, problem=bool(wrong), topic="clock")
+        self._report(text if wrong else "", problem=wrong, topic="clock")

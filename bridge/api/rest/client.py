@@ -1,13 +1,17 @@
 """One client for one section: kept open, and replaced when its connections are lost.
 
-    request ─ a slot ─ httpx ─▶ answer, bounded in time and size
+    request ─ a slot ─ httpx's transport ─▶ answer, bounded in time and size
                          │
-                         └─ a slot, but no connection to be had ─▶ a new httpx client
+                         └─ a slot, but no connection to be had ─▶ a new transport
+
+Requests go to the transport of httpx directly: its client would take as long again to
+merge what is the same in each of them (measured), and would follow redirects, keep
+cookies and read the environment, none of which is wanted here.
 
 httpx on trio loses a place in its pool for good when a request is cancelled in the
 moment its new connection is ready. Here never more requests are under way than the pool
-has places, so one that waits for a place has found the loss: its client is replaced and
-the request, of which nothing was sent, goes out by the new one.
+has places, so one that waits for a place has found the loss: its transport is replaced
+and the request, of which nothing was sent, goes out by the new one.
 """
 
 from __future__ import annotations
@@ -93,9 +97,9 @@ class RestResponse:
 
 @define(eq=False)
 class _Pool:
-    """An httpx client, and how many requests it has under way."""
+    """A transport of httpx, and how many requests it has under way."""
 
-    client: httpx.AsyncClient
+    transport: httpx.AsyncBaseTransport
     users: int = 0
     retired: bool = False
 
@@ -116,9 +120,17 @@ class RestClient:
     """The setting that holds ``timeout``, for sentences."""
     secrets: Sequence[str] = field(repr=False)
     """Texts that no error may hold."""
-    _make: Callable[[], httpx.AsyncClient] = field(repr=False)
+    _base_url: str
+    _headers: Mapping[str, str] = field(repr=False)
+    """Sent with every request."""
+    _sign: Sign | None = field(repr=False)
+    _timeouts: Mapping[str, float | None]
+    """As httpx's transport takes them: seconds of each step of a request."""
+    _make: Network = field(repr=False)
     _slots: trio.CapacityLimiter = field(repr=False)
     _pool: _Pool = field(init=False, repr=False)
+    _url: tuple[str, httpx.URL] | None = field(default=None, init=False, repr=False)
+    """The URL that was asked for last, and what httpx read of it: many ask for one."""
 
     def __attrs_post_init__(self) -> None:
         self._pool = _Pool(self._make())
@@ -146,10 +158,9 @@ class RestClient:
         import httpx
 
         limit = self.max_body if max_body is None else max_body
-        exchange = partial(
-            self._exchange, method, url, headers, query, content, limit, keep_beginning
-        )
         try:
+            request = self._request(method, url, headers, query, content)
+            exchange = partial(self._exchange, request, limit, keep_beginning)
             with trio.fail_after(self.timeout):
                 async with self._slots:
                     try:
@@ -172,15 +183,34 @@ class RestClient:
         """
         return redacted(text, [*self.secrets, *secrets])
 
-    async def _exchange(
+    def _request(
         self,
         method: str,
         url: str,
         headers: Mapping[str, str] | None,
         query: Mapping[str, str] | None,
         content: bytes | None,
-        limit: int,
-        keep_beginning: bool,
+    ) -> httpx.Request:
+        import httpx
+
+        if self._url is None or self._url[0] != url:
+            whole = url if url.startswith(("http://", "https://")) else self._base_url + url
+            self._url = url, httpx.URL(whole)
+        target = self._url[1]
+        if query:
+            target = target.copy_merge_params(query)
+        sent = {**self._headers, **headers} if headers else self._headers
+        extensions = {"timeout": self._timeouts}
+        request = httpx.Request(
+            method, target, headers=sent, content=content, extensions=extensions
+        )
+        if self._sign is not None:
+            # httpx may encode what was open in a URL: its own version must be signed.
+            request.headers.update(self._sign(method, request.url.raw_path, content or b""))
+        return request
+
+    async def _exchange(
+        self, request: httpx.Request, limit: int, keep_beginning: bool
     ) -> RestResponse:
         import httpx
 
@@ -190,15 +220,16 @@ class RestClient:
         try:
             # Cancelling, unlike leaving the loop, closes httpx's own generators too.
             with trio.CancelScope() as reading:
-                async with pool.client.stream(
-                    method, url, params=query or None, content=content, headers=headers
-                ) as response:
+                response = await pool.transport.handle_async_request(request)
+                try:
                     async for chunk in response.aiter_bytes():
                         body += chunk
                         if len(body) > limit:
                             if not keep_beginning:
                                 reading.cancel()
                             del body[limit + 1 :]  # one more shows that it was larger
+                finally:
+                    await response.aclose()
         except httpx.PoolTimeout:
             self._replace(pool)
             raise
@@ -206,19 +237,19 @@ class RestClient:
             pool.users -= 1
             if pool.retired and not pool.users:
                 with trio.CancelScope(shield=True, deadline=trio.current_time() + POOL_TIMEOUT):
-                    await pool.client.aclose()
+                    await pool.transport.aclose()
         if len(body) > limit and not keep_beginning:
             raise ResponseTooLarge(f"an answer of {self.service} is larger than {limit} bytes")
         return RestResponse(
             response.status_code,
             response.headers,
             bytes(body[:limit]),
-            str(response.url),
-            _links(response),
+            str(request.url),
+            _links(response) if "link" in response.headers else {},
         )
 
     def _replace(self, pool: _Pool) -> None:
-        """Put a new client in place of one that lost its connections."""
+        """Put a new transport in place of one that lost its connections."""
         if pool is self._pool:
             self._pool = _Pool(self._make())
         pool.retired = True
@@ -243,7 +274,7 @@ class RestClient:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._pool.client.aclose()
+        await self._pool.transport.aclose()
 
 
 def _links(response: httpx.Response) -> dict[str, str]:
@@ -297,42 +328,24 @@ async def open_rest(
 
     tls = client_tls(ca_file)
     assert login is None or sign is None
-
-    def signed(request: httpx.Request) -> httpx.Request:
-        assert sign is not None
-        # httpx may encode what was open in a URL: only its own version can be signed.
-        request.headers.update(sign(request.method, request.url.raw_path, request.content))
-        return request
-
-    auth = signed if sign is not None else login
-
-    def make() -> httpx.AsyncClient:
-        limits = httpx.Limits(max_connections=max_connections, keepalive_expiry=IDLE_SECONDS)
-        transport = (
-            httpx.AsyncHTTPTransport(verify=tls, limits=limits, proxy=proxy, trust_env=False)
-            if network is None
-            else network()
-        )
-        return httpx.AsyncClient(
-            transport=transport,
-            base_url=base_url,
-            auth=auth,
-            headers={
-                "Accept": "application/json",
-                "Accept-Encoding": "identity",  # the limit then counts what arrives
-                "User-Agent": "bridged",
-                **(headers or {}),
-            },
-            timeout=httpx.Timeout(
-                None, connect=connect_timeout, pool=min(POOL_TIMEOUT, timeout / 2)
-            ),
-            follow_redirects=False,  # credentials must not go elsewhere
-            trust_env=False,
-        )
-
     hidden = [*secrets]
+    sent = {
+        "Accept": "application/json",
+        "Accept-Encoding": "identity",  # the limit then counts what arrives
+        "User-Agent": "bridged",
+        **(headers or {}),
+    }
     if login is not None:
-        hidden += [login[1], base64.b64encode(":".join(login).encode()).decode()]
+        encoded = base64.b64encode(":".join(login).encode()).decode()
+        sent["Authorization"] = f"Basic {encoded}"
+        hidden += [login[1], encoded]
+
+    def make() -> httpx.AsyncBaseTransport:
+        if network is not None:
+            return network()
+        limits = httpx.Limits(max_connections=max_connections, keepalive_expiry=IDLE_SECONDS)
+        return httpx.AsyncHTTPTransport(verify=tls, limits=limits, proxy=proxy, trust_env=False)
+
     client = RestClient(
         service,
         timeout,
@@ -340,6 +353,10 @@ async def open_rest(
         certificate_hint,
         timeout_setting,
         hidden,
+        base_url.rstrip("/"),
+        sent,
+        sign,
+        {"connect": connect_timeout, "pool": min(POOL_TIMEOUT, timeout / 2)},
         make,
         trio.CapacityLimiter(max_connections),
     )

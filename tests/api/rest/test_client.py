@@ -108,6 +108,34 @@ async def test_each_request_is_signed_as_it_goes_over_the_wire():
     assert [request.headers["x-signature"] for request in asked] == [("1",), ("2",)]
 
 
+async def test_a_path_is_below_the_base_and_a_whole_url_is_not():
+    asked: list[str] = []
+
+    async def handler(request: Request) -> Response:
+        asked.append(request.path)
+        return Response(200)
+
+    async with serve_http(handler) as url:
+        base = f"{url}/api/"
+        async with open_rest("the API", timeout=5.0, max_body=9, base_url=base) as client:
+            await client.request("GET", "/things")
+            await client.request("GET", f"{url}/elsewhere")
+    assert asked == ["/api/things", "/elsewhere"]
+
+
+async def test_what_a_server_sets_as_a_cookie_is_not_sent_back():
+    cookies: list[str | None] = []
+
+    async def handler(request: Request) -> Response:
+        cookies.append(dict(request.headers).get("cookie"))
+        return Response(200, b"", (("Set-Cookie", "session=1"),))
+
+    async with asking(handler) as (client, url):
+        for _ in range(2):
+            await client.request("GET", url)
+    assert cookies == [None, None]
+
+
 async def test_a_redirect_is_an_answer_and_not_followed():
     async def handler(request: Request) -> Response:
         assert request.path == "/"
