@@ -12,7 +12,7 @@ at worst.
 from __future__ import annotations
 
 import signal
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -42,11 +42,19 @@ from bridge.http.webhooks import webhooks
 DRAIN_REQUESTS = 8.0  # seconds for requests in work: a webhook that took longer gave up before
 
 
-async def run_bridge(bridge: Bridge, notifier: Notifier, signals: AsyncIterator[int]) -> None:
+async def run_bridge(
+    bridge: Bridge,
+    notifier: Notifier,
+    signals: AsyncIterator[int],
+    *,
+    on_ready: Callable[[], None] = lambda: None,
+) -> None:
     """Run until a signal comes that is not SIGHUP; then stop in order.
 
     Raises in a group what keeps it from starting: SpoolError, ListenError, TlsError,
     OSError.
+
+    :param on_ready: called once everything is open.
     """
     config = bridge.config
     _make_state_folder(bridge.state)
@@ -75,6 +83,7 @@ async def run_bridge(bridge: Bridge, notifier: Notifier, signals: AsyncIterator[
         await stack.enter_async_context(_open_servers(bridge, routes, observer))
         summary = f"{len(config.sources)} sources, {len(config.sinks)} sinks"
         bridge.board.report("bridge")(f"ready: {summary}")
+        on_ready()
         notifier.ready(summary)
         ready.set()
         await signalled.wait()
