@@ -57,6 +57,7 @@ from bridge.api.former import find_former
 from bridge.api.history import RECOVERED, History, OpenHistory, Page, Recovery
 from bridge.api.hookspecs import API_VERSION, hookimpl
 from bridge.api.kinds import AnyKind, Batch, Sink, SinkKind, SourceKind, SpoolKind
+from bridge.api.problems import Problem
 from bridge.api.text import HIDDEN, printable, redacted, shortened
 from bridge.api.waiting import RepeatedEvent, backoff
 from bridge.api.webhook import Accepted, Mount, Receive, Request, Response
@@ -97,6 +98,7 @@ __all__ = [
     "Outlet",
     "Page",
     "Pause",
+    "Problem",
     "Reading",
     "Receive",
     "Recover",

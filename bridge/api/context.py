@@ -10,6 +10,7 @@ from attrs import field, frozen
 
 from bridge.api.commands import AddCommandHandler
 from bridge.api.events import JSON, Event
+from bridge.api.problems import Problem
 from bridge.api.webhook import Mount
 
 T = TypeVar("T")
@@ -36,11 +37,12 @@ class Report(Protocol):
     Logged once for each change of text, shown by the status page until the next report.
     """
 
-    def __call__(self, text: str, *, problem: bool = False, topic: str = "") -> None:
+    def __call__(self, text: str, *, problem: Problem | None = None, topic: str = "") -> None:
         """Report.
 
         :param text: an empty one takes back what was said of a topic.
-        :param problem: a person should look at it; the text says what to do.
+        :param problem: a person should look at it, and which problem it is; None: all
+            is well. The text says what is wrong now, the problem what to do about it.
         :param topic: what of the instance it is about, such as ``keys``, where several
             things are said of one side by side; empty: the instance as a whole.
         """
@@ -50,13 +52,21 @@ class Report(Protocol):
 class Insist(Protocol):
     """Attempt until it succeeds: for what an instance does beside its main work."""
 
-    async def __call__(self, attempt: Callable[[], Awaitable[T]], *, topic: str, doing: str) -> T:
+    async def __call__(
+        self,
+        attempt: Callable[[], Awaitable[T]],
+        *,
+        topic: str,
+        doing: str,
+        problem: Problem | None = None,
+    ) -> T:
         """Return the result of the first attempt that succeeds.
 
         After a ``Retry`` it waits longer each time, after a ``Pause`` as long as a
         person may take. Both are told under the topic, and taken back by the success.
 
         :param doing: begins the sentences, such as ``fetching the keys``.
+        :param problem: what it is while it fails; None: ``work-fails``.
         :raises Reject: what an attempt raises besides.
         """
         ...

@@ -8,8 +8,11 @@ contain a secret: they go to the log, to the status page and into dead letters.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from typing import Literal, TypeAlias
 
 from attrs import field, frozen
+
+from bridge.api.former import warn_of_former_name
 
 
 class SettingError(Exception):
@@ -62,18 +65,29 @@ class HttpRejection(Exception):
         """Seconds, sent as ``Retry-After``; None sends none."""
 
 
+Scope: TypeAlias = Literal["sink", "device"]
+"""Whom a verdict concerns: the whole destination, or the device of this batch alone,
+which is parked while the others go on, and tried again at longer and longer intervals,
+in the end every hour.
+
+Of a batch with several devices ``device`` says that one of them is to blame and nobody
+knows which: the batch comes again in parts until each of them is known.
+"""
+
+
 class Retry(Exception):
     """This attempt failed, another may succeed: time-outs, broken connections,
     overload, 5xx.
     """
 
-    def __init__(self, why: str, *, after: float | None = None) -> None:
+    def __init__(self, why: str, *, after: float | None = None, scope: Scope = "sink") -> None:
         super().__init__(why)
         self.why = why
         self.after = after
         """Seconds that the destination asked to be left alone (``Retry-After``); None
         if it did not say.
         """
+        self.scope = scope
 
 
 def _frozenset(indexes: Iterable[int]) -> frozenset[int]:
@@ -138,8 +152,18 @@ class Pause(Exception):
     Nothing is dropped. The core probes slowly and shows the reason.
     """
 
-    def __init__(self, why: str, *, device_only: bool = False) -> None:
+    def __init__(self, why: str, *, scope: Scope = "sink", device_only: bool | None = None) -> None:
+        """Say why.
+
+        :param device_only: what version 1.1 called ``scope="device"``.
+        """
         super().__init__(why)
         self.why = why
-        self.device_only = device_only
-        """True if only this device is affected: others go on."""
+        if device_only is not None:
+            warn_of_former_name("Pause(device_only=...)", 'Pause(scope="device")')
+        self.scope: Scope = "device" if device_only else scope
+
+    @property
+    def device_only(self) -> bool:
+        """Whether only this device is affected: the name that version 1.1 had."""
+        return self.scope == "device"

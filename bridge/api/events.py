@@ -47,8 +47,10 @@ class Reading:
 class Event:
     """One message about one device."""
 
-    key: str
-    """Unique within the source: an event whose key is known already is a duplicate."""
+    key: str | None
+    """Unique within the source: an event whose key is known already is a duplicate.
+    None for what can never come again the same: no key is kept of it.
+    """
     device: str
     """The vendor's device id. Events of one device stay in order."""
     kind: str
@@ -71,6 +73,12 @@ class Event:
     known. Not stored, so no part of equality: what is read back equals what was stored.
     A plugin gives them for as long as keys are remembered after the change.
     """
+    key_time: datetime | None = field(default=None, kw_only=True, eq=False)
+    """The vendor's own instant that comes again identically whenever the event does,
+    with a time zone: keys lie where their neighbours in time are. The same key has
+    always the same one. None: nothing that the vendor sends is such an instant. Not
+    stored, as ``former_keys``.
+    """
 
 
 @frozen
@@ -79,14 +87,15 @@ class Arrival:
 
     source: str
     """Name of the source: the NAME of its section ``[source:NAME]``."""
-    key: str
+    key: str | None
     device: str
     body: bytes
     """The event as written by :func:`encode`."""
     received: datetime
     """When the bridge received it, UTC."""
     former_keys: tuple[str, ...] = ()
-    """See :class:`Event`."""
+    """See :class:`Event`, as for ``key_time``."""
+    key_time: datetime | None = None
 
 
 @frozen
@@ -151,9 +160,8 @@ def encode(event: Event) -> bytes:
             }
         )
     except (TypeError, ValueError, OverflowError) as exc:
-        raise ValueError(
-            f"event {event.key!r} of device {event.device!r} cannot be stored: {exc}"
-        ) from exc
+        named = "an event without a key" if event.key is None else f"event {event.key!r}"
+        raise ValueError(f"{named} of device {event.device!r} cannot be stored: {exc}") from exc
 
 
 def _plain_reading(reading: Reading) -> dict[str, Any]:

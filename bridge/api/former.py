@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from bridge.api.events import JSON
+from bridge.api.problems import TOLD_BY_PLUGIN, Problem
 
 FORMER_NAMES = {
     "Account": "bridge.api.spool.Account",
@@ -77,6 +78,17 @@ def find_former(name: str) -> Any:
     warn_of_former_name(f"bridge.api.{name}", now, stacklevel=4)
     module, _, called = now.rpartition(".")
     return getattr(import_module(module), called)
+
+
+def problem_of(told: Problem | bool | None, *, stacklevel: int = 4) -> Problem | None:
+    """Return the problem of a report, which version 1.1 told by True or False.
+
+    :param stacklevel: how far up the plugin's own line is; 4: it called the caller.
+    """
+    if not isinstance(told, bool):
+        return told
+    warn_of_former_name("problem=True", "problem=Problem(...)", stacklevel=stacklevel)
+    return TOLD_BY_PLUGIN if told else None
 
 
 def warn_of_former_name(former: str, now: str, *, stacklevel: int = 3) -> None:

@@ -6,7 +6,7 @@ folder:
 
     from bridge.api import SinkKind, hookimpl
 
-    BRIDGE_API = (1, 1)  # in a drop-in file: for which version of this contract
+    BRIDGE_API = (1, 2)  # in a drop-in file: for which version of this contract
 
     @hookimpl
     def bridge_sink_kinds():
@@ -25,7 +25,7 @@ import pluggy
 from bridge.api.commands import Command
 from bridge.api.kinds import SinkKind, SourceKind, SpoolKind
 
-API_VERSION = (1, 1)
+API_VERSION = (1, 2)
 """Major and minor version of everything in ``bridge.api``."""
 
 hookspec = pluggy.HookspecMarker("bridge")

@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 import trio
-from attrs import frozen
+from attrs import field, frozen
 
 from bridge.api.context import SinkContext, SourceContext
 from bridge.api.errors import Outcome
 from bridge.api.events import Stored
 from bridge.api.history import Recovery
+from bridge.api.problems import Problem, check_names
 from bridge.api.spool import Audit, OpenSpool
+from bridge.api.store import StoreTools
 
 S = TypeVar("S")
 S_contra = TypeVar("S_contra", contravariant=True)
@@ -69,6 +71,10 @@ class SourceKind(Generic[S]):
     """
     help: str = ""
     """One line for ``bridged plugins``."""
+    problems: tuple[Problem, ...] = field(default=(), validator=check_names)
+    """What the plugin reports as a problem. Their names begin with the name of the kind
+    and a hyphen.
+    """
 
 
 @frozen
@@ -78,6 +84,10 @@ class Batch:
     events: tuple[Stored, ...]
     attempt: int = 1
     """1 for the first attempt. A retried batch holds the same events again."""
+    replay: bool = False
+    """Whether these were dead letters, or are sent again after a rewind: they stand
+    outside the order of their devices' other events.
+    """
 
 
 class Sink(Protocol):
@@ -131,6 +141,13 @@ class SinkKind(Generic[S]):
     """Default of the setting ``in_flight``: most attempts at one time."""
     help: str = ""
     """One line for ``bridged plugins``."""
+    problems: tuple[Problem, ...] = field(default=(), validator=check_names)
+    """As for a source."""
+    preview: Callable[[S, Stored], str] | None = None
+    """What would be sent of an event with these settings, for a person who asks before
+    a dead letter is replayed; or why nothing would be. Asks nobody, and shows no
+    secret. None: this kind cannot say.
+    """
 
 
 @frozen
@@ -145,6 +162,13 @@ class SpoolKind(Generic[S]):
     given the names of the configured sinks. None: this kind cannot.
     """
     help: str = ""
+    """One line for ``bridged plugins``."""
+    problems: tuple[Problem, ...] = field(default=(), validator=check_names)
+    """Those of this engine alone; the ones of every engine are in
+    ``bridge.api.spool.problems``.
+    """
+    store: StoreTools | None = None
+    """Tools on its files. None: this kind has none."""
 
 
 AnyKind = SourceKind[Any] | SinkKind[Any] | SpoolKind[Any]

@@ -26,6 +26,10 @@ class RepeatedEvent:
         """Wait for the next time."""
         await self._next.wait()
 
+    def upcoming(self) -> trio.Event:
+        """Return the next time, for who looks at something before it waits."""
+        return self._next
+
 
 def backoff(failures: int, base: float, cap: float, random: Callable[[], float]) -> float:
     """Return the seconds to wait after so many failures in a row: full jitter under an

@@ -53,5 +53,10 @@ def test_a_rejection_without_indexes_names_no_event():
 
 
 def test_a_pause_is_for_all_devices_unless_it_says_otherwise():
-    assert not Pause("401").device_only
-    assert Pause("404: no such device", device_only=True).device_only
+    assert Pause("401").scope == "sink"
+    assert Pause("404: no such device", scope="device").device_only
+
+
+def test_a_pause_still_knows_what_it_was_asked_by_its_former_name():
+    with pytest.warns(DeprecationWarning, match=r"device_only=...\) is Pause\(scope="):
+        assert Pause("404: no such device", device_only=True).scope == "device"

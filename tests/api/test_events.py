@@ -138,6 +138,17 @@ def test_what_could_not_be_read_back_is_refused_with_the_reason(
     assert reason in str(refused.value)
 
 
+def test_an_event_without_a_key_is_stored_and_read_back():
+    keyless = event(key=None)
+    assert b'"key":null' in encode(keyless)
+    assert decode(encode(keyless)) == keyless
+
+
+def test_an_event_without_a_key_is_named_by_its_device():
+    with pytest.raises(ValueError, match=r"an event without a key of device 'd1' cannot be stored"):
+        encode(event(key=None, time=TIME.replace(tzinfo=None)))
+
+
 def test_a_key_that_is_no_text_is_named_without_breaking_the_log():
     with pytest.raises(ValueError, match="surrogates") as refused:
         encode(event(key="\ud800"))
@@ -262,6 +273,13 @@ def test_a_body_without_one_of_its_parts_is_refused(missing: str):
 def test_bytes_that_would_not_parse_are_kept_whole(raw: bytes):
     data = decode(encode(event(data=raw_data(raw)))).data
     assert b64decode(data["base64"]) == raw
+
+
+def test_the_time_of_a_key_is_not_stored_and_no_part_of_equality():
+    timed = event(key_time=TIME)
+    assert timed == event()
+    assert encode(timed) == encode(event())
+    assert decode(encode(timed)).key_time is None
 
 
 def test_former_keys_are_not_stored_and_no_part_of_equality():
