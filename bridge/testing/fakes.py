@@ -25,6 +25,7 @@ from bridge.api import (
     Event,
     Insist,
     Pause,
+    Problem,
     Receive,
     Retry,
     SinkContext,
@@ -32,6 +33,8 @@ from bridge.api import (
     SpoolUnavailable,
     encode,
 )
+from bridge.api.former import problem_of
+from bridge.api.problems import WORK_FAILS
 
 T = TypeVar("T")
 
@@ -111,20 +114,24 @@ class FakeReport:
     texts: list[str] = field(factory=list)
     problems: list[str] = field(factory=list)
     """Those of the texts that a person should look at."""
+    problem_names: list[str] = field(factory=list)
+    """Which problems these are, one for each text."""
     _said: trio.Event = field(factory=trio.Event)
 
     topics: dict[str, str] = field(factory=dict)
     """What was last said by topic, as far as it was not taken back."""
 
-    def __call__(self, text: str, *, problem: bool = False, topic: str = "") -> None:
+    def __call__(self, text: str, *, problem: Problem | None = None, topic: str = "") -> None:
         """Keep a report."""
+        problem = problem_of(problem)
         if topic:
             self.topics[topic] = text
             if not text:
                 del self.topics[topic]
         self.texts.append(text)
-        if problem:
+        if problem is not None:
             self.problems.append(text)
+            self.problem_names.append(problem.name)
         self._said.set()
         self._said = trio.Event()
 
@@ -192,14 +199,21 @@ class FakeRecover:
 def fake_insist(report: FakeReport | None = None) -> Insist:
     """Return an ``insist`` that waits and tells as the core's, without its jitter."""
 
-    async def insist(attempt: Callable[[], Awaitable[T]], *, topic: str, doing: str) -> T:
+    async def insist(
+        attempt: Callable[[], Awaitable[T]],
+        *,
+        topic: str,
+        doing: str,
+        problem: Problem | None = None,
+    ) -> T:
         pause = 1.0
         while True:
             try:
                 result = await attempt()
             except (Retry, Pause, SpoolUnavailable) as verdict:
                 if report is not None:
-                    report(f"{doing} failed: {verdict}", problem=True, topic=topic)
+                    text = f"{doing} failed: {verdict}"
+                    report(text, problem=problem or WORK_FAILS, topic=topic)
             else:
                 if report is not None:
                     report("", topic=topic)

@@ -7,6 +7,7 @@ import trio
 from attrs import evolve
 
 from bridge.api import Accepted, Event, Reading, Request, SpoolUnavailable
+from bridge.api.problems import WORK_FAILS
 from bridge.api.spool import DeadLetter
 from bridge.testing.arrivals import TIME, arrivals, keys_of, take_all
 from bridge.testing.fakes import (
@@ -71,9 +72,18 @@ async def test_a_report_can_be_waited_for():
     async with trio.open_nursery() as waiting:
         waiting.start_soon(report.wait_for, "connected")
         await trio.lowlevel.checkpoint()
-        report("refused: wrong password", problem=True)
+        report("refused: wrong password", problem=WORK_FAILS)
         report("connected to 192.0.2.1")
     assert report.problems == ["refused: wrong password"]
+    assert report.problem_names == ["work-fails"]
+
+
+def test_a_report_of_version_1_1_is_understood():
+    report = FakeReport()
+    with pytest.warns(DeprecationWarning, match="problem=True is problem=Problem") as warned:
+        report("refused", problem=True)
+    assert warned[0].filename == __file__
+    assert report.problem_names == ["told-by-plugin"]
 
 
 async def test_a_spool_in_memory_refuses_when_told():

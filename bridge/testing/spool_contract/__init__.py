@@ -16,10 +16,27 @@ power cut.
 from bridge.testing.spool_contract.account import AccountContract
 from bridge.testing.spool_contract.append import AppendContract, OpenEngine
 from bridge.testing.spool_contract.lend import LendingContract
+from bridge.testing.spool_contract.letters import LettersContract
+from bridge.testing.spool_contract.parking import ParkingContract
+from bridge.testing.spool_contract.renaming import RenameContract
+from bridge.testing.spool_contract.replaying import ReplayContract
+from bridge.testing.spool_contract.rewinding import RewindContract
 from bridge.testing.spool_contract.state import StateContract
+from bridge.testing.spool_contract.waiting import WaitingContract
 
 __all__ = ["OpenEngine", "SpoolContract"]
 
 
-class SpoolContract(AppendContract, LendingContract, AccountContract, StateContract):
+class SpoolContract(
+    AppendContract,
+    LendingContract,
+    ParkingContract,
+    WaitingContract,
+    LettersContract,
+    ReplayContract,
+    RewindContract,
+    RenameContract,
+    AccountContract,
+    StateContract,
+):
     """The whole contract."""

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import TypeAlias
 
+import pytest
 import trio
 import trio.testing
 
@@ -69,6 +70,50 @@ class AppendContract:
                 arrival("newer", former_keys=("none",)),
             ]
             assert await spool.append(again) == 1
+
+    async def test_an_event_without_a_key_is_always_new(self, open_engine: OpenEngine) -> None:
+        async with open_engine() as spool, spool.subscribe("out", batch=10) as subscription:
+            sent = arrival("a", keyless=True)
+            assert await spool.append([sent, sent]) == 2
+            assert await spool.append([sent]) == 1
+            assert {stored.event.key for stored in await take_all(subscription, 3)} == {None}
+
+    @pytest.mark.parametrize(
+        "key_time",
+        [
+            pytest.param(TIME, id="now"),
+            pytest.param(datetime(2026, 1, 2, 3, tzinfo=timezone(timedelta(hours=5))), id="a zone"),
+            pytest.param(datetime(1, 1, 1, tzinfo=UTC), id="before 1970"),
+            pytest.param(datetime(1970, 1, 1, tzinfo=UTC), id="1970"),
+            pytest.param(datetime(9999, 12, 31, tzinfo=UTC), id="behind 2106"),
+            pytest.param(None, id="timeless"),
+        ],
+    )
+    async def test_a_key_is_known_wherever_it_lies_in_time(
+        self, open_engine: OpenEngine, key_time: datetime | None
+    ) -> None:
+        async with open_engine() as spool:
+            assert await spool.append([arrival("a", key_time=key_time)]) == 1
+            assert await spool.append([arrival("a", key_time=key_time)]) == 0
+        async with open_engine() as spool:
+            both = [arrival("a", key_time=key_time), arrival("b", key_time=key_time)]
+            assert await spool.append(both) == 1
+
+    async def test_a_former_key_is_known_from_when_keys_had_no_time(
+        self, open_engine: OpenEngine
+    ) -> None:
+        async with open_engine() as spool:
+            await spool.append([arrival("timeless"), arrival("timed", key_time=TIME)])
+            again = [
+                arrival("new", key_time=TIME, former_keys=("timeless",)),
+                arrival("newer", key_time=TIME, former_keys=("timed",)),
+            ]
+            assert await spool.append(again) == 0
+
+    async def test_a_former_key_is_asked_but_not_kept(self, open_engine: OpenEngine) -> None:
+        async with open_engine() as spool:
+            assert await spool.append([arrival("new", former_keys=("old",))]) == 1
+            assert await spool.append([arrival("old"), arrival("new")]) == 1
 
     async def test_two_sources_may_use_the_same_key(self, open_engine: OpenEngine) -> None:
         async with open_engine() as spool:
