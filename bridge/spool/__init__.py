@@ -10,7 +10,10 @@ from __future__ import annotations
 
 from bridge.api import SpoolKind, hookimpl
 from bridge.spool.audit import audit
-from bridge.spool.sqlite import SqliteSettings, open_sqlite
+from bridge.spool.problems import PROBLEMS
+from bridge.spool.settings import SqliteSettings
+from bridge.spool.sqlite import open_sqlite
+from bridge.spool.store.tools import TOOLS
 
 
 @hookimpl
@@ -22,6 +25,8 @@ def bridge_spool_kinds() -> list[SpoolKind[SqliteSettings]]:
             SqliteSettings,
             open_sqlite,
             audit=audit,
+            store=TOOLS,
             help="one SQLite file in the state folder",
+            problems=PROBLEMS,
         )
     ]

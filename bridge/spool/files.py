@@ -3,6 +3,7 @@
 spool.sqlite     the database; beside it spool.sqlite-wal and -shm while it is open
 spool.lock       held with flock while a process has the spool open; says which one
 spool.reserve    room that a full disk is given back, so that sinks can go on
+spool.mark       says which spool was there and how far it had come, see mark.py
 
 SQLite gives its side files the mode of the database. Never open the database file other
 than through SQLite: closing any descriptor of it drops the locks that SQLite holds on
@@ -16,6 +17,7 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 
 from attrs import frozen
@@ -31,16 +33,23 @@ class Files:
 
     directory: Path
     """Absolute."""
+    name: str = "spool.sqlite"
+    """Of the database; another one for a file that is not in its place yet."""
 
     @property
     def database(self) -> Path:
         """The database file."""
-        return self.directory / "spool.sqlite"
+        return self.directory / self.name
 
     @property
     def log(self) -> Path:
         """SQLite's write-ahead log."""
-        return self.directory / "spool.sqlite-wal"
+        return self.directory / f"{self.name}-wal"
+
+    @property
+    def shared_memory(self) -> Path:
+        """SQLite's index of the log: it says nothing that the log does not."""
+        return self.directory / f"{self.name}-shm"
 
     @property
     def lock(self) -> Path:
@@ -55,6 +64,11 @@ class Files:
         """Room kept for the day on which the disk is full."""
         return self.directory / "spool.reserve"
 
+    @property
+    def mark(self) -> Path:
+        """What is known of the spool outside of it."""
+        return self.directory / "spool.mark"
+
     def log_size(self) -> int:
         """Return the size of the write-ahead log in bytes."""
         try:
@@ -64,14 +78,15 @@ class Files:
 
 
 @contextmanager
-def claim(files: Files) -> Iterator[None]:
-    """Hold the spool for this process, and make its folder and its file if they are not
-    there.
+def claim(files: Files, *, create: bool = True) -> Iterator[None]:
+    """Hold the spool for this process.
 
+    :param create: whether its folder and its file are made if they are not there.
     :raises SpoolError: when another process holds it, or the folder cannot be used.
     """
     try:
-        files.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if create:
+            files.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(files.lock, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as exc:
         raise _unusable(files, exc) from exc
@@ -91,7 +106,8 @@ def claim(files: Files) -> Iterator[None]:
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
         try:
-            _create(files)
+            if create:
+                _create(files)
         except OSError as exc:
             raise _unusable(files, exc) from exc
         yield
@@ -101,14 +117,33 @@ def claim(files: Files) -> Iterator[None]:
 
 def _create(files: Files) -> None:
     """Make an empty database file that a power cut does not take away again."""
+    if not files.database.exists() or files.database.stat().st_size == 0:
+        # SQLite would remove a log beside an empty database. It is what is left of one
+        # that is gone: ours is never empty once it has a log.
+        set_aside(files.log)
     with suppress(FileExistsError):
         os.close(os.open(files.database, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-    folder = os.open(files.directory, os.O_RDONLY | os.O_DIRECTORY)
+    # Every time: the last one to create it may have been killed before this line.
+    sync_folder(files.directory)
+
+
+def set_aside(log: Path) -> None:
+    """Give the log of a database that is gone another name: it must not be taken for
+    that of the next one, and may be all that is left.
+    """
+    with suppress(FileNotFoundError):
+        if log.stat().st_size:
+            names = (log.with_name(f"{log.name}.before-{number}") for number in count(1))
+            log.rename(next(name for name in names if not name.exists()))
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        # Every time: the last one to create it may have been killed before this line.
-        os.fsync(folder)
+        os.fsync(descriptor)
     finally:
-        os.close(folder)
+        os.close(descriptor)
 
 
 def _unusable(files: Files, exc: OSError) -> SpoolError:

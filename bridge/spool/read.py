@@ -11,12 +11,13 @@ import sqlite3
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
+from zlib import crc32
 
 from attrs import define, frozen
 
 from bridge.api import Stored, decode
 from bridge.api.spool import Account
-from bridge.spool.append import EPOCH
+from bridge.spool.keys import EPOCH
 from bridge.spool.schema import POSITION
 from bridge.spool.thread import PendingRequest
 
@@ -25,13 +26,18 @@ MAX_BYTES = 16 << 20  # of bodies in one reading, unless a single event is large
 
 Question: TypeAlias = Callable[[sqlite3.Connection], Any]
 
+# Up to `rewound` events are lent again: never together with those that follow.
 _NUMBERS = """
-    WITH cursor AS (SELECT position FROM cursors WHERE sink = :sink AND lane = :lane)
-    SELECT (SELECT position FROM cursor),
-        group_concat(id || ' ' || source || ' ' || received || ' ' || length(body))
-    FROM (SELECT id, source, received, body FROM events
+    WITH cursor AS (SELECT position, generation, rewound,
+            min(:head, position + :scan, iif(position < rewound, rewound, :head)) AS last
+        FROM cursors WHERE sink = :sink AND lane = :lane)
+    SELECT (SELECT position FROM cursor), (SELECT generation FROM cursor),
+        (SELECT position < rewound FROM cursor), (SELECT last FROM cursor),
+        group_concat(id || ' ' || source || ' ' || received || ' ' || length(body) || ' '
+            || ifnull(checksum, -1))
+    FROM (SELECT id, source, received, body, checksum FROM events
         WHERE id > (:lane << 48) + (SELECT position FROM cursor)
-        AND id <= (:lane << 48) + min(:head, (SELECT position FROM cursor) + :scan)
+        AND id <= (:lane << 48) + (SELECT last FROM cursor)
         AND (:wanted IS NULL OR instr(:wanted, ',' || source || ','))
         ORDER BY id LIMIT :batch)
 """
@@ -45,7 +51,10 @@ _BODIES = """
 
 _ACCOUNTS = """
     SELECT c.sink, sum(h.head - c.start), sum(c.delivered), sum(c.filtered), sum(c.dead),
-        sum(c.expired), sum(h.head - c.position), min(e.received)
+        sum(c.expired), sum(h.head - c.position), min(e.received), sum(c.again),
+        (SELECT ifnull(sum(events), 0) FROM parked_devices d WHERE d.sink = c.sink),
+        (SELECT count(*) FROM parked_devices d WHERE d.sink = c.sink),
+        (SELECT min(oldest) FROM parked_devices d WHERE d.sink = c.sink)
     FROM cursors c JOIN heads h USING (lane)
     LEFT JOIN events e ON e.id = (c.lane << 48) + c.position + 1
     GROUP BY c.sink ORDER BY c.sink
@@ -65,6 +74,8 @@ class ReadRequest:
     """Numbers of the wanted sources; None: all."""
     names: Mapping[int, str]
     """Names of all sources."""
+    parked: Collection[str] = ()
+    """Devices that are parked at the sink: their events are not lent with the lane."""
 
 
 @frozen
@@ -73,7 +84,14 @@ class ReadResult:
 
     position: int
     """Where the cursor is."""
+    generation: int
+    replay: bool
+    """Whether these are lent again after a rewind."""
     events: tuple[Stored, ...]
+    withheld: tuple[tuple[str, int], ...]
+    """Device and position of the events that were left out because their device is
+    parked.
+    """
     end: int
     """Where the cursor goes when they are settled: not beyond the next event that was
     wanted.
@@ -123,7 +141,7 @@ def read(request: ReadRequest, connection: sqlite3.Connection) -> ReadResult | N
     What is not wanted is passed over.
     """
     wanted = None if request.sources is None else f",{','.join(map(str, request.sources))},"
-    row = connection.execute(
+    position, generation, replay, last, rows = connection.execute(
         _NUMBERS,
         {
             "sink": request.sink,
@@ -134,23 +152,50 @@ def read(request: ReadRequest, connection: sqlite3.Connection) -> ReadResult | N
             "scan": SCAN,
         },
     ).fetchone()
-    position: int | None = row[0]
     if position is None:
         return None
-    numbers = [tuple(map(int, item.split(" "))) for item in row[1].split(",")] if row[1] else []
+    numbers = [tuple(map(int, item.split(" "))) for item in rows.split(",")] if rows else []
     whole = len(numbers) < request.batch
-    fitting = _fitting([size for _, _, _, size in numbers])
+    fitting = _fitting([size for _, _, _, size, _ in numbers])
     if fitting < len(numbers):
         numbers, whole = numbers[:fitting], False
-    end = min(request.head, position + SCAN) if whole else numbers[-1][0] & POSITION
+    end = last if whole else numbers[-1][0] & POSITION
     events: list[Stored] = []
+    withheld: list[tuple[str, int]] = []
+    unreadable = None
     bodies = _bodies(connection, numbers, wanted) if numbers else []
-    for (sequence, source, received, _), body in zip(numbers, bodies, strict=True):
+    for (sequence, source, received, _, checksum), body in zip(numbers, bodies, strict=True):
         try:
-            events.append(Stored(sequence, request.names[source], time_of(received), decode(body)))
+            stored = stored_event(sequence, request.names, source, received, body, checksum)
         except (ValueError, LookupError, OverflowError) as exc:
-            return ReadResult(position, tuple(events), (sequence & POSITION) - 1, str(exc))
-    return ReadResult(position, tuple(events), end)
+            end, unreadable = (sequence & POSITION) - 1, str(exc)
+            break
+        if stored.event.device in request.parked:
+            withheld.append((stored.event.device, sequence & POSITION))
+        else:
+            events.append(stored)
+    return ReadResult(
+        position, generation, bool(replay), tuple(events), tuple(withheld), end, unreadable
+    )
+
+
+def stored_event(
+    sequence: int,
+    names: Mapping[int, str],
+    source: int,
+    received: int,
+    body: bytes,
+    checksum: int | None,
+) -> Stored:
+    """Read an event back.
+
+    :param checksum: None or -1: none was kept.
+    :raises ValueError: if its body is damaged, or not what ``encode`` writes.
+    :raises LookupError: if its source has no name.
+    """
+    if checksum not in (None, -1, crc32(body)):
+        raise ValueError("its bytes are not those that were stored (CRC-32)")
+    return Stored(sequence, names[source], time_of(received), decode(body))
 
 
 def _fitting(sizes: Collection[int]) -> int:
@@ -181,6 +226,22 @@ def _bodies(
     return bodies
 
 
+def read_received_since(connection: sqlite3.Connection, sink: str, to: int) -> dict[int, int]:
+    """Read by lane the lowest position at or after a time of receipt (microseconds)
+    that a sink is through with. Looks at every event that is kept.
+    """
+    return {
+        lane: found & POSITION
+        for lane, found in connection.execute(
+            "SELECT lane, (SELECT id FROM events WHERE id > lane << 48 "
+            "AND id <= (lane << 48) + position AND received >= ? ORDER BY id LIMIT 1) "
+            "FROM cursors WHERE sink = ?",
+            (to, sink),
+        ).fetchall()
+        if found is not None
+    }
+
+
 def read_positions(connection: sqlite3.Connection, sink: str) -> dict[int, int]:
     """Read where the cursors of a sink are, by lane."""
     return dict(
@@ -199,12 +260,33 @@ def read_accounts(connection: sqlite3.Connection, configured: Collection[str]) -
             filtered=filtered,
             dead=dead,
             expired=expired,
-            pending=pending,
-            oldest_pending=None if oldest is None else time_of(oldest),
+            pending=pending + parked,
+            oldest_pending=_oldest(oldest, oldest_parked),
             orphaned=sink not in configured,
+            again=again,
+            parked=parked,
+            parked_devices=devices,
         )
-        for sink, received, delivered, filtered, dead, expired, pending, oldest in rows
+        for (
+            sink,
+            received,
+            delivered,
+            filtered,
+            dead,
+            expired,
+            pending,
+            oldest,
+            again,
+            parked,
+            devices,
+            oldest_parked,
+        ) in rows
     ]
+
+
+def _oldest(*times: int | None) -> datetime | None:
+    known = [time for time in times if time is not None]
+    return time_of(min(known)) if known else None
 
 
 def time_of(microseconds: int) -> datetime:

@@ -9,62 +9,54 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from functools import partial
 from typing import Any, Literal
 
 import orjson
 import trio
-from attrs import define, field, frozen
+from attrs import define, field
 
 from bridge.api import (
     JSON,
     Arrival,
-    Duration,
-    SettingError,
     Size,
     SpoolUnavailable,
-    at_least,
-    between,
-    setting,
 )
-from bridge.api.spool import Account, SpoolContext, SpoolError
-from bridge.spool import operations
-from bridge.spool.append import prepared
-from bridge.spool.files import Files, Reserve, claim
+from bridge.api.spool import (
+    Account,
+    KeptLetter,
+    LetterEvent,
+    LetterFilter,
+    ParkedDevice,
+    Rewind,
+    SpoolContext,
+)
+from bridge.api.spool.problems import DAMAGED_ROWS, LANES_IGNORED
+from bridge.spool import letters, operations, parking, replay, sinks
+from bridge.spool.append import add_sources, microseconds, prepared
+from bridge.spool.backlog import Bound
+from bridge.spool.budget import SHARE
+from bridge.spool.files import Files, claim
 from bridge.spool.housekeeping import Housekeeping
-from bridge.spool.operations import Settlement
-from bridge.spool.read import NotOpenError, Question, Reader, read_accounts, read_positions
-from bridge.spool.schema import connect, prepare
+from bridge.spool.keys_upkeep import KeyUpkeep
+from bridge.spool.opening import open_writer
+from bridge.spool.read import (
+    NotOpenError,
+    Question,
+    Reader,
+    read_accounts,
+    read_positions,
+    read_received_since,
+)
+from bridge.spool.read_parked import read_parked_devices
+from bridge.spool.requests import Maintenance, Operation, Request
+from bridge.spool.schema import connect
+from bridge.spool.settings import SqliteSettings
 from bridge.spool.subscription import CommitListener, SpoolHandles, SqliteSubscription
 from bridge.spool.thread import DatabaseThread, open_thread
 from bridge.spool.transaction import WriterState
-from bridge.spool.writer import Maintenance, Operation, Request, Writer
-
-# The empty file with its lanes is some 100 KiB; below this the limit would be the rule.
-MIN_SIZE = Size(1 << 20)
-
-
-@frozen
-class SqliteSettings:
-    """Settings of the SQLite spool."""
-
-    max_size: Size = setting(
-        Size(10 << 30), help="disk space of the spool; beyond it sources are refused, sinks go on"
-    )
-    dedup_window: Duration = setting(
-        Duration(31 * 86400),
-        help="how long a key is known; longer than any source repeats",
-        validator=at_least(1),
-    )
-    lanes: int = setting(
-        16,
-        help="shares of the devices that go to a sink side by side; used when the spool is created",
-        validator=between(1, 1024),
-    )
-
-    def __attrs_post_init__(self) -> None:
-        if self.max_size < MIN_SIZE:
-            raise SettingError("max_size", f"expected {MIN_SIZE} or more, got {self.max_size}")
+from bridge.spool.writer import Writer
 
 
 @define(eq=False)
@@ -96,6 +88,8 @@ class SqliteSpool:
     _listener: CommitListener
     housekeeping: Housekeeping
     """What is done in the background; it may also be asked to do it now."""
+    _running: Callable[[], float]
+    """Seconds for which a bridge has run with this spool."""
     _subscribed: list[str] = field(factory=list)
     """Sinks, once for each subscription."""
 
@@ -104,13 +98,21 @@ class SqliteSpool:
         """Why ``append`` refuses now, or None."""
         return self._writer.refusal
 
+    @property
+    def writing_connection(self) -> sqlite3.Connection:
+        """The connection that writes: only it can copy the file while it is in use."""
+        return self._writer.connection
+
     async def append(self, arrivals: Sequence[Arrival]) -> int:
         """Store events together; returns how many were new, once they are on disk."""
-        request = prepared(arrivals, len(self._writer.state.heads))
         if self._writer.refusal is not None:
             # At once, without waiting for a writer that may be checking the file.
             await trio.lowlevel.checkpoint()
             raise SpoolUnavailable(self._writer.refusal)
+        # Once for each source. While we wait it may get another name, hence the loop.
+        while new := {arrival.source for arrival in arrivals} - self._writer.state.sources.keys():
+            await self._write(partial(add_sources, names=sorted(new)))
+        request = prepared(arrivals, len(self._writer.state.heads), self._writer.state.sources)
         count: int = await self._writing.ask(request)
         return count
 
@@ -122,6 +124,8 @@ class SqliteSpool:
         batch: int,
         sources: Collection[str] | None = None,
         start: Literal["now", "beginning"] = "now",
+        max_backlog: Size | None = None,
+        when_full: Literal["refuse", "expire"] = "refuse",
     ) -> AsyncIterator[SqliteSubscription]:
         """Open the way out for a sink.
 
@@ -129,15 +133,24 @@ class SqliteSpool:
             for a sink that is new.
         """
         if sink not in self._writer.state.sinks:
-            await self._write(partial(operations.begin, sink=sink, start=start))
+            await self._write(partial(sinks.begin, sink=sink, start=start))
+        elif sink in self._writer.state.left:
+            missed = await self._write(partial(sinks.come_back, sink=sink))
+            self._context.report(
+                f"{sink}: no section named it for too long: it goes on with what was parked for "
+                f"it; {missed} events that came since were not kept, and are counted as expired"
+            )
         handles = SpoolHandles(
             self._reading,
             self._writer.state,
-            self._settle,
+            self._write,
             self._begin_again,
             self._mark_untrusted,
             self._context.now,
+            self._running,
+            partial(self._context.report, problem=DAMAGED_ROWS, topic="damage"),
         )
+        self.housekeeping.bounds[sink] = Bound(max_backlog, when_full == "expire")
         wanted = None if sources is None else frozenset(sources)
         positions = await self._read(partial(read_positions, sink=sink))
         subscription = SqliteSubscription(handles, sink, batch, wanted, positions)
@@ -161,16 +174,68 @@ class SqliteSpool:
         accounts: list[Account] = await self._read(partial(read_accounts, configured=configured))
         return accounts
 
+    async def parked(self, sink: str, *, after: str = "", limit: int = 100) -> list[ParkedDevice]:
+        """Return parked devices of a sink."""
+        question = partial(
+            read_parked_devices, sink=sink, running=self._running(), after=after, limit=limit
+        )
+        devices: list[ParkedDevice] = await self._read(question)
+        return devices
+
+    async def retry_parked(self, sink: str, device: str | None = None) -> int:
+        """Make parked devices due now."""
+        count: int = await self._write(partial(parking.retry_parked, sink=sink, device=device))
+        return count
+
+    async def letters(
+        self, wanted: LetterFilter, *, after: int = 0, limit: int = 100
+    ) -> list[KeptLetter]:
+        """Return dead letters."""
+        page: list[KeptLetter] = await self._read(
+            partial(letters.read_letters, wanted=wanted, after=after, limit=limit)
+        )
+        return page
+
+    async def letter(self, number: int) -> LetterEvent | None:
+        """Return a dead letter with its event."""
+        found: LetterEvent | None = await self._read(partial(letters.read_letter, number=number))
+        return found
+
+    async def replay(self, numbers: Sequence[int]) -> int:
+        """Park the events of dead letters, due now."""
+        count: int = await self._write(partial(replay.replay, numbers=numbers))
+        return count
+
+    async def drop(self, numbers: Sequence[int]) -> int:
+        """Forget dead letters, and count them as expired."""
+        count: int = await self._write(partial(letters.drop, numbers=numbers))
+        return count
+
     async def purge(self, sink: str) -> int:
         """Forget a sink; returns how many events it owed. One that is subscribed begins
         again, now.
 
         :raises SpoolUnavailable: when the spool cannot be written now.
         """
-        pending: int = await self._write(partial(operations.purge, sink=sink))
+        pending: int = await self._write(partial(sinks.purge, sink=sink))
         if sink in self._subscribed:
             await self._begin_again(sink)
         return pending
+
+    async def rename(self, sink: str, name: str) -> None:
+        """Give what a sink owes and keeps another name."""
+        await self._write(partial(sinks.rename, sink=sink, name=name))
+        self._listener.wake()
+
+    async def rename_source(self, source: str, name: str) -> None:
+        """Give a source another name."""
+        await self._write(partial(sinks.rename_source, source=source, name=name))
+
+    async def rewind(self, sink: str, to: datetime, *, plan: bool = False) -> Rewind:
+        """Make pending again what was received at a time or later."""
+        found = await self._read(partial(read_received_since, sink=sink, to=microseconds(to)))
+        done: Rewind = await self._write(partial(sinks.rewind, sink=sink, found=found, plan=plan))
+        return done
 
     async def _read(self, question: Question) -> Any:
         try:
@@ -189,14 +254,11 @@ class SqliteSpool:
             raise SpoolUnavailable(self._writer.failing)
         return await self._writing.ask(operation)
 
-    async def _settle(self, settlement: Settlement) -> None:
-        await self._write(partial(operations.settle, settlement=settlement))
-
     async def _put(self, instance: str, key: str, value: bytes | None) -> None:
         await self._write(partial(operations.put, instance=instance, key=key, value=value))
 
     async def _begin_again(self, sink: str) -> None:
-        await self._write(partial(operations.begin, sink=sink, start="now"))
+        await self._write(partial(sinks.begin, sink=sink, start="now"))
 
     async def _mark_untrusted(self, error: sqlite3.Error) -> None:
         await self._writing.ask(Maintenance(partial(self._writer.mark_untrusted, error)))
@@ -216,10 +278,13 @@ async def open_sqlite(
     connect_writer = partial(connect, files, vfs=vfs)
     connect_reader = partial(connect, files, vfs=vfs, read_only=True)
     with claim(files):
+        monotonic = trio.lowlevel.current_clock().current_time
         opening = partial(
-            open_writer, files, connect_writer, max_size=settings.max_size, lanes=settings.lanes
+            open_writer, files, connect_writer, settings, now=context.now, monotonic=monotonic
         )
-        writer = await trio.to_thread.run_sync(opening)
+        writer, notes = await trio.to_thread.run_sync(opening)
+        for note in notes:
+            context.report(note, topic="file")
         listener = CommitListener(writer, context.report)
         async with open_thread(
             "spool writer",
@@ -234,7 +299,7 @@ async def open_sqlite(
                 if lanes != settings.lanes:
                     context.report(
                         f"lanes = {settings.lanes} has no effect: the spool was made with {lanes}",
-                        problem=True,
+                        problem=LANES_IGNORED,
                     )
                 housekeeping = Housekeeping(
                     writer,
@@ -242,68 +307,26 @@ async def open_sqlite(
                     reader,
                     reading,
                     listener.wake,
+                    settings.keep,
+                    settings.park_for,
+                    settings.orphan_grace,
                     context.now,
-                    settings.dedup_window,
                     frozenset(context.sinks),
+                    context.report,
                 )
+                spool = SqliteSpool(
+                    context, writer, writing, reading, listener, housekeeping, writer.clock
+                )
+                keys = KeyUpkeep(
+                    spool._write,
+                    spool._read,
+                    writer.state,
+                    settings.dedup_window,
+                    lambda: min(settings.dedup_size, writer.room.limit // SHARE),
+                )
+                housekeeping.keys, housekeeping.window = keys, settings.dedup_window
                 async with trio.open_nursery() as background:
                     background.start_soon(housekeeping.run)
-                    yield SqliteSpool(context, writer, writing, reading, listener, housekeeping)
+                    background.start_soon(keys.run)
+                    yield spool
                     background.cancel_scope.cancel()
-
-
-def open_writer(
-    files: Files, connect: Callable[[], sqlite3.Connection], *, max_size: int, lanes: int
-) -> Writer:
-    """Open the file for writing, make its tables if it is empty, and learn where its
-    lanes end.
-
-    Quick however large the file is: it is not checked as a whole,
-    ``bridge.spool.audit`` does that.
-
-    :raises SpoolError: when it cannot be used.
-    """
-    reserve = Reserve(files)
-    try:
-        connection, state = _open(files, connect, lanes)
-    except sqlite3.Error as exc:
-        # A full disk has no room even for SQLite's side files; the reserve has.
-        if not reserve.release():
-            raise _unusable(files, exc) from exc
-        try:
-            connection, state = _open(files, connect, lanes)
-        except sqlite3.Error as again:
-            raise _unusable(files, again) from again
-    writer = Writer(files, max_size, connect, reserve, connection, state)
-    writer.look_after()
-    return writer
-
-
-def _open(
-    files: Files, connect: Callable[[], sqlite3.Connection], lanes: int
-) -> tuple[sqlite3.Connection, WriterState]:
-    connection = connect()
-    try:
-        prepare(connection, files, lanes)
-        state = WriterState()
-        state.load(connection)
-    except BaseException:
-        connection.close()
-        raise
-    return connection, state
-
-
-def _unusable(files: Files, exc: sqlite3.Error) -> SpoolError:
-    if getattr(exc, "sqlite_errorcode", 0) & 0xFF in (
-        sqlite3.SQLITE_CORRUPT,
-        sqlite3.SQLITE_NOTADB,
-    ):
-        return SpoolError(
-            f"{files.database} is damaged ({exc}); keep a copy of the folder, then put a "
-            "backup in its place, or save what can be read with: "
-            f"sqlite3 {files.database} .recover"
-        )
-    return SpoolError(
-        f"{files.database} cannot be opened ({exc}); look at the room on the disk, the rights "
-        "of the folder and whether another program uses the file"
-    )

@@ -11,7 +11,10 @@ import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import define, field
+
+from bridge.spool.keys import Source
+from bridge.spool.keys_old import OldKeys, has_old_keys
 
 
 @define(eq=False)
@@ -27,15 +30,35 @@ class WriterState:
     """By lane: position of the newest event. A new list after each commit that stored
     events.
     """
-    sources: dict[str, int] = field(factory=dict)
+    sources: dict[str, Source] = field(factory=dict)
+    """By name."""
     instances: dict[str, dict[str, bytes]] = field(factory=dict)
     """What sources and sinks keep, by instance and key."""
     sinks: set[str] = field(factory=set)
     """Sinks that have cursors."""
+    left: set[str] = field(factory=set)
+    """Of these, the ones whose cursors keep nothing: they were orphans for too long."""
+    parked: dict[str, set[str]] = field(factory=dict)
+    """By sink: devices that wait apart. Sets change in place: a reader only asks
+    whether a device is in one.
+    """
+    parkings: int = 0
+    """How often something changed about parked devices: who waits for them looks
+    again.
+    """
+    moves: int = 0
+    """How often cursors were moved otherwise than by their own leases."""
+    old_keys: OldKeys | None = None
+    """None: there is no table of them any more."""
+    repeats: bool = False
+    """Whether the last append held something that was known."""
 
     def load(self, connection: sqlite3.Connection) -> None:
         """Forget everything and ask the file."""
-        names = dict(connection.execute("SELECT name, id FROM sources").fetchall())
+        names = {
+            name: Source(number, salt)
+            for name, number, salt in connection.execute("SELECT name, id, salt FROM sources")
+        }
         instances: dict[str, dict[str, bytes]] = {}
         for instance, key, value in connection.execute(
             "SELECT instance, key, value FROM state"
@@ -44,19 +67,62 @@ class WriterState:
         self.sinks = {
             sink for (sink,) in connection.execute("SELECT DISTINCT sink FROM cursors").fetchall()
         }
+        self.left = {
+            sink for (sink,) in connection.execute("SELECT name FROM sinks WHERE left").fetchall()
+        }
+        parked: dict[str, set[str]] = {}
+        for sink, device in connection.execute("SELECT sink, device FROM parked_devices"):
+            parked.setdefault(sink, set()).add(device)
+        self.parked = parked
+        self.parking_changed()
         self.sources, self.instances = names, instances
+        self.old_keys = OldKeys() if has_old_keys(connection) else None
         self.heads = [
             head
             for (head,) in connection.execute("SELECT head FROM heads ORDER BY lane").fetchall()
         ]
 
+    def cursors_moved(self) -> None:
+        """Let those that remember where cursors are ask again."""
+        self.moves += 1
+        self.parking_changed()
 
-@frozen
+    def set_parked(self, sink: str, device: str, *, parked: bool) -> None:
+        """Note whether a device waits apart now."""
+        devices = self.parked.setdefault(sink, set())
+        if parked:
+            devices.add(device)
+        else:
+            devices.discard(device)
+        self.parking_changed()
+
+    def forget_parked(self, sink: str) -> None:
+        """Note that a sink has no parked devices any more."""
+        self.parked.pop(sink, None)
+        self.parking_changed()
+
+    def parking_changed(self) -> None:
+        """Let those that wait for parked devices look again."""
+        self.parkings += 1
+
+    def move_instance(self, instance: str, name: str) -> None:
+        """Let what an instance keeps go along with its name."""
+        kept = self.instances.pop(instance, {})
+        self.instances[name] = {**kept, **self.instances.get(name, {})}
+
+
+@define(eq=False)
 class Transaction:
     """A transaction that is open."""
 
     connection: sqlite3.Connection
     state: WriterState
+    running: float = 0.0
+    """Seconds for which a bridge ran with this file."""
+    copied: int = 0
+    """Bytes of bodies that operations wrote. Whoever copies some adds them: the writer
+    ends a transaction before it is longer than the log may be.
+    """
     committed: list[Callable[[], object]] = field(factory=list)
     """Called in order once the transaction is on disk, in the writer's thread."""
 

@@ -9,6 +9,7 @@ import pytest
 
 from bridge.api.spool import SpoolContext
 from bridge.testing.fakes import FakeReport, FixedClock
+from tests.spool.keys_file import KeysFile
 
 pytest.register_assert_rewrite("bridge.testing.spool_contract")
 
@@ -26,6 +27,16 @@ def clock() -> FixedClock:
 @pytest.fixture
 def context(tmp_path: Path, report: FakeReport, clock: FixedClock) -> SpoolContext:
     return SpoolContext(tmp_path / "state", (), report, clock)
+
+
+@pytest.fixture
+def keys_file(tmp_path: Path) -> Iterator[KeysFile]:
+    """A file of which the hours must be right at the end."""
+    file = KeysFile(tmp_path)
+    yield file
+    problems = file.problems()
+    file.connection.close()
+    assert problems == []
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from bridge.testing.arrivals import arrival
 
 async def main() -> None:
     context = SpoolContext(
-        Path(sys.argv[1]), (), lambda text, problem=False: None, lambda: datetime.now(UTC)
+        Path(sys.argv[1]), (), lambda text, problem=None: None, lambda: datetime.now(UTC)
     )
     stored = refused = 0
     async with open_sqlite(SqliteSettings(), context) as spool:

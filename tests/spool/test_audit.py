@@ -20,14 +20,22 @@ DAMAGES = {
         "event 281474976710662: lane 1 does not exist"
     ),
     "UPDATE cursors SET delivered = 2": "out, lane 0: 4 events are settled, but 2 delivered, "
-    "0 filtered, 1 dead",
+    "0 filtered, 1 dead, 0 expired, 0 parked",
     "UPDATE cursors SET position = 9, delivered = 8": "out, lane 0: the cursor is at 9, beyond "
     "the newest event 6",
     "UPDATE lanes SET pruned = 5": "out, lane 0: events 5 to 5 were deleted before they were "
     "settled",
     "UPDATE cursors SET lane = 7": "out, lane 7: the lane does not exist",
     "INSERT INTO lanes VALUES (1, 0)": "out: has 1 cursors, there are 2 lanes",
-    "DELETE FROM dead_letters": "out: 1 events are counted as dead, 0 dead letters are kept",
+    "UPDATE hours SET count = 7": "keys without a time: 7 are counted, there are 6",
+    "UPDATE letters SET sequence = sequence + 3": (
+        "out: event 5 is a dead letter, and also to come from its lane"
+    ),
+    "INSERT INTO letters SELECT id + 1, sink, source, device, sequence, received, reason, "
+    "status, attempts, time, kept, size, purged FROM letters": (
+        "out: event 2 is a dead letter 2 times"
+    ),
+    "DELETE FROM letters": "out: 1 events are counted as dead, 0 dead letters are kept",
 }
 
 

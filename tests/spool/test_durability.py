@@ -54,6 +54,7 @@ async def test_append_returns_only_after_its_commit_was_synced(context: SpoolCon
 async def test_nobody_is_answered_while_the_disk_holds_a_sync(context: SpoolContext, layer):
     outcomes = {}
     async with open_sqlite(SqliteSettings(), context, vfs=layer.name) as spool:
+        await spool.append(arrivals("before"))  # its source has a row from now on
         layer.hold_syncs()
         async with trio.open_nursery() as senders:
             senders.start_soon(outcome_of, spool, "a", outcomes)
@@ -370,7 +371,8 @@ async def test_sources_are_refused_while_the_reserve_cannot_be_made(
     context: SpoolContext, report: FakeReport, mock_clock, monkeypatch: pytest.MonkeyPatch
 ):
     room = os.statvfs(context.directory.parent)
-    monkeypatch.setattr(os, "statvfs", lambda _path: SimpleNamespace(f_bavail=4095, f_frsize=4096))
+    small = SimpleNamespace(f_bavail=4095, f_frsize=4096, f_blocks=1 << 16)
+    monkeypatch.setattr(os, "statvfs", lambda _path: small)
     async with (
         open_sqlite(SqliteSettings(), context) as spool,
         spool.subscribe("out", batch=9) as out,
@@ -380,7 +382,8 @@ async def test_sources_are_refused_while_the_reserve_cannot_be_made(
         await spool.state("sink:out").put("sinks", "go on")
         monkeypatch.setattr(os, "statvfs", lambda _path: room)
         mock_clock.jump(1)
-        await report.wait_for("stores events")
+        while "stores events" not in report.texts:
+            await trio.lowlevel.checkpoint()
         await spool.append(arrivals("a"))
         assert keys_of(await take_all(out, 1)) == ["a"]
 

@@ -88,8 +88,8 @@ class Vfs(Structure):
 class Disk:
     """One file: what is on the disk for certain, and what was written since."""
 
-    def __init__(self) -> None:
-        self.synced = bytearray()
+    def __init__(self, path: Path) -> None:
+        self.synced = bytearray(path.read_bytes())
         self.pending: list[tuple[int, bytes | None]] = []
         """Offset and bytes; None instead of bytes: cut the file there."""
 
@@ -124,6 +124,8 @@ class FileLayer:
         """True: syncs of the database fail, those of its log do not."""
         self.fail_write = OK
         """Error code that every write returns without doing anything."""
+        self.no_growth = False
+        """True: no byte is left on the disk; what lies there can be written over."""
         self.full_until_removed: Path | None = None
         """As long as this file exists every write finds the disk full."""
         self.waiting = threading.Event()
@@ -163,7 +165,8 @@ class FileLayer:
         """Put our methods in front of those of a file that was just opened."""
         name = path.decode()
         self._paths[file] = name
-        self._disks.setdefault(name, Disk())
+        if name not in self._disks:
+            self._disks[name] = Disk(Path(name))
         handle = cast(file, POINTER(File)).contents
         theirs = ctypes.addressof(handle.methods.contents)
         if theirs not in self._ours:
@@ -203,6 +206,8 @@ class FileLayer:
                 return self.fail_write
             if self.full_until_removed is not None and self.full_until_removed.exists():
                 return FULL
+            if self.no_growth and offset + size > Path(path).stat().st_size:
+                return FULL
             self._disks[path].pending.append((offset, string_at(data, size)))
             return write(file, data, size, offset)
 
@@ -238,6 +243,10 @@ class FileLayer:
         return functions
 
 
+# A thread that nobody waits for any more may still be opening a file.
+_KEPT: list[object] = []
+
+
 @contextmanager
 def file_layer(name: str = "layer") -> Iterator[FileLayer]:
     """Register a VFS of this name while the block is entered.
@@ -262,6 +271,7 @@ def file_layer(name: str = "layer") -> Iterator[FileLayer]:
 
     ours = Vfs.from_buffer_copy(default.contents)
     functions = Open(our_open), Delete(our_delete)
+    _KEPT.append((ours, functions, layer))
     ours.name, ours.next = name.encode(), None
     ours.open, ours.delete = (cast(function, c_void_p) for function in functions)
     assert library.sqlite3_vfs_register(byref(ours), 0) == OK
