@@ -115,6 +115,14 @@ class _SourceOutlet:
 
 def _arrivals(source: str, events: Sequence[Event], received: datetime) -> list[Arrival]:
     return [
-        Arrival(source, event.key, event.device, encode(event), received, event.former_keys)
+        Arrival(
+            source,
+            event.key,
+            event.device,
+            encode(event),
+            received,
+            event.former_keys,
+            event.key_time,
+        )
         for event in events
     ]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import UTC, datetime
 
 import pytest
 import trio
@@ -10,6 +11,8 @@ from bridge.api import Arrival, Event, Reading, SpoolUnavailable
 from bridge.flow.ingest import Ingest
 from bridge.testing.memory import MemorySpool, MemoryStore, open_memory_spool
 from tests.flow.conftest import START, make_event
+
+MEASURED = datetime(2025, 12, 1, tzinfo=UTC)
 
 
 class SlowSpool(MemorySpool):
@@ -105,3 +108,18 @@ async def test_an_event_that_cannot_be_stored_is_its_sources_fault(now):
         await ingest.outlet("s").emit()
         await ingest.outlet("s").emit(make_event(1))
         assert len(spool.commits) == 1
+
+
+async def test_the_spool_is_told_by_what_an_event_is_known(now):
+    async with open_memory_spool() as spool:
+        ingest = Ingest(spool, now)
+        keyless = Event(None, "d1", "document", START)
+        timed = Event("k", "d1", "t", START, key_time=MEASURED, former_keys=("j",))
+        await ingest.outlet("s").emit(keyless)
+        await ingest.recover("s", [timed])
+        arrivals = [arrival for commit in spool.commits for arrival in commit]
+        assert [(each.key, each.key_time, each.former_keys) for each in arrivals] == [
+            (None, None, ()),
+            ("k", MEASURED, ("j",)),
+        ]
+        assert b'"key":null' in arrivals[0].body

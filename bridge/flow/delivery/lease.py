@@ -1,97 +1,39 @@
 """One lease, from the first attempt to the last settlement.
 
-A lease holds events of one lane. It is cut into *groups*, each delivered by one
-attempt: the whole lease, or one group for each device where a sink takes one device a
-request. Then, group by group:
+A lease holds events of one lane, or of one parked device. It is delivered group by
+group (``groups``):
 
-    delivered ─▶ the events are done
-    Reject    ─▶ bisect: two halves take its place; a single event is a dead letter
-    Retry     ─▶ wait, the same group again (the same events: an identical request)
-    Pause     ─▶ wait longer; if it concerns one device only, the other groups go on
+    delivered      ─▶ the events are done
+    Reject         ─▶ bisect: two halves take its place; a single event is a dead letter
+    Retry, Pause   ─▶ wait, the same group again (the same events: an identical request)
+     of a device   ─▶ all that is left of the device is parked, the others go on; if the
+                      group has several devices, two halves of them take its place
 
 Before a wait and at the end what is done at the front of the lease is settled: no more
-than a lease is ever repeated.
-
-One rejection is the fault of an event, twenty in a row are the fault of a
-configuration: when ``reject_limit`` events were rejected and none was taken in between,
-the events become pending again and the sink is paused.
+than a lease is ever repeated. Dead letters and parked events are only *condemned* until
+the destination takes something, here or in another lane, or nobody has anything left to
+try: it may turn out that too many devices are refused (``refusals``), and then they are
+pending again.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Collection, Container, Mapping
 from datetime import datetime
-from enum import Enum, auto
 
-from attrs import define, evolve, frozen
+from attrs import evolve
 
-from bridge.api import Batch, Outcome, Pause, Reject, Retry, Stored
-from bridge.api.spool import DeadLetter
+from bridge.api import Batch, Outcome, Pause, Reject, Retry
+from bridge.api.spool import DeadLetter, Lease
+from bridge.flow.delivery.decisions import GO_ON, Decision, DeviceVerdict, Front, Next
+from bridge.flow.delivery.groups import Group, groups_of
+from bridge.flow.delivery.refusals import Refusals
+from bridge.flow.delivery.waiting import Waiting
+from bridge.flow.instances.hold import HOLD_AGAIN
 
 _ALL_DELIVERED = Outcome()
 CRASHES_TO_REJECT = 3  # attempts in which the plugin itself failed, before its batch is bisected
-
-
-class Next(Enum):
-    """What follows an attempt."""
-
-    GO_ON = auto()
-    DEVICE_FAILS = auto()
-    """This lane waits before it tries again; the destination is well."""
-    DEVICE_PAUSES = auto()
-    """The same, until a person acts: it is tried slowly."""
-    SINK_FAILS = auto()
-    SINK_PAUSES = auto()
-    """A person must act: the destination refuses credentials or everything."""
-
-
-@frozen
-class Decision:
-    """What follows an attempt, and why."""
-
-    next: Next
-    why: str = ""
-    after: float | None = None
-    """Seconds that the destination asked for."""
-
-
-GO_ON = Decision(Next.GO_ON)
-
-
-@define(eq=False)
-class Group:
-    """Events that go in one attempt."""
-
-    indexes: Sequence[int]
-    """Positions in the lease as it was lent."""
-    attempts: int = 0
-    crashes: int = 0
-    paused: bool = False
-    """True while a Pause concerns this device only."""
-
-
-@define(eq=False)
-class ConsecutiveRejects:
-    """Rejections in a row, counted over all lanes of a sink.
-
-    A verdict that names several events is one.
-    """
-
-    limit: int
-    in_a_row: int = 0
-    trips: int = 0
-    """How often the limit was reached."""
-
-    def add(self) -> None:
-        """Count a rejection."""
-        self.in_a_row += 1
-        self.trips += self.in_a_row == self.limit
-
-    @property
-    def systemic(self) -> bool:
-        """Whether these many rejections are not the fault of events any more."""
-        return 0 < self.limit <= self.in_a_row
 
 
 class LeaseProgress:
@@ -99,37 +41,69 @@ class LeaseProgress:
 
     def __init__(
         self,
-        events: Sequence[Stored],
+        lease: Lease,
         *,
         one_device: bool,
-        rejects: ConsecutiveRejects,
+        refusals: Refusals,
+        wait: Callable[[DeviceVerdict, int], float],
         now: Callable[[], datetime],
+        held: Callable[[str], str | None] = lambda _device: None,
     ) -> None:
-        self._events = events
+        """Begin.
+
+        :param wait: returns the seconds until a device is tried again, after so many
+            attempts.
+        :param held: returns why a person has stopped a device; None: nobody has.
+        """
+        self._events = lease.events
         self._one_device = one_device
-        self._rejects = rejects
-        self._trips = rejects.trips
+        self._parked = lease.parked
+        self._replay = lease.replay
+        self._refusals = refusals
+        self._trips = refusals.trips
+        self._deliveries = refusals.deliveries
+        self._wait = wait
+        self._held = held
         self._now = now
-        self._groups = deque(_groups(events, one_device=one_device))
-        # Of each event that is done: its dead letter; True: delivered; False: filtered.
-        self._done: dict[int, DeadLetter | bool] = {}
-        self._condemned: list[int] = []  # rejected since the last delivery, not settled yet
+        indexes = range(len(lease.events))
+        self._groups = deque(groups_of(lease.events, indexes, one_device=one_device))
+        if lease.parked:
+            self._groups = deque([Group(indexes, lease.attempts, earlier=lease.attempts)])
+        # Of each event that is done: True: delivered; False: filtered.
+        self._done: dict[int, DeadLetter | Waiting | bool] = {}
+        self._condemned: set[int] = set()  # since the last delivery, not settled yet
+        self._in_a_row = 0  # verdicts that condemned them
+        self._waits: Waiting | None = None  # the parked device, with what is left
         self._settled = 0
 
     @property
     def finished(self) -> bool:
-        """Whether no group is left."""
+        """Whether no group is left to deliver."""
         return not self._groups
 
+    @property
+    def unsure(self) -> bool:
+        """Whether nothing is left but what is condemned, and neither a delivery nor
+        refusals in other lanes have decided on it yet.
+        """
+        return bool(self._condemned) and not self._groups and not self._decided
+
+    @property
+    def _decided(self) -> bool:
+        refusals = self._refusals
+        return self._trips != refusals.trips or self._deliveries != refusals.deliveries
+
     def next_group(self) -> Group | None:
-        """Return the group to deliver next; None when all is done."""
+        """Return the group to deliver next; None when nothing is left to do here."""
         self._heed_others()
+        self._set_held_aside()
         return self._groups[0] if self._groups else None
 
     def batch(self, group: Group) -> Batch:
         """Return the batch of a group's next attempt."""
         group.attempts += 1
-        return Batch(tuple(self._events[index] for index in group.indexes), group.attempts)
+        events = tuple(self._events[index] for index in group.indexes)
+        return Batch(events, group.attempts, self._replay)
 
     def decide(self, group: Group, result: Outcome | Exception | None) -> Decision:
         """Note what came of an attempt; returns what follows.
@@ -138,166 +112,253 @@ class LeaseProgress:
             own.
         """
         match result:
+            case Retry(scope="device") | Pause(scope="device"):
+                return self._device_waits(group, result)
             case Retry():
-                return self._failed(group, result)
+                if group.attempts > 1:  # what is wrong may be so for this device only
+                    self._others_first(group)
+                return Decision(Next.SINK_FAILS, result.why, result.after)
+            case Pause():
+                return Decision(Next.SINK_PAUSES, result.why)
             case Reject():
                 return self._rejected(group, result)
-            case Pause():
-                return self._paused(group, result)
             case Exception():
                 return self._crashed(group, result)
-        self._take(group, result or _ALL_DELIVERED)
         self._groups.popleft()
+        self._take(group, result or _ALL_DELIVERED)
         return GO_ON
 
-    def _failed(self, group: Group, verdict: Retry) -> Decision:
-        if group.attempts > 1:  # one device must not hold up the others
-            self._others_first(group)
-        return Decision(Next.SINK_FAILS, verdict.why, verdict.after)
+    def _device_waits(self, group: Group, verdict: DeviceVerdict) -> Decision:
+        device = self._device(group.indexes[0])
+        if any(self._device(index) != device for index in group.indexes):
+            self._replace(group.halves_by_device(self._device))
+            return GO_ON
+        waiting = Waiting(verdict.why, self._wait(verdict, group.attempts), group.attempts)
+        if self._parked:
+            # It was counted when it was parked. That it still waits is no news.
+            self._waits = waiting
+            self._groups.clear()
+            return GO_ON
+        left = {index for index in self._left() if self._device(index) == device}
+        self._leave_out(left)
+        return self._condemn(dict.fromkeys(left, waiting), verdict)
+
+    def _set_held_aside(self) -> None:
+        """Let what is left of a device wait apart that a person has stopped: no attempt
+        is made for it, and nobody else's events are held up.
+        """
+        while self._groups:
+            group = self._groups[0]
+            devices = {self._device(index) for index in group.indexes}
+            held = {device: why for device in devices if (why := self._held(device)) is not None}
+            if not held:
+                return
+            if self._parked:
+                self._waits = Waiting(held[self._device(0)], HOLD_AGAIN, group.attempts)
+                self._groups.clear()
+                return
+            left = {
+                index: Waiting(held[device], HOLD_AGAIN, 0)
+                for index in self._left()
+                if (device := self._device(index)) in held
+            }
+            self._done.update(left)
+            self._leave_out(left.keys())
+
+    def _left(self) -> list[int]:
+        return [index for group in self._groups for index in group.indexes]
+
+    def _leave_out(self, indexes: Collection[int]) -> None:
+        others = (group.without(indexes) for group in self._groups)
+        self._groups = deque(group for group in others if group.indexes)
 
     def _rejected(self, group: Group, verdict: Reject) -> Decision:
-        if self._rejects.systemic and not _delivers(group, verdict):
-            return self._systemic(verdict)  # a probe that was rejected condemns nothing
         if not verdict.reasons and len(group.indexes) > 1:
-            self._bisect(group)
+            self._replace(group.halves())
             return GO_ON
-        reasons = verdict.reasons or {0: verdict.why}
-        self._rejects.add()
-        for position, reason in reasons.items():
-            index = group.indexes[position]
-            self._condemned.append(index)
-            self._done[index] = self._dead_letter(index, reason, group, verdict.status)
-        self._take(group, verdict.others, but=reasons)
         self._groups.popleft()
-        return self._systemic(verdict) if self._rejects.systemic else GO_ON
+        letters = {
+            group.indexes[position]: self._letter(group, position, reason, verdict.status)
+            for position, reason in (verdict.reasons or {0: verdict.why}).items()
+        }
+        if self._take(group, verdict.others, but=verdict.reasons or {0}):
+            self._done.update(letters)
+            return GO_ON
+        return self._condemn(letters, verdict)
 
-    def _paused(self, group: Group, verdict: Pause) -> Decision:
-        if not verdict.device_only:
-            return Decision(Next.SINK_PAUSES, verdict.why)
-        for other in self._groups:
-            other.paused = other.paused or self._device(other) == self._device(group)
-        self._others_first(group)
-        if not self._groups[0].paused:
-            return GO_ON  # with another device
-        for other in self._groups:
-            other.paused = False
-        return Decision(Next.DEVICE_PAUSES, verdict.why)
+    def _condemn(
+        self, events: Mapping[int, DeadLetter | Waiting], verdict: Reject | DeviceVerdict
+    ) -> Decision:
+        """Note what the destination refused, and took none of the group."""
+        tripped = self._trips != self._refusals.trips
+        if not tripped:
+            self._heed_others()  # what was condemned before a delivery stands
+        self._done.update(events)
+        if self._replay and not self._refusals.systemic:
+            return self._refused_again(len(events), verdict)
+        self._condemned.update(events)
+        self._in_a_row += 1
+        if not self._replay:
+            self._refusals.add({self._device(index) for index in events})
+        if not self._refusals.systemic:
+            return GO_ON
+        # A probe of a sink that refuses everything tries more than one device: the
+        # first one may well have a fault of its own.
+        tripped = tripped or self._trips != self._refusals.trips
+        if not tripped and self._groups and self._in_a_row < self._refusals.limit:
+            return GO_ON
+        self._reprieve()
+        return Decision(
+            Next.SINK_PAUSES,
+            f"refused {self._refusals.limit} devices in a row, so it is hardly their fault: "
+            f"{verdict.why}",
+        )
+
+    def _refused_again(self, count: int, verdict: Reject | DeviceVerdict) -> Decision:
+        # What comes again after a rewind cannot be stopped, nor can a device that waits
+        # be made a dead letter.
+        if not self._parked or not isinstance(verdict, Reject):
+            return GO_ON
+        in_a_row = self._refusals.add_replays(count)
+        if not in_a_row:
+            return GO_ON
+        self._groups.clear()
+        return Decision(
+            Next.REPLAY_STOPS, f"{in_a_row} events in a row were refused again: {verdict.why}"
+        )
 
     def _crashed(self, group: Group, exc: Exception) -> Decision:
         """Try again a few times, then treat it as a rejection of these events."""
         why = f"the plugin failed: {type(exc).__name__}: {exc}"
         group.crashes += 1
         if group.crashes < CRASHES_TO_REJECT:
-            return Decision(Next.DEVICE_FAILS, why)
+            return Decision(Next.PLUGIN_FAILS, why)
         return self._rejected(group, Reject(why))
 
-    def _systemic(self, verdict: Reject) -> Decision:
-        why = (
-            f"refused {self._rejects.limit} events in a row, so it is hardly the events' fault: "
-            f"{verdict.why}"
-        )
-        return Decision(Next.SINK_PAUSES, why)
-
-    def _take(self, group: Group, outcome: Outcome, *, but: Container[int] = ()) -> None:
-        """Note what became of the events that were not rejected.
-
-        A delivery among them ends a row of rejections.
+    def _take(self, group: Group, outcome: Outcome, *, but: Container[int] = ()) -> bool:
+        """Note what became of the events that were not rejected; returns whether any
+        was delivered, which ends a row of refusals.
         """
         delivered = False
         for position, index in enumerate(group.indexes):
             if position in but:
                 continue
             if position in outcome.dead:
-                self._done[index] = self._dead_letter(index, outcome.dead[position], group, None)
+                reason = outcome.dead[position]
+                self._done[index] = self._letter(group, position, reason, None)
             else:
                 self._done[index] = position not in outcome.filtered
                 delivered = delivered or position not in outcome.filtered
         if delivered:
+            if self._refusals.systemic:
+                self._ask_again(group)
+            self._refusals.delivered(replay=self._replay)
             self._condemned.clear()
-            self._rejects.in_a_row = 0
+            self._in_a_row = 0
+            self._trips = self._refusals.trips
+            self._deliveries = self._refusals.deliveries
+        return delivered
 
-    def _dead_letter(self, index: int, reason: str, group: Group, status: int | None) -> DeadLetter:
-        return DeadLetter(index, reason, status, group.attempts, self._now())
+    def _ask_again(self, taken: Group) -> None:
+        """Make rejected events pending again: a sink that refused everything takes
+        events now, and was perhaps mended after it refused them.
+        """
+        devices = {self._device(index) for index in taken.indexes}  # theirs are in order
+        again = {
+            index
+            for index in self._condemned
+            if isinstance(self._done[index], DeadLetter) and self._device(index) not in devices
+        }
+        if again:
+            for index in again:
+                del self._done[index]
+            pending = sorted(again.union(self._left()))
+            self._groups = deque(groups_of(self._events, pending, one_device=self._one_device))
 
-    def settlement(self) -> tuple[int, int, list[DeadLetter]]:
-        """Return what is done at the front: number of events, how many filtered, dead
-        letters among them.
+    def _letter(self, group: Group, position: int, reason: str, status: int | None) -> DeadLetter:
+        index = group.indexes[position]
+        attempts = group.attempts - (group.earlier if position else 0)
+        return DeadLetter(index, reason, status, attempts, self._now())
 
-        Events that may yet be reprieved are not part of it while others of the lease
-        are still to be tried.
+    def settlement(self, *, sure: bool) -> Front:
+        """Return what is done at the front.
+
+        What is condemned is not part of it while others of the lease are still to be
+        tried, or everything is refused.
+
+        :param sure: whether it is part of it else, though nothing was delivered since.
         """
         self._heed_others()
+        held = len(self._events)
+        if self._condemned and (self._groups or self._refusals.systemic or not sure):
+            held = min(self._condemned)
         count = filtered = 0
         dead: list[DeadLetter] = []
-        held = self._condemned[0] if self._condemned and self._groups else len(self._events)
+        aside: dict[str, tuple[Waiting, list[int]]] = {}
         while (index := self._settled + count) < held and index in self._done:
             outcome = self._done[index]
             if isinstance(outcome, DeadLetter):
                 dead.append(evolve(outcome, index=count))
+            elif isinstance(outcome, Waiting):
+                aside.setdefault(self._device(index), (outcome, []))[1].append(count)
             elif not outcome:
                 filtered += 1
             count += 1
-        return count, filtered, dead
+        park = [waiting.parking(device, indexes) for device, (waiting, indexes) in aside.items()]
+        if self._waits is not None and held == len(self._events):
+            park = [self._waits.parking(self._device(0))]
+        return Front(count, filtered, dead, park)
 
-    def settled(self, count: int) -> None:
+    def settled(self, front: Front) -> None:
         """Note that the front was settled."""
-        self._settled += count
-        self._condemned = [index for index in self._condemned if index >= self._settled]
+        self._settled += front.count
+        self._waits = None if front.park else self._waits
+        self._condemned = {index for index in self._condemned if index >= self._settled}
 
-    def _bisect(self, group: Group) -> None:
-        middle = len(group.indexes) // 2
+    def _replace(self, halves: tuple[Group, Group]) -> None:
+        """Let two groups take the place of the first one."""
         self._groups.popleft()
-        self._groups.extendleft(
-            Group(half, group.attempts, group.crashes)
-            for half in (group.indexes[middle:], group.indexes[:middle])
-        )
+        self._groups.extendleft(reversed(halves))
 
     def _heed_others(self) -> None:
-        """Reprieve what was rejected here, if the limit was reached since: in this lane
-        or in another.
+        """Reprieve what is condemned here, if too many devices were refused since, in
+        this lane or in another; or let it stand, if something was delivered.
         """
-        if self._trips != self._rejects.trips:
-            self._trips = self._rejects.trips
+        if self._trips != self._refusals.trips and self._condemned:
             self._reprieve()
+        elif self._deliveries != self._refusals.deliveries:
+            self._condemned.clear()
+            self._in_a_row = 0
+        self._trips = self._refusals.trips
+        self._deliveries = self._refusals.deliveries
 
     def _reprieve(self) -> None:
-        """Make what was rejected since the last delivery pending again, in order."""
+        """Make what is condemned pending again.
+
+        That ends the lease: lent again it brings more devices, one of which may be
+        well. But a letter that stands is kept in hand, for later events of its device
+        may have been taken.
+        """
         for index in self._condemned:
             del self._done[index]
-        waiting = [index for group in self._groups for index in group.indexes]
-        again = sorted([*self._condemned, *waiting])
+        self._trips = self._refusals.trips
+        self._deliveries = self._refusals.deliveries
         self._condemned.clear()
-        self._groups = deque(_groups(self._events, one_device=self._one_device, only=again))
+        self._in_a_row = 0
+        self._waits = None
+        self._groups.clear()
+        end = len(self._events)
+        pending = [index for index in range(self._settled, end) if index not in self._done]
+        if any(isinstance(self._done.get(index), DeadLetter) for index in range(pending[0], end)):
+            self._groups.extend(groups_of(self._events, pending, one_device=self._one_device))
 
-    def _device(self, group: Group) -> str:
-        return self._events[group.indexes[0]].event.device
+    def _device(self, index: int) -> str:
+        return self._events[index].event.device
 
     def _others_first(self, group: Group) -> None:
-        """Move a device's groups behind those of other devices, and paused ones behind
-        all; order within stays.
-        """
+        """Move the groups of a device behind those of others."""
         if self._one_device:
-            device = self._device(group)
+            device = self._device(group.indexes[0])
             self._groups = deque(
-                sorted(
-                    self._groups, key=lambda other: (other.paused, self._device(other) == device)
-                )
+                sorted(self._groups, key=lambda other: self._device(other.indexes[0]) == device)
             )
-
-
-def _delivers(group: Group, verdict: Reject) -> bool:
-    """Whether the destination took some event of a group that it rejected in part."""
-    named = {*verdict.reasons, *verdict.others.filtered, *verdict.others.dead}
-    return bool(verdict.reasons) and len(named) < len(group.indexes)
-
-
-def _groups(
-    events: Sequence[Stored], *, one_device: bool, only: Sequence[int] | None = None
-) -> list[Group]:
-    indexes = range(len(events)) if only is None else only
-    if not one_device:
-        return [Group(indexes)]
-    devices: dict[str, list[int]] = {}
-    for index in indexes:
-        devices.setdefault(events[index].event.device, []).append(index)
-    return [Group(group) for group in devices.values()]

@@ -6,7 +6,8 @@ is quiet, and longer the busier this machine or the destination is. What arrives
 meanwhile goes in one request.
 
 A lane that has to wait tries again by itself. While the whole sink fails or is paused,
-its breaker holds all lanes back (``retry``).
+its breaker holds all lanes back (``retry``). A device that has to wait does so in the
+spool, for an hour at most: it costs no more than one attempt in that time.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ from collections.abc import Callable
 import trio
 from attrs import field, frozen
 
-from bridge.api import backoff
-from bridge.flow.delivery.lease import Decision, Next
+from bridge.api import Pause, backoff
+from bridge.flow.delivery.decisions import Decision, DeviceVerdict, Next
+from bridge.flow.delivery.retry import MAX_RETRY_AFTER
 
 REST = 8.0  # times as long as its delivery took a lane rests
 MAX_REST = 1.0  # seconds that a reading may come late because somebody is busy
+MAX_DEVICE_WAIT = 3600.0  # seconds until a device that waits apart is tried again
 
 
 @frozen
@@ -39,15 +42,25 @@ class Policy:
     one_device: bool
 
     def wait(self, decision: Decision, failures: int, random: Callable[[], float]) -> float:
-        """Return the seconds that a lane waits before its next attempt.
+        """Return the seconds that a lease waits before its next attempt.
 
-        :param failures: of this lane in a row, the last one counted.
+        :param failures: of this lease in a row, the last one counted.
         """
         if decision.next is Next.SINK_PAUSES:
             return 0.0  # the breaker holds it
-        if decision.next is Next.DEVICE_PAUSES:
-            return self.pause_probe
         return backoff(failures, self.retry_base, self.retry_cap, random)
+
+    def device_wait(
+        self, verdict: DeviceVerdict, attempts: int, random: Callable[[], float]
+    ) -> float:
+        """Return the seconds that a device waits apart before its next attempt.
+
+        :param attempts: for its first event, the last one counted.
+        """
+        wait = backoff(attempts, self.retry_base, MAX_DEVICE_WAIT, random)
+        if isinstance(verdict, Pause):
+            return min(max(wait, self.pause_probe), MAX_DEVICE_WAIT)
+        return max(wait, min(verdict.after or 0.0, MAX_RETRY_AFTER))
 
 
 @frozen

@@ -14,7 +14,8 @@ from datetime import datetime
 
 from attrs import frozen
 
-from bridge.api import Report, printable
+from bridge.api import Problem, Report, printable
+from bridge.api.former import problem_of
 
 log = logging.getLogger("bridge")
 
@@ -26,7 +27,8 @@ class State:
     """What an instance last said of itself, or of one topic."""
 
     text: str
-    problem: bool
+    problem: Problem | None
+    """What a person should look at; None: all is well."""
     since: datetime
     """When it began to be so, UTC."""
 
@@ -47,7 +49,8 @@ class Board:
         """Return the function by which an instance says how it is."""
         _, _, name = instance.rpartition(":")
 
-        def report(text: str, *, problem: bool = False, topic: str = "") -> None:
+        def report(text: str, *, problem: Problem | None = None, topic: str = "") -> None:
+            problem = problem_of(problem)
             place = f"{instance}/{topic}" if topic else instance
             # A reason may hold what a vendor answered.
             text = printable(self._redact(text)[:MAX_TEXT])
@@ -56,13 +59,16 @@ class Board:
                 self._take_back(place, name)
             elif before is None or (before.text, before.problem) != (text, problem):
                 self.states[place] = State(text, problem, self._now())
-                log.log(logging.WARNING if problem else logging.INFO, "%s: %s", name, text)
+                if problem is None:
+                    log.info("%s: %s", name, text)
+                else:
+                    log.warning("%s: %s [%s]", name, text, problem.name)
 
         return report
 
     def _take_back(self, place: str, name: str) -> None:
         state = self.states.pop(place, None)
-        if state is not None and state.problem:
+        if state is not None and state.problem is not None:
             log.info("%s: no longer so: %s", name, state.text)
 
     def topics(self, instance: str) -> Mapping[str, State]:
@@ -76,4 +82,4 @@ class Board:
     @property
     def problems(self) -> dict[str, State]:
         """The states that a person should look at."""
-        return {place: state for place, state in self.states.items() if state.problem}
+        return {place: state for place, state in self.states.items() if state.problem is not None}

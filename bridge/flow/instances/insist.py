@@ -8,7 +8,8 @@ from typing import TypeAlias, TypeVar
 import trio
 from attrs import frozen
 
-from bridge.api import Insist, Pause, Report, Retry, SpoolUnavailable, backoff
+from bridge.api import Insist, Pause, Problem, Report, Retry, SpoolUnavailable, backoff
+from bridge.api.problems import WORK_FAILS
 
 T = TypeVar("T")
 
@@ -63,12 +64,19 @@ async def attempt_until_done(
 def insisting(report: Report, random: Callable[[], float], persistence: Persistence) -> Insist:
     """Return ``context.insist`` of an instance."""
 
-    async def insist(attempt: Callable[[], Awaitable[T]], *, topic: str, doing: str) -> T:
+    async def insist(
+        attempt: Callable[[], Awaitable[T]],
+        *,
+        topic: str,
+        doing: str,
+        problem: Problem | None = None,
+    ) -> T:
         def failed(verdict: Verdict, _failures: int) -> None:
             again = "tried again until it succeeds"
             if isinstance(verdict, Pause):
                 again = f"tried again every {persistence.probe:g} s"
-            report(f"{doing} failed: {verdict}; {again}", problem=True, topic=topic)
+            text = f"{doing} failed: {verdict}; {again}"
+            report(text, problem=problem or WORK_FAILS, topic=topic)
 
         result = await attempt_until_done(attempt, persistence, random, failed)
         report("", topic=topic)

@@ -17,6 +17,7 @@ from attrs import define
 
 from bridge.api import JSON, KeyValue, Report, SpoolUnavailable
 from bridge.flow.ingest import Intake
+from bridge.flow.problems import SILENT_DEVICES
 from bridge.flow.recovery.gaps import span
 
 TICK = 30.0  # seconds between two looks; what a device sends within one of them counts once
@@ -145,7 +146,7 @@ async def watch_devices(
             devices.heard(heard)
             silent = devices.silent(now().timestamp(), awake_since)
             if silent:
-                report(describe(silent, len(devices.rhythms)), problem=True)
+                report(describe(silent, len(devices.rhythms)), problem=SILENT_DEVICES)
             elif told:
                 report("every device is heard again")
             told = bool(silent)

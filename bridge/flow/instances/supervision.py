@@ -14,10 +14,18 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import trio
-from attrs import define
+from attrs import define, frozen
 
-from bridge.api import Pause, Report, Retry, SpoolUnavailable, backoff
-from bridge.flow.instances.insist import Persistence
+from bridge.api import Pause, Problem, Report, Retry, SpoolUnavailable, backoff
+from bridge.flow.instances.insist import Persistence, Verdict
+from bridge.flow.problems import (
+    PLUGIN_CRASHES,
+    SINK_FAILS,
+    SINK_PAUSED,
+    SOURCE_FAILS,
+    SOURCE_PAUSED,
+    SOURCE_REFUSED,
+)
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +42,25 @@ class Run(Protocol):
     def __call__(self, *, task_status: trio.TaskStatus[None]) -> Awaitable[None]:
         """Run until cancelled."""
         ...
+
+
+@frozen
+class VerdictProblems:
+    """Which problem it is that a run ends with a verdict."""
+
+    fails: Problem
+    paused: Problem
+    refused: Problem
+    """By the spool."""
+
+    def of(self, verdict: Verdict) -> Problem:
+        if isinstance(verdict, Pause):
+            return self.paused
+        return self.fails if isinstance(verdict, Retry) else self.refused
+
+
+SOURCE_VERDICTS = VerdictProblems(SOURCE_FAILS, SOURCE_PAUSED, SOURCE_REFUSED)
+SINK_VERDICTS = VerdictProblems(SINK_FAILS, SINK_PAUSED, SINK_FAILS)
 
 
 @define(eq=False)
@@ -59,6 +86,7 @@ async def supervise(
     report: Report,
     random: Callable[[], float],
     *,
+    problems: VerdictProblems = SOURCE_VERDICTS,
     persistence: Persistence = DAILY,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -66,6 +94,7 @@ async def supervise(
 
     :param run: called with the status object on which it says that it is ready; only
         the first time counts.
+    :param problems: what it is that a run ends with a verdict.
     :param persistence: how long is waited after a verdict.
     """
     status = _StartedOnce(task_status)
@@ -84,7 +113,8 @@ async def supervise(
             else:
                 again = "trying again until it succeeds"
             # What ends after a good run is daily life, unless a person must act.
-            report(f"{exc}; {again}", problem=not stable or isinstance(exc, Pause))
+            daily = stable and not isinstance(exc, Pause)
+            report(f"{exc}; {again}", problem=None if daily else problems.of(exc))
         else:
             why = "ended by itself, which it should not"
             if exc is not None:
@@ -97,7 +127,7 @@ async def supervise(
             crashes += 1
             pause = max(MIN_PAUSE, backoff(crashes, 2 * MIN_PAUSE, MAX_PAUSE, random))
             again = f"started again after a pause that grows to {MAX_PAUSE:.0f} s"
-            report(f"{why}; {again}", problem=True)
+            report(f"{why}; {again}", problem=PLUGIN_CRASHES)
         await trio.sleep(pause)
 
 

@@ -27,6 +27,7 @@ from bridge.api import (
     KeyValue,
     Page,
     Pause,
+    Problem,
     Recovery,
     Reject,
     Report,
@@ -36,6 +37,7 @@ from bridge.api import (
 from bridge.api.rest.pages import EndlessListError, follow_pages
 from bridge.flow.ingest import Ingest
 from bridge.flow.instances.insist import Persistence, Verdict, attempt_until_done
+from bridge.flow.problems import BACKFILL_FAILS, BACKFILL_PAUSED, GAP_INCOMPLETE, GAP_STAYS
 from bridge.flow.recovery.gaps import NOT_WORTH_A_WORD, span
 from bridge.flow.recovery.jobs import Job
 
@@ -104,15 +106,18 @@ class Recoverer:
                 "(backfill = no)"
             )
         else:
-            self.ask_for(name, since, problem=not up and length >= NOT_WORTH_A_WORD)
+            self.ask_for(name, since, missed=not up and length >= NOT_WORTH_A_WORD)
 
-    def ask_for(self, why: str, since: datetime, *, problem: bool = True) -> None:
+    def ask_for(self, why: str, since: datetime, *, missed: bool = True) -> None:
         """Add a job that reaches until now, or say what is missing because it cannot be
         done.
+
+        :param missed: whether something was missed for all that is known.
         """
         if (lacks := self.recovery.lacks(self.settings)) is not None:
             self.report(
-                f"{why} until {self.context.now():%Y-%m-%d %H:%M} UTC: {lacks}", problem=problem
+                f"{why} until {self.context.now():%Y-%m-%d %H:%M} UTC: {lacks}",
+                problem=GAP_STAYS if missed else None,
             )
         else:
             self.ask(why, since)
@@ -151,7 +156,8 @@ class Recoverer:
             self.jobs.remove(job)
             self.results[job.number] = text = job.result(self.recovery.parts)
             await self.keep()
-            self.report(text, problem=bool(job.left_out or job.lost_before))
+            incomplete = job.left_out or job.lost_before
+            self.report(text, problem=GAP_INCOMPLETE if incomplete else None)
 
     def progress(self, job: Job) -> str:
         """How far a job is, in one sentence."""
@@ -222,12 +228,14 @@ class Recoverer:
                 raise Retry(f"the plugin failed: {type(exc).__name__}: {exc}") from exc
 
         def failed(verdict: Verdict, failures: int) -> None:
+            problem: Problem | None = None
             if isinstance(verdict, Pause):
                 again = f"tried again every {span(PERSISTENCE.probe)}"
-                text, problem = f"backfill waits: {verdict}; {again}", True
+                text, problem = f"backfill waits: {verdict}; {again}", BACKFILL_PAUSED
             else:
                 text = f"backfill is interrupted: {verdict}; it goes on by itself"
-                problem = failures > FAILURES_WORTH_A_WORD
+                if failures > FAILURES_WORTH_A_WORD:
+                    problem = BACKFILL_FAILS
             self.report(f"{job.why}: {text}", problem=problem)
 
         return await attempt_until_done(attempt, PERSISTENCE, self.context.random, failed)

@@ -2,117 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection
-from contextlib import asynccontextmanager
-from datetime import datetime
+from collections.abc import Callable
 
 import pytest
 import trio
-from attrs import define, evolve, field
+from attrs import evolve
 
 from bridge.api import Arrival, Batch, Outcome, Pause, Reject, Retry, encode
-from bridge.flow.delivery.feeder import Delivery
-from bridge.flow.delivery.pacing import Policy
 from bridge.flow.instances.grace_period import GracePeriod
 from bridge.testing.fakes import FakeReport
-from bridge.testing.memory import MemorySpool, open_memory_spool
+from bridge.testing.memory import open_memory_spool
 from tests.flow.conftest import START, make_event
-
-POLICY = Policy(
-    batch=100,
-    in_flight=4,
-    timeout=30,
-    linger=0,
-    retry_base=1,
-    retry_cap=300,
-    pause_probe=300,
-    reject_limit=20,
-    one_device=False,
+from tests.flow.delivery.delivering import (
+    POLICY,
+    FakeSink,
+    account,
+    delivering,
+    drained,
+    fill,
+    of_device,
 )
-
-
-@define(eq=False)
-class FakeSink:
-    """Takes batches, or does what ``behave`` says first."""
-
-    behave: Callable[[Batch], Outcome | None] = lambda batch: None
-    taken: list[str] = field(factory=list)
-    """Keys in the order taken, once for each delivery."""
-    sizes: list[int] = field(factory=list)
-    busy: int = 0
-    busiest: int = 0
-    seconds: float = 0.0
-    """What an attempt takes."""
-
-    async def deliver(self, batch: Batch) -> Outcome | None:
-        self.busy += 1
-        self.busiest = max(self.busiest, self.busy)
-        try:
-            await trio.sleep(self.seconds)
-            outcome = self.behave(batch)
-            self.sizes.append(len(batch.events))
-            self.taken += [stored.event.key for stored in batch.events]
-            return outcome
-        finally:
-            self.busy -= 1
-
-
-@asynccontextmanager
-async def delivering(
-    spool: MemorySpool,
-    sink: FakeSink,
-    policy: Policy = POLICY,
-    *,
-    name: str = "sink",
-    report: FakeReport | None = None,
-    grace_period: GracePeriod | None = None,
-    sources: Collection[str] | None = None,
-    now: Callable[[], datetime] = lambda: START,
-) -> AsyncIterator[trio.CancelScope]:
-    async with (
-        spool.subscribe(
-            name, batch=policy.batch, sources=sources, start="beginning"
-        ) as subscription,
-        trio.open_nursery() as nursery,
-    ):
-        delivery = Delivery(
-            sink,
-            subscription,
-            policy,
-            grace_period=grace_period or GracePeriod(),
-            report=report or FakeReport(),
-            now=now,
-            random=lambda: 1.0,
-        )
-        nursery.start_soon(delivery.run)
-        yield nursery.cancel_scope
-        nursery.cancel_scope.cancel()
-
-
-async def fill(spool: MemorySpool, count: int, devices: int = 1, source: str = "s") -> None:
-    events = [make_event(number, f"d{number % devices}") for number in range(count)]
-    await spool.append(
-        [Arrival(source, event.key, event.device, encode(event), START) for event in events]
-    )
-
-
-async def drained(spool: MemorySpool, name: str = "sink") -> None:
-    while True:
-        accounts = {account.sink: account for account in await spool.accounts([name])}
-        if name in accounts and accounts[name].pending == 0:
-            return
-        with trio.move_on_after(60):
-            await spool.change()
-
-
-async def account(spool: MemorySpool, name: str = "sink"):
-    (found,) = [account for account in await spool.accounts([name]) if account.sink == name]
-    assert found.balanced
-    return found
-
-
-def of_device(keys: list[str], device: str) -> list[int]:
-    return [int(key.split("-")[1]) for key in keys if key.startswith(f"{device}-")]
 
 
 @pytest.mark.fact("FIFO per signal", vendor="databoom")
@@ -162,6 +71,7 @@ async def test_an_outage_loses_nothing_and_says_so_once(autojump_clock):
             await drained(spool)
         assert sorted(sink.taken) == sorted(f"d{n % 20}-{n}" for n in range(500))
         assert set(report.problems) == {"fails: connection refused; trying again, its events wait"}
+        assert set(report.problem_names) == {"sink-fails"}
         assert report.texts[-1] == "delivers again"
 
 
@@ -182,6 +92,7 @@ async def test_a_refused_token_pauses_the_sink_and_drops_nothing(autojump_clock)
         probes = [time for time in attempts if 0 < time < 3500]
         assert len(probes) == 11  # one every five minutes
         assert "401: the token is refused" in report.problems[0]
+        assert set(report.problem_names) == {"sink-paused"}
         assert (await account(spool)).delivered == 100
 
 
@@ -215,9 +126,8 @@ async def test_one_refused_event_of_500_is_a_dead_letter_in_the_spool(
         await fill(spool, 500)
         async with delivering(spool, FakeSink(refuse), evolve(POLICY, batch=500), report=report):
             await drained(spool)
-        assert report.problems == [
-            "delivers; dead letters since the start: 1, the newest: value out of range"
-        ]
+            await report.wait_for("dead letter")
+        assert report.topics == {"dead": "1 dead letter, the newest: value out of range"}
         (kept,) = spool.dead_letters
         assert kept.stored.event.key == "d0-123"
         assert (kept.letter.reason, kept.letter.status) == ("value out of range", 422)
@@ -241,7 +151,9 @@ async def test_thousands_of_dead_letters_are_a_line_a_minute(autojump_clock):
             report=report,
         ):
             await drained(spool)
+            await trio.sleep(120)
         assert len(spool.dead_letters) == 500
+        assert report.topics["dead"].startswith("500 dead letters")
         assert len(report.problems) <= trio.current_time() / 60 + 1
 
 
@@ -256,13 +168,40 @@ async def test_a_sink_that_refuses_everything_is_paused_until_mended(
 
         sink = FakeSink(refuse)
         report = FakeReport()
-        await fill(spool, 1000, devices=10)
+        await fill(spool, 1000, devices=50)
         async with delivering(spool, sink, report=report):
             await drained(spool)
-        assert "in a row" in report.problems[0]
+        assert "refused 20 devices in a row" in report.problems[0]
         assert spool.dead_letters == []
-        for device in range(10):
-            assert of_device(sink.taken, f"d{device}") == list(range(device, 1000, 10))
+        for device in range(50):
+            assert of_device(sink.taken, f"d{device}") == list(range(device, 1000, 50))
+
+
+async def test_a_probe_that_holds_nothing_for_the_sink_is_not_the_last(autojump_clock):
+    async with open_memory_spool() as spool:
+
+        def behave(batch: Batch) -> Outcome:
+            if trio.current_time() < 10:
+                raise Reject("date format")
+            return Outcome(range(len(batch.events)))
+
+        await fill(spool, 50, devices=50)
+        async with delivering(spool, FakeSink(behave, seconds=0.1)):
+            await drained(spool)
+        assert (await account(spool)).filtered == 50
+
+
+async def test_one_device_that_sends_rubbish_never_pauses_the_sink(autojump_clock):
+    async with open_memory_spool() as spool:
+
+        def refuse(batch: Batch) -> None:
+            if any(stored.event.device == "d0" for stored in batch.events):
+                raise Reject("no such signal")
+
+        await fill(spool, 1000)
+        async with delivering(spool, FakeSink(refuse)):
+            await drained(spool)
+        assert (await account(spool)).dead == 1000
 
 
 async def test_an_attempt_that_takes_too_long_is_repeated(autojump_clock):
@@ -292,25 +231,6 @@ async def test_a_sink_may_ask_for_one_device_a_request(autojump_clock):
         async with delivering(spool, FakeSink(look), evolve(POLICY, one_device=True)):
             await drained(spool)
         assert set(devices) == {1}
-
-
-async def test_a_device_that_is_unknown_to_the_destination_waits_alone(autojump_clock):
-    async with open_memory_spool() as spool:
-
-        def refuse(batch: Batch) -> None:
-            if batch.events[0].event.device == "d0" and trio.current_time() < 1000:
-                raise Pause("404: no such device", device_only=True)
-
-        report = FakeReport()
-        sink = FakeSink(refuse)
-        await fill(spool, 100, devices=10)
-        async with delivering(spool, sink, evolve(POLICY, one_device=True), report=report):
-            await trio.sleep(10)
-            assert len(sink.taken) == 90
-            assert "lanes wait: 404: no such device" in report.problems[-1]
-            await drained(spool)
-        assert of_device(sink.taken, "d0") == list(range(0, 100, 10))
-        assert report.texts[-1] == "delivers again"
 
 
 async def test_on_stop_an_attempt_under_way_may_finish_and_is_settled(autojump_clock):

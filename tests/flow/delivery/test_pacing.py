@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 import trio
+from attrs import evolve
 
-from bridge.flow.delivery.lease import Decision, Next
+from bridge.api import Pause, Retry
+from bridge.flow.delivery.decisions import Decision, DeviceVerdict, Next
 from bridge.flow.delivery.pacing import MAX_REST, REST, Policy, Stopwatch
 
 POLICY = Policy(
@@ -40,10 +42,33 @@ async def test_a_lane_with_a_full_lease_does_not_rest(autojump_clock):
     [
         (Next.SINK_FAILS, 1, 1),
         (Next.SINK_FAILS, 4, 8),
-        (Next.DEVICE_FAILS, 20, 300),
-        (Next.DEVICE_PAUSES, 1, 120),
+        (Next.PLUGIN_FAILS, 20, 300),
         (Next.SINK_PAUSES, 9, 0),  # the breaker holds it
     ],
 )
 def test_a_lane_waits_as_what_follows_says(follows: Next, failures: int, seconds: float):
     assert POLICY.wait(Decision(follows), failures, lambda: 1.0) == seconds
+
+
+@pytest.mark.parametrize(
+    ("verdict", "attempts", "seconds"),
+    [
+        (Retry("busy", scope="device"), 1, 1),
+        (Retry("busy", scope="device"), 5, 16),
+        (Retry("busy", scope="device"), 100, 3600),
+        (Retry("busy", scope="device", after=90), 1, 90),
+        (Retry("busy", scope="device", after=10**6), 1, 3600),
+        (Pause("unknown", scope="device"), 1, 120),
+        (Pause("unknown", scope="device"), 9, 256),
+        (Pause("unknown", scope="device"), 100, 3600),
+    ],
+)
+def test_a_device_waits_longer_each_time_up_to_an_hour(
+    verdict: DeviceVerdict, attempts: int, seconds: float
+):
+    assert POLICY.device_wait(verdict, attempts, lambda: 1.0) == seconds
+
+
+def test_a_device_is_tried_hourly_however_slow_the_probes():
+    slow = evolve(POLICY, pause_probe=86_400)
+    assert slow.device_wait(Pause("unknown", scope="device"), 1, lambda: 1.0) == 3600

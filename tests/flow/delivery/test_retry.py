@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import trio
+import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -96,3 +97,51 @@ async def test_a_paused_sink_is_probed_at_its_own_slow_pace(autojump_clock):
     breaker.paused()
     await breaker.permit()
     assert trio.current_time() - began == 120.0
+
+
+async def test_who_holds_a_lease_probes_and_nobody_takes_another(autojump_clock):
+    breaker = make_breaker()
+    breaker.paused()
+    with breaker.holding(), trio.move_on_after(1000) as waiting:
+        await breaker.wait_wanted()
+    assert waiting.cancelled_caught
+    await breaker.wait_wanted()
+
+
+async def test_a_lease_is_taken_for_a_probe_if_nobody_has_one(autojump_clock):
+    breaker = make_breaker()
+    breaker.paused()
+    await breaker.wait_wanted(patience=1)
+    assert trio.current_time() == 61
+    assert await breaker.permit()
+
+
+async def test_a_probe_is_wanted_once_the_last_lease_is_given_back(autojump_clock):
+    breaker = make_breaker()
+    breaker.paused()
+
+    async def hold() -> None:
+        with breaker.holding():
+            await trio.sleep(500)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(hold)
+        await trio.testing.wait_all_tasks_blocked()
+        await breaker.wait_wanted()
+        assert trio.current_time() == 500
+
+
+async def test_whether_an_attempt_is_a_probe_is_told(autojump_clock):
+    breaker = make_breaker()
+    assert not await breaker.permit()
+    breaker.paused()
+    assert await breaker.permit()
+
+
+async def test_a_probe_that_nobody_makes_is_left_to_others(autojump_clock):
+    breaker = make_breaker()
+    breaker.paused()
+    assert await breaker.permit()
+    breaker.pass_on()
+    with trio.fail_after(1):
+        assert await breaker.permit()

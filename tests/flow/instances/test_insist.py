@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from bridge.api import Pause, Reject, Retry, SpoolUnavailable
+from bridge.api import Pause, Problem, Reject, Retry, SpoolUnavailable
 from bridge.flow.instances.insist import Persistence, attempt_until_done, insisting
 from bridge.testing.fakes import FakeReport
 
@@ -34,8 +34,19 @@ async def test_what_fails_is_told_and_taken_back_by_the_success(autojump_clock):
         "fetching the keys failed: 401; tried again every 300 s",
         "fetching the keys failed: 429; tried again until it succeeds",
     ]
+    assert report.problem_names == ["work-fails"] * 3
     assert report.texts[-1] == ""
     assert trio.current_time() == pytest.approx(1 + 300 + 77)
+
+
+async def test_what_fails_may_be_a_problem_of_the_plugins_own(autojump_clock):
+    report = FakeReport()
+    keys_missing = Problem("acme-keys-missing", meaning="No keys.", remedy="Ask for some.")
+    attempt = failing(Retry("503"))
+    await insisting(report, lambda: 1.0, PERSISTENCE)(
+        attempt, topic="keys", doing="fetching the keys", problem=keys_missing
+    )
+    assert report.problem_names == ["acme-keys-missing"]
 
 
 async def test_pauses_grow_and_a_spool_names_its_own(autojump_clock):

@@ -136,6 +136,7 @@ async def test_a_silent_device_is_a_problem_that_clears_itself(autojump_clock):
         for number in range(8, 12):
             await outlet.emit(make_event(number, "steady"))
             await trio.sleep(600)
+        assert set(report.problem_names) == {"silent-devices"}
         assert report.problems[-1].startswith(
             "1 of 2 device is silent: quiet since 2026-01-01 01:10 UTC"
         )

@@ -2,11 +2,18 @@ from __future__ import annotations
 
 import itertools
 
+import pytest
 import trio
 
-from bridge.api import Pause, Retry
+from bridge.api import Pause, Problem, Retry, SpoolUnavailable
 from bridge.flow.instances.insist import Persistence
-from bridge.flow.instances.supervision import supervise
+from bridge.flow.instances.supervision import (
+    SINK_VERDICTS,
+    SOURCE_VERDICTS,
+    VerdictProblems,
+    supervise,
+)
+from bridge.flow.problems import PLUGIN_CRASHES
 
 
 async def test_a_crashing_instance_is_started_again_beside_a_good_one(autojump_clock, caplog):
@@ -25,8 +32,8 @@ async def test_a_crashing_instance_is_started_again_beside_a_good_one(autojump_c
             await trio.sleep(1)
             ticks += 1
 
-    def report(text: str, *, problem: bool = False) -> None:
-        assert problem
+    def report(text: str, *, problem: Problem | None = None) -> None:
+        assert problem is PLUGIN_CRASHES
         reports.append(text)
 
     with trio.move_on_after(3600.5):
@@ -48,7 +55,7 @@ async def test_health_makes_the_next_crash_the_first(autojump_clock):
         raise OSError
 
     with trio.move_on_after(36_000):
-        await supervise("a", crashing_after_an_hour, lambda text, problem=False: None, lambda: 1.0)
+        await supervise("a", crashing_after_an_hour, lambda text, problem=None: None, lambda: 1.0)
     assert all(later - earlier == 3602 for earlier, later in itertools.pairwise(starts))
 
 
@@ -64,7 +71,7 @@ async def test_an_instance_that_returns_at_once_is_started_again(autojump_clock)
                 lambda task_status: supervise(
                     "a",
                     returning,
-                    lambda text, problem=False: reports.append(text),
+                    lambda text, problem=None: reports.append(text),
                     lambda: 0.5,
                     task_status=task_status,
                 )
@@ -81,19 +88,21 @@ async def test_cancelling_while_the_clean_up_fails_still_cancels(autojump_clock)
             raise ValueError("in clean-up")
 
     with trio.move_on_after(5) as scope:
-        await supervise("a", failing_on_exit, lambda text, problem=False: None, lambda: 0.5)
+        await supervise("a", failing_on_exit, lambda text, problem=None: None, lambda: 0.5)
     assert scope.cancelled_caught
 
 
 class Reported:
     def __init__(self) -> None:
-        self.texts: list[tuple[str, bool]] = []
+        self.texts: list[tuple[str, str]] = []
 
-    def __call__(self, text: str, *, problem: bool = False, topic: str = "") -> None:
-        self.texts.append((text, problem))
+    def __call__(self, text: str, *, problem: Problem | None = None, topic: str = "") -> None:
+        self.texts.append((text, problem.name if problem else ""))
 
 
-async def ended_by(*ends: BaseException, after: float = 0.0) -> tuple[Reported, list[float]]:
+async def ended_by(
+    *ends: BaseException, after: float = 0.0, problems: VerdictProblems = SOURCE_VERDICTS
+) -> tuple[Reported, list[float]]:
     """Supervise an instance whose runs end so one after the other; then it goes on."""
     reported, starts = Reported(), []
     left = list(ends)
@@ -108,7 +117,12 @@ async def ended_by(*ends: BaseException, after: float = 0.0) -> tuple[Reported, 
 
     with trio.move_on_after(10_000):
         await supervise(
-            "a", run, reported, lambda: 0.5, persistence=Persistence(base=2, cap=60, probe=300)
+            "a",
+            run,
+            reported,
+            lambda: 0.5,
+            problems=problems,
+            persistence=Persistence(base=2, cap=60, probe=300),
         )
     return reported, [later - earlier for earlier, later in itertools.pairwise(starts)]
 
@@ -116,8 +130,8 @@ async def ended_by(*ends: BaseException, after: float = 0.0) -> tuple[Reported, 
 async def test_a_retry_of_a_source_is_waited_for_and_no_crash(autojump_clock, caplog):
     reported, pauses = await ended_by(Retry("no answer"), Retry("429", after=77))
     assert reported.texts == [
-        ("no answer; trying again until it succeeds", True),
-        ("429; trying again until it succeeds", True),
+        ("no answer; trying again until it succeeds", "source-fails"),
+        ("429; trying again until it succeeds", "source-fails"),
     ]
     assert pauses == [1, 77]
     assert not caplog.records
@@ -125,22 +139,39 @@ async def test_a_retry_of_a_source_is_waited_for_and_no_crash(autojump_clock, ca
 
 async def test_a_pause_of_a_source_is_probed_slowly(autojump_clock):
     reported, pauses = await ended_by(Pause("the login is refused"))
-    assert reported.texts == [("the login is refused; trying again every 300 s", True)]
+    assert reported.texts == [("the login is refused; trying again every 300 s", "source-paused")]
     assert pauses == [300]
 
 
 async def test_what_ends_after_a_good_run_is_no_problem(autojump_clock):
     reported, _ = await ended_by(Retry("closed"), after=3600)
-    assert reported.texts == [("closed; trying again until it succeeds", False)]
+    assert reported.texts == [("closed; trying again until it succeeds", "")]
 
 
 async def test_a_crash_beside_a_verdict_is_what_is_told(autojump_clock, caplog):
     mixed = ExceptionGroup("", [Retry("503"), ExceptionGroup("", [KeyError("bug")])])
     reported, _ = await ended_by(mixed)
-    assert reported.texts[0][0].startswith("failed: KeyError")
+    text, problem = reported.texts[0]
+    assert text.startswith("failed: KeyError")
+    assert problem == "plugin-crashes"
     assert "KeyError" in caplog.text
 
 
 async def test_a_pause_beside_a_retry_is_what_is_told(autojump_clock):
     reported, _ = await ended_by(ExceptionGroup("", [Retry("503"), Pause("401")]))
-    assert reported.texts == [("401; trying again every 300 s", True)]
+    assert reported.texts == [("401; trying again every 300 s", "source-paused")]
+
+
+async def test_a_spool_that_refuses_a_source_is_a_problem_of_its_own(autojump_clock):
+    reported, _ = await ended_by(SpoolUnavailable("the disk is full"))
+    assert [problem for _, problem in reported.texts] == ["source-refused"]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "problem"), [(Retry("no answer"), "sink-fails"), (Pause("401"), "sink-paused")]
+)
+async def test_a_sink_that_is_not_opened_is_a_problem_of_a_sink(
+    autojump_clock, verdict: Exception, problem: str
+):
+    reported, _ = await ended_by(verdict, problems=SINK_VERDICTS)
+    assert reported.texts[0][1] == problem

@@ -194,6 +194,23 @@ async def test_a_recovered_event_is_marked_and_keeps_its_own_labels(plant: Plant
     assert [event.labels for event in plant.stored] == [{"name": "fridge", RECOVERED: "true"}]
 
 
+async def test_what_an_event_is_known_by_survives_the_mark(plant: Plant, autojump_clock):
+    plant.cloud.record = {
+        "d1": [
+            Event("k", "d1", "t", GAP, key_time=START, former_keys=("j",)),
+            Event(None, "d1", "t", GAP),
+        ]
+    }
+    async with plant.running() as recoverer:
+        recoverer.found(GAP, False)
+        await done(plant)
+    arrivals = [arrival for commit in plant.spool.commits for arrival in commit]
+    assert [(each.key, each.key_time, each.former_keys) for each in arrivals] == [
+        ("k", START, ("j",)),
+        (None, None, ()),
+    ]
+
+
 async def test_what_was_received_live_is_known_and_not_stored_twice(plant: Plant, autojump_clock):
     async with plant.running() as recoverer:
         live = [
@@ -231,6 +248,7 @@ async def test_without_credentials_it_says_what_will_be_missing(plant: Plant, au
         "gap 2 h 13 min until 2026-01-01 00:00 UTC: what is older than 12 h is missing; "
         "set service_account_key to recover it"
     ]
+    assert plant.report.problem_names == ["gap-stays"]
     assert plant.cloud.opened == 0
 
 
@@ -265,6 +283,7 @@ async def test_what_the_vendor_keeps_no_longer_is_reported(plant: Plant, autojum
         "what happened from 2025-12-31 21:47 to 2025-12-31 23:00 UTC is older than the "
         "vendor's record and lost"
     )
+    assert plant.report.problem_names == ["gap-incomplete"]
 
 
 async def test_reading_waits_until_the_newest_is_in_the_history(plant: Plant, autojump_clock):
@@ -298,7 +317,7 @@ async def test_a_history_that_fails_for_long_is_a_problem_meanwhile(plant: Plant
         plant.cloud.failures = [Retry("connection refused")] * 6
         recoverer.found(GAP, False)
         await done(plant)
-    assert plant.report.problems
+    assert set(plant.report.problem_names) == {"backfill-fails"}
     assert plant.report.texts[-1] not in plant.report.problems
     assert len(plant.stored) == 360
 
@@ -312,6 +331,7 @@ async def test_what_needs_a_person_is_shown_and_tried_slowly(plant: Plant, autoj
     assert plant.report.problems == [
         "gap 2 h 13 min: backfill waits: the service account is refused; tried again every 5 min"
     ]
+    assert plant.report.problem_names == ["backfill-paused"]
 
 
 async def test_a_history_that_cannot_be_opened_is_opened_again(
