@@ -12,9 +12,15 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import trio
-from attrs import define
+from attrs import define, frozen
 
-from bridge.api import RepeatedEvent, Report
+from bridge.api import Problem, RepeatedEvent, Report
+from bridge.http.problems import (
+    CERTIFICATE_EARLY,
+    CERTIFICATE_ENDED,
+    CERTIFICATE_ENDS,
+    CERTIFICATE_UNUSABLE,
+)
 from bridge.http.tls import Stamp, TlsContext, TlsError, Validity
 
 log = logging.getLogger(__name__)
@@ -24,17 +30,31 @@ LOOK_EVERY = 10.0  # seconds
 TOLD_BEFORE = timedelta(days=21)
 
 
-def complaint(validity: Validity, now: datetime) -> str | None:
+@frozen
+class Complaint:
+    """What is wrong with a certificate."""
+
+    text: str
+    problem: Problem
+
+
+def complaint(validity: Validity, now: datetime) -> Complaint | None:
     """Return what is wrong with the time in which a certificate is valid, or None."""
+    ends = _date(validity.ends)
     if now < validity.begins:
-        return (
+        return Complaint(
             f"the certificate is valid only from {_date(validity.begins)}; is the clock of this "
-            "machine right?"
+            "machine right?",
+            CERTIFICATE_EARLY,
         )
     if now >= validity.ends:
-        return f"{validity.whose} ended on {_date(validity.ends)}, so nobody trusts it; renew it"
+        return Complaint(
+            f"{validity.whose} ended on {ends}, so nobody trusts it; renew it", CERTIFICATE_ENDED
+        )
     if now >= validity.ends - TOLD_BEFORE:
-        return f"{validity.whose} ends on {_date(validity.ends)} and was not renewed; renew it"
+        return Complaint(
+            f"{validity.whose} ends on {ends} and was not renewed; renew it", CERTIFICATE_ENDS
+        )
     return None
 
 
@@ -54,10 +74,10 @@ async def watch_certificate(
     watch = _Watch(tls)
     while True:
         found = watch.failure or complaint(tls.validity, now())
-        report(
-            found or f"the certificate is valid until {_date(tls.validity.ends)}",
-            problem=found is not None,
-        )
+        if found is None:
+            report(f"the certificate is valid until {_date(tls.validity.ends)}")
+        else:
+            report(found.text, problem=found.problem)
         asked = False
         with trio.move_on_after(LOOK_EVERY):
             await hangup.wait()
@@ -70,7 +90,7 @@ class _Watch:
     """What is known of the files of one pair."""
 
     tls: TlsContext
-    failure: str | None = None
+    failure: Complaint | None = None
     """Why the files that are there now are not used."""
     _unfit: Stamp | None = None
     """Of files that could not be used at the last look."""
@@ -89,8 +109,9 @@ class _Watch:
             self.tls.reload()
         except TlsError as exc:
             if final or seen == self._unfit:
-                self.failure = (
-                    f"the renewed certificate cannot be used, the one before stays in use: {exc}"
+                self.failure = Complaint(
+                    f"the renewed certificate cannot be used, the one before stays in use: {exc}",
+                    CERTIFICATE_UNUSABLE,
                 )
             self._unfit = seen
         else:

@@ -14,8 +14,14 @@ import trio
 import trustme
 from attrs import define, field
 
-from bridge.api import RepeatedEvent
-from bridge.http.certificates import LOOK_EVERY, complaint, watch_certificate
+from bridge.api import Problem, RepeatedEvent
+from bridge.http.certificates import LOOK_EVERY, Complaint, complaint, watch_certificate
+from bridge.http.problems import (
+    CERTIFICATE_EARLY,
+    CERTIFICATE_ENDED,
+    CERTIFICATE_ENDS,
+    CERTIFICATE_UNUSABLE,
+)
 from bridge.http.tls import TlsContext, Validity
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -28,7 +34,7 @@ class Watched:
 
     folder: Path
     hangup: RepeatedEvent = field(factory=RepeatedEvent)
-    told: list[tuple[str, bool]] = field(factory=list)
+    told: list[tuple[str, Problem | None]] = field(factory=list)
     began: float = 0.0
     """On trio's clock; ``BEGIN`` on the wall."""
 
@@ -57,7 +63,7 @@ class Watched:
         self.write_certificate(issued)
         self.write_key(issued)
 
-    def report(self, text: str, *, problem: bool = False) -> None:
+    def report(self, text: str, *, problem: Problem | None = None) -> None:
         if not self.told or self.told[-1] != (text, problem):
             self.told.append((text, problem))
 
@@ -102,8 +108,8 @@ async def test_a_renewed_pair_is_used_within_ten_seconds(
     await trio.sleep(LOOK_EVERY + 1)
     assert tls.context is not before
     assert watched.told == [
-        ("the certificate is valid until 2026-04-01 00:00 UTC", False),
-        ("the certificate is valid until 2026-06-30 00:00 UTC", False),
+        ("the certificate is valid until 2026-04-01 00:00 UTC", None),
+        ("the certificate is valid until 2026-06-30 00:00 UTC", None),
     ]
 
 
@@ -132,7 +138,7 @@ async def test_half_of_a_renewal_is_no_problem_yet(watched, autojump_clock, nurs
     watched.write_certificate(renewed)
     await trio.sleep(LOOK_EVERY)
     assert tls.context is not before
-    assert [problem for _, problem in watched.told] == [False, False]
+    assert [problem for _, problem in watched.told] == [None, None]
 
 
 async def test_a_broken_renewal_is_a_problem_until_mended(watched, autojump_clock, nursery):
@@ -142,7 +148,7 @@ async def test_a_broken_renewal_is_a_problem_until_mended(watched, autojump_cloc
     await trio.sleep(2 * LOOK_EVERY + 1)
     assert tls.context is before
     text, problem = watched.told[-1]
-    assert problem
+    assert problem is CERTIFICATE_UNUSABLE
     assert text == (
         "the renewed certificate cannot be used, the one before stays in use: "
         f"{watched.key}: the private key does not belong to the first certificate in "
@@ -151,7 +157,7 @@ async def test_a_broken_renewal_is_a_problem_until_mended(watched, autojump_cloc
     watched.write(watched.issue())
     await trio.sleep(LOOK_EVERY + 1)
     assert tls.context is not before
-    assert watched.told[-1] == ("the certificate is valid until 2026-04-01 00:00 UTC", False)
+    assert watched.told[-1] == ("the certificate is valid until 2026-04-01 00:00 UTC", None)
 
 
 async def test_a_hangup_tells_of_a_broken_pair_at_once(watched, autojump_clock, nursery):
@@ -160,7 +166,7 @@ async def test_a_hangup_tells_of_a_broken_pair_at_once(watched, autojump_clock, 
     watched.hangup.set()
     await trio.testing.wait_all_tasks_blocked()
     text, problem = watched.told[-1]
-    assert problem
+    assert problem is CERTIFICATE_UNUSABLE
     assert "privkey.pem: there is no such file" in text
 
 
@@ -168,24 +174,26 @@ async def test_the_end_is_a_problem_21_days_before(watched, mock_clock, nursery)
     await start(nursery, watched)
     mock_clock.jump(timedelta(days=69).total_seconds() - 60)
     await trio.testing.wait_all_tasks_blocked()
-    assert [problem for _, problem in watched.told] == [False]
+    assert [problem for _, problem in watched.told] == [None]
     mock_clock.jump(120)
     await trio.testing.wait_all_tasks_blocked()
     assert watched.told[-1] == (
         "the certificate ends on 2026-04-01 00:00 UTC and was not renewed; renew it",
-        True,
+        CERTIFICATE_ENDS,
     )
 
 
 def test_a_time_outside_of_the_validity_is_said():
     validity = Validity(BEGIN, BEGIN + timedelta(days=90))
     assert complaint(validity, BEGIN) is None
-    assert complaint(validity, BEGIN - timedelta(seconds=1)) == (
+    assert complaint(validity, BEGIN - timedelta(seconds=1)) == Complaint(
         "the certificate is valid only from 2026-01-01 00:00 UTC; is the clock of this "
-        "machine right?"
+        "machine right?",
+        CERTIFICATE_EARLY,
     )
-    assert complaint(validity, BEGIN + timedelta(days=90)) == (
-        "the certificate ended on 2026-04-01 00:00 UTC, so nobody trusts it; renew it"
+    assert complaint(validity, BEGIN + timedelta(days=90)) == Complaint(
+        "the certificate ended on 2026-04-01 00:00 UTC, so nobody trusts it; renew it",
+        CERTIFICATE_ENDED,
     )
 
 
@@ -198,5 +206,5 @@ def test_the_certificate_of_the_chain_that_ends_first_is_named(tmp_path):
     validity = TlsContext(tmp_path / "chain.pem", tmp_path / "key.pem").validity
     said = complaint(validity, validity.ends)
     assert said is not None
-    assert "Inner" in said
-    assert "in the chain ended on " in said
+    assert "Inner" in said.text
+    assert "in the chain ended on " in said.text
