@@ -5,6 +5,9 @@
 The whole plugin is this one file. Copy it into a folder named by ``[bridge] plugins``
 to begin one of your own.
 
+An event that can never come again the same has the key null. What is sent again, such
+as a dead letter that is replayed, is one more line of the same sequence.
+
 A batch is delivered when its lines are on disk. What a crash or a full disk left of a
 line is cut off before the next line is written; the batch that it belonged to was not
 delivered then, and comes again.
@@ -38,7 +41,8 @@ from bridge.api import (
     setting,
 )
 
-BRIDGE_API = (1, 1)  # the version of bridge.api that this file was written for
+BRIDGE_API = (1, 2)  # the version of bridge.api that this file was written for
+HELP = "events as JSON lines"
 
 
 @frozen
@@ -59,7 +63,7 @@ class Settings:
 def bridge_sink_kinds() -> Sequence[SinkKind[Any]]:
     """Give the kind of sink that this file is about."""
     return [
-        SinkKind("jsonlines", Settings, open_jsonlines, in_flight=1, help="events as JSON lines")
+        SinkKind("jsonlines", Settings, open_jsonlines, in_flight=1, help=HELP, preview=preview)
     ]
 
 
@@ -96,6 +100,11 @@ def line(stored: Stored) -> bytes:
     """Write one event with what the bridge knows of it."""
     about = {"sequence": stored.sequence, "source": stored.source, "received": stored.received}
     return orjson.dumps(about | {"event": orjson.Fragment(encode(stored.event))}) + b"\n"
+
+
+def preview(settings: Settings, stored: Stored) -> str:
+    """Show what would be written of an event."""
+    return line(stored).decode().rstrip()
 
 
 def append(settings: Settings, lines: bytes) -> None:

@@ -19,6 +19,8 @@ from bridge.api import Command, SinkKind, hookimpl
 
 from .commands import map_command
 from .open_databoom import open_databoom
+from .preview import preview
+from .problems import PROBLEMS
 from .settings import DataboomSettings
 
 
@@ -34,6 +36,8 @@ def bridge_sink_kinds() -> Sequence[SinkKind[Any]]:
             batch=500,
             in_flight=4,
             help="values of signals in Databoom, by HTTP push",
+            problems=PROBLEMS,
+            preview=preview,
         )
     ]
 

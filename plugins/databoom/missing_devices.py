@@ -64,4 +64,4 @@ class MissingDevices:
         )
         if often and long and others_go_on:
             return f"{reason}, and replay"
-        raise Pause(reason, device_only=True)
+        raise Pause(reason, scope="device")

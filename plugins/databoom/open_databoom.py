@@ -28,7 +28,7 @@ from .pusher import Pusher
 from .settings import DataboomSettings
 from .signals_seen import SignalsSeen
 from .sink import DataboomSink
-from .tokens import DEVICE_FIELDS, SIGNAL_FIELDS, Targets, Template, Tokens
+from .tokens import DEVICE_FIELDS, SIGNAL_FIELDS, Claims, Targets, Template, Tokens
 from .validation import SignalKey, Validation, read_list
 
 MAX_PAGE = 8 << 20  # bytes of a page of the list of signals
@@ -53,7 +53,7 @@ async def open_databoom(
         context.state, "tokens", edition=maps_edition(settings, targets), pages=SIGNAL_PAGES
     )
     seen_ledger = Ledger(context.state, "seen", edition="1", pages=SEEN_PAGES)
-    tokens = _tokens(settings, targets, claims)
+    tokens = tokens_of(settings, targets, claims)
     seen = SignalsSeen(seen_ledger, tokens)
     ledgers = LedgerWriter(introduced, claims, seen_ledger)
     silent = SilentDevices(settings.heartbeat_interval, settings.heartbeat_for)
@@ -159,7 +159,8 @@ def maps_edition(settings: DataboomSettings, targets: Targets) -> str:
     return edition(settings.device, settings.signal, settings.unmapped, tables, rows)
 
 
-def _tokens(settings: DataboomSettings, targets: Targets, claims: Ledger) -> Tokens:
+def tokens_of(settings: DataboomSettings, targets: Targets, claims: Claims) -> Tokens:
+    """Return what a section says about tokens."""
     return Tokens(
         device=Template.parse(settings.device, DEVICE_FIELDS),
         signal=Template.parse(settings.signal, SIGNAL_FIELDS),

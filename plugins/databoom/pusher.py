@@ -17,6 +17,7 @@ from bridge.api.rest import RestClient, RestResponse, clock_difference
 
 from .answers import PushAccepted, PushVerdict, classify
 from .ledger import Ledger
+from .problems import CLOCK_DIFFERS, UNUSUAL_ANSWER
 from .push import Push
 from .settings import DataboomSettings
 from .validation import Validation
@@ -107,7 +108,7 @@ class Pusher:
             self._told_of_answer = True
             self._report(
                 f"Databoom accepts with an unusual answer ({remark}); see that values arrive",
-                problem=True,
+                problem=UNUSUAL_ANSWER,
                 topic="answer",
             )
 
@@ -123,4 +124,4 @@ class Pusher:
             f"this machine's clock is more than {MAX_CLOCK_DIFFERENCE:.0f} s {side} Databoom's; "
             "see that it is synchronised"
         )
-        self._report(text if wrong else "", problem=wrong, topic="clock")
+        self._report(text if wrong else "", problem=CLOCK_DIFFERS if wrong else None, topic="clock")

@@ -28,6 +28,7 @@ from bridge.api import JSON, Insist, Pause, RepeatedEvent, Report, Retry
 from bridge.api.rest import RestClient, RestResponse, read_pages, read_retry_after, verdict_of
 
 from .answers import Quoted, message_of
+from .problems import LIST_UNREAD, NOT_VALIDATED
 
 SETTLES = 10.0  # seconds from a push until the list is read; new signals share one reading
 AGAIN = 300.0  # seconds between two readings while a signal is not validated
@@ -108,13 +109,17 @@ class Validation:
             # A topic of its own, so that a list that can be read again takes back only
             # that it could not be read.
             found = await self._insist(
-                self._check, topic="list", doing="the check whether signals are validated"
+                self._check,
+                topic="list",
+                doing="the check whether signals are validated",
+                problem=LIST_UNREAD,
             )
             for key in set(found.absent) - self._forgotten:
                 self._forgotten.add(key)
                 self._forget(key)
-            self._report(found.text(), problem=bool(found.text()), topic="validation")
-            with trio.move_on_after(AGAIN if found.text() else RARELY):
+            lost = found.text()
+            self._report(lost, problem=NOT_VALIDATED if lost else None, topic="validation")
+            with trio.move_on_after(AGAIN if lost else RARELY):
                 while len(self._watched) == checked:
                     await self._added.wait()
 

@@ -35,6 +35,7 @@ from bridge.api import (
     hookimpl,
 )
 
+from .problems import PROBLEMS
 from .settings import Settings
 
 HOUR = 3600.0
@@ -60,6 +61,7 @@ def bridge_source_kinds() -> Sequence[SourceKind[Settings]]:
             paths=lambda settings: [settings.path],
             recovery=recovery,
             help="Disruptive Technologies sensors, by HTTP Data Connector",
+            problems=PROBLEMS,
         )
     ]
 

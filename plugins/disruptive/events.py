@@ -141,7 +141,8 @@ def decode_event(document: JSON, *, received: datetime) -> Event:
     metadata = _object(request.get("metadata"))
     data = _object(_object(event.get("data")).get(event_type))
     updated = _time(data.get("updateTime"))
-    time = _time(event.get("timestamp")) or updated or received
+    stamped = _time(event.get("timestamp")) or updated
+    time = stamped or received
     return Event(
         # One eventId was seen with several types in public samples, so it is no key by
         # itself. Of three texts orjson always writes the same.
@@ -152,6 +153,7 @@ def decode_event(document: JSON, *, received: datetime) -> Event:
         readings=tuple(_readings(event_type, data, updated or time)),
         labels=_labels(request.get("labels"), metadata, data),
         data=document,
+        key_time=stamped,
     )
 
 
@@ -160,11 +162,13 @@ def _object(value: JSON) -> Mapping[str, Any]:
 
 
 def _time(value: JSON) -> datetime | None:
-    """Return an RFC 3339 time; digits of the fraction after the sixth are cut off."""
+    """Return an RFC 3339 time, which may be written in lower case; digits of the
+    fraction after the sixth are cut off.
+    """
     if not isinstance(value, str):
         return None
     try:
-        time = datetime.fromisoformat(value)
+        time = datetime.fromisoformat(value.upper())
         return time.astimezone(UTC) if time.tzinfo is not None else None
     except (ValueError, OverflowError):  # the latter for an offset that leaves the years 1 to 9999
         return None

@@ -32,6 +32,7 @@ from bridge.api import (
 
 from .connector.manage import keep_connector
 from .events import UNKNOWN_DEVICE, UNREADABLE, decode_event
+from .problems import UNREADABLE_REQUEST, UNVERIFIED
 from .settings import Settings
 from .verify.key_fetching import keep_keys, recall
 from .verify.keys import KeyRing
@@ -76,7 +77,7 @@ def _watched(receive: Receive, report: Report) -> Receive:
                 "an authentic request could not be read; its bytes are kept as an event of "
                 f"kind {UNREADABLE}"
             )
-            report(text, problem=True, topic=UNREADABLE)
+            report(text, problem=UNREADABLE_REQUEST, topic=UNREADABLE)
         return accepted
 
     return receive_and_tell
@@ -88,7 +89,7 @@ def _report_start(settings: Settings, report: Report) -> None:
         report(
             f"signatures are not verified: {who} can feed in events at {settings.path}; "
             "set scheme = hmac and the connector's secret",
-            problem=True,
+            problem=UNVERIFIED,
         )
     elif settings.secret is not None and len(settings.secret.reveal().encode()) < _MIN_SECRET:
         report(

@@ -10,16 +10,25 @@ holds it.
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
-from collections.abc import Sequence
+from argparse import ArgumentParser, Namespace
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
-from bridge.api import Command, Recovery, SourceKind, hookimpl
+import trio
 
-from .commands import run_monitors
-from .history import open_history
+from bridge.api import (
+    Command,
+    CommandContext,
+    History,
+    Recovery,
+    SourceContext,
+    SourceKind,
+    hookimpl,
+)
+
+from .problems import PROBLEMS
 from .settings import Settings
-from .source import run, stop
 
 HOUR = 3600.0
 
@@ -66,11 +75,54 @@ def bridge_source_kinds() -> Sequence[SourceKind[Any]]:
         overlap=HOUR,
     )
     help_ = "Digi Remote Manager (iDigi, Device Cloud), TCP push monitors"
-    return [SourceKind("idigi", Settings, run, recovery=recovery, on_stop=stop, help=help_)]
+    return [
+        SourceKind(
+            "idigi",
+            Settings,
+            _run,
+            recovery=recovery,
+            on_stop=_stop,
+            help=help_,
+            problems=PROBLEMS,
+        )
+    ]
+
+
+# What follows is imported once it is needed: a bridge without such a section has no use
+# for 2 MB of it.
+
+
+async def _run(
+    settings: Settings, context: SourceContext, *, task_status: trio.TaskStatus[None]
+) -> None:
+    from .source import run
+
+    await run(settings, context, task_status=task_status)
+
+
+async def _stop(settings: Settings, context: SourceContext) -> None:
+    from .source import stop
+
+    await stop(settings, context)
+
+
+@asynccontextmanager
+async def open_history(settings: Settings, context: SourceContext) -> AsyncIterator[History]:
+    """Open the history."""
+    from . import history
+
+    async with history.open_history(settings, context) as opened:
+        yield opened
+
+
+async def _run_monitors(context: CommandContext, arguments: Namespace) -> int:
+    from .commands import run_monitors
+
+    return await run_monitors(context, arguments)
 
 
 @hookimpl
 def bridge_commands() -> Sequence[Command]:
     """The command for the account's monitors."""
     help_ = "list, show and delete the monitors of the account"
-    return [Command("idigi", "monitors", run_monitors, help_, _add_monitor_arguments)]
+    return [Command("idigi", "monitors", _run_monitors, help_, _add_monitor_arguments)]

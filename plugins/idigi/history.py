@@ -31,7 +31,7 @@ from attrs import evolve, frozen
 from bridge.api import JSON, Event, History, Page, Pause, Reject, Retry, SourceContext
 
 from .documents.decode import ENVELOPE, event_of
-from .documents.keys import former_point_keys, point_key
+from .documents.keys import former_point_keys, point_key, point_key_time
 from .rest.answers import CallRefused
 from .rest.ensure import REMEMBERED, known_monitor
 from .rest.monitor_api import HISTORY_PATH, MonitorApi, open_api
@@ -138,7 +138,12 @@ class MonitorHistory:
         # Version 1.0 did not know "value": its key of such a point says nothing of it.
         known = "data" in found or "value" not in found
         former = former_point_keys(name, time, value) if known else ()
-        return evolve(self._event(message), key=point_key(name, time, value), former_keys=former)
+        return evolve(
+            self._event(message),
+            key=point_key(name, time, value),
+            former_keys=former,
+            key_time=point_key_time(time),
+        )
 
     def _event(self, message: JSON) -> Event:
         return event_of(

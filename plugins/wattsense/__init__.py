@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from bridge.api import Recovery, SourceKind, hookimpl
 
 from .history import open_history
+from .problems import PROBLEMS
 from .settings import Settings
 from .webhook import paths, run
 
@@ -38,6 +39,7 @@ def bridge_source_kinds() -> Sequence[SourceKind[Settings]]:
             # is read back.
             recovery=Recovery(open_history, lacks, automatic=True, after=0.0, overlap=OVERLAP),
             help="Wattsense datastream webhooks: values, events, alarms; and their history",
+            problems=PROBLEMS,
         )
     ]
 

@@ -20,6 +20,8 @@ from attrs import Factory, define
 
 from bridge.api import Event, Report
 
+from .problems import DISCOVERY_ON, OPEN_TO_ALL, REQUESTS_REFUSED, SETTINGS_UNFIT
+
 MAX_PROBLEMS = 20  # different ones remembered; texts come from outside, and memory is ours
 QUIET = 60.0  # seconds after a request was taken for which refusals are no problem
 
@@ -81,7 +83,8 @@ class ReceiverStatus:
             for status in sorted(self.refusing)
         ]
         texts.append(f"refused requests: {_shown(self.refused)}")
-        self.report("; ".join(texts), problem=bool(self.refusing), topic="refused")
+        problem = REQUESTS_REFUSED if self.refusing else None
+        self.report("; ".join(texts), problem=problem, topic="refused")
 
     def _count(self, problems: Iterable[str]) -> None:
         counted = False
@@ -93,7 +96,7 @@ class ReceiverStatus:
             texts = [
                 f"{problem} ({_power(times)} times)" for problem, times in self.problems.items()
             ]
-            self.report("; ".join(texts), problem=True, topic="settings")
+            self.report("; ".join(texts), problem=SETTINGS_UNFIT, topic="settings")
 
 
 def tell_of_senders(report: Report, address: str, *, signature: str, known_callers: bool) -> None:
@@ -111,7 +114,7 @@ def tell_of_senders(report: Report, address: str, *, signature: str, known_calle
         report(
             f"receives on {address} from anybody, because signature = none; "
             "choose the signature that the datastream uses, or credentials of the caller",
-            problem=True,
+            problem=OPEN_TO_ALL,
         )
 
 
@@ -119,7 +122,7 @@ def tell_of_discovery(report: Report) -> None:
     """Report that discovery is on."""
     report(
         "discovery is on, for set-up only: set discovery = 0 when the signature is known",
-        problem=True,
+        problem=DISCOVERY_ON,
         topic="discovery",
     )
 

@@ -109,11 +109,11 @@ def test_a_file_of_another_user_is_not_run(folder: Path):
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("", "add the line BRIDGE_API = (1, 1)"),
-        ("BRIDGE_API = (2, 0)", "version 2.0, this is 1.1"),
+        ("", "add the line BRIDGE_API = (1, 2)"),
+        ("BRIDGE_API = (2, 0)", "version 2.0, this is 1.2"),
         (
             "BRIDGE_API = (0, 9)\nfrom bridge.api import Refused, Retry",
-            "version 0.9, this is 1.1; names to change: Refused is bridge.api.SpoolUnavailable",
+            "version 0.9, this is 1.2; names to change: Refused is bridge.api.SpoolUnavailable",
         ),
         ("BRIDGE_API = object()", "add the line"),
         ("BRIDGE_API = ('one', 0)", "add the line"),
@@ -127,7 +127,7 @@ def test_a_file_for_another_major_version_is_not_run(folder: Path, line: str, sa
     assert not (folder / "ran").exists()
 
 
-@pytest.mark.parametrize("version", [(1, 0), (1, 1), (1, 99)])
+@pytest.mark.parametrize("version", [(1, 0), (1, 1), (1, 2), (1, 99)])
 def test_a_file_for_another_minor_version_is_run(folder: Path, version: tuple[int, int]):
     write(folder, "acme.py", GOOD.replace("(1, 0)", str(version)))
     assert load(folder, "acme").outcome is LoadOutcome.loaded

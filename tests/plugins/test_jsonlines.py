@@ -77,6 +77,27 @@ async def test_each_event_is_a_line_with_source_sequence_and_receipt(path):
     }
 
 
+async def test_an_event_without_a_key_says_null(path):
+    keyless = Stored(7, "sensors", TIME, Event(None, "d1", "templated", TIME, data=[1]))
+    async with opened(path) as sink:
+        await sink.deliver(Batch((keyless,)))
+    event = json.loads(path.read_bytes())["event"]
+    assert (event["key"], event["data"]) == (None, [1])
+
+
+def test_the_preview_is_the_line_that_would_be_written(path):
+    (kind,) = jsonlines.bridge_sink_kinds()
+    assert kind.preview is not None
+    assert kind.preview(Settings(path), stored(7)) == line(stored(7)).decode().rstrip("\n")
+
+
+async def test_what_is_sent_again_is_one_more_line(path):
+    async with opened(path) as sink:
+        await sink.deliver(batch(7, 8))
+        await sink.deliver(Batch((stored(7),), replay=True))
+    assert sequences(path) == [7, 8, 7]
+
+
 async def test_lines_are_appended_in_order_over_restarts(path):
     for numbers in ((1, 2), (3,)):
         async with opened(path) as sink:

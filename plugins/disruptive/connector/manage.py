@@ -22,9 +22,17 @@ from typing import NoReturn
 import trio
 from attrs import define, evolve, frozen
 
-from bridge.api import Pause, Reject, Retry, SourceContext, SpoolUnavailable
+from bridge.api import Pause, Problem, Reject, Retry, SourceContext, SpoolUnavailable
 from bridge.api.rest import Network
 
+from ..problems import (
+    CONNECTOR_DIFFERS,
+    CONNECTOR_DISABLED,
+    CONNECTOR_DOUBLED,
+    CONNECTOR_GONE,
+    CONNECTOR_UNSEEN,
+    PUSHES_FAIL,
+)
 from ..rest.client import Cloud, open_cloud
 from ..settings import Settings
 from .documents import ACTIVE, SYSTEM_DISABLED, USER_DISABLED, Metrics, wanted_connector
@@ -55,7 +63,7 @@ class _Seen:
     """What a look at the connector has shown, for a report."""
 
     text: str
-    problem: bool = False
+    problem: Problem | None = None
 
 
 @define(eq=False)
@@ -67,15 +75,20 @@ class _Keeper:
     state: ConnectorState
     connector: str | None = None
     """Id of ours, once it is as wanted; None: it was not looked for yet."""
-    lasting_problems: Sequence[str] = ()
+    lasting_problems: Sequence[_Seen] = ()
     """Those that were found at start, and stay until the next."""
     counted: Metrics = Metrics()
     """At the last look."""
 
-    def seen(self, text: str, problem: str = "") -> _Seen:
-        """Return the problems, or the text if there are none."""
-        problems = [each for each in (problem, *self.lasting_problems) if each]
-        return _Seen("; ".join(problems) or text, problem=bool(problems))
+    def seen(self, now: _Seen) -> _Seen:
+        """Return what is seen now, with the lasting problems if there are any.
+
+        They take the place of what is no problem; the first names the whole.
+        """
+        if not self.lasting_problems:
+            return now
+        said = [now, *self.lasting_problems] if now.problem else self.lasting_problems
+        return _Seen("; ".join(each.text for each in said), said[0].problem)
 
     async def remember(self, state: ConnectorState) -> None:
         self.state = state
@@ -96,7 +109,9 @@ async def keep_connector(
         return await _attempt(keeper, network)
 
     while True:
-        seen = await context.insist(attempt, topic="manage", doing="looking at the connector")
+        seen = await context.insist(
+            attempt, topic="manage", doing="looking at the connector", problem=CONNECTOR_UNSEEN
+        )
         context.report(seen.text, problem=seen.problem, topic=TOPIC)
         await trio.sleep(settings.watch_interval)
 
@@ -123,7 +138,7 @@ async def _attempt(keeper: _Keeper, network: Network | None) -> _Seen:
             f"connector {keeper.connector} is gone, so nothing is pushed; if nobody meant that, "
             f"create it again: bridged disruptive connectors apply --name {context.name}, and "
             "restart the bridge",
-            problem=True,
+            CONNECTOR_GONE,
         )
     except (Retry, Pause, SpoolUnavailable):
         raise
@@ -167,19 +182,18 @@ def _changed(plan: Plan, done: Provisioned) -> str:
     return ""
 
 
-def _lasting_problems(plan: Plan, done: Provisioned) -> list[str]:
+def _lasting_problems(plan: Plan, done: Provisioned) -> list[_Seen]:
     said = []
     if done.remaining:
         texts = "; ".join(difference.text for difference in done.remaining)
-        said.append(
-            f"connector {done.connector.id} still differs after it was set: {texts}; correct "
-            "it at DT"
-        )
+        text = f"connector {done.connector.id} still differs after it was set: {texts}"
+        said.append(_Seen(f"{text}; correct it at DT", CONNECTOR_DIFFERS))
     if plan.others:
-        said.append(
+        text = (
             f"connectors {', '.join(plan.others)} push to the same URL too, so every event "
             "arrives more than once; delete them: bridged disruptive connectors delete ID"
         )
+        said.append(_Seen(text, CONNECTOR_DOUBLED))
     return said
 
 
@@ -193,11 +207,13 @@ async def _look(keeper: _Keeper, cloud: Cloud) -> _Seen:
     if keeper.state.disabled is not None:
         return await _enabled_again(keeper, connector_id, keeper.state.disabled)
     metrics = await cloud.patiently(lambda: get_metrics(cloud, connector_id))
-    problem = complaint(connector_id, metrics, keeper.counted, keeper.settings)
+    failing = complaint(connector_id, metrics, keeper.counted, keeper.settings)
     keeper.counted = metrics
     if metrics.successes:
         await keeper.remember(evolve(keeper.state, worked=keeper.context.now()))
-    return keeper.seen(f"connector {connector_id} is {ACTIVE}", problem)
+    if failing:
+        return keeper.seen(_Seen(failing, PUSHES_FAIL))
+    return keeper.seen(_Seen(f"connector {connector_id} is {ACTIVE}"))
 
 
 async def _disabled(keeper: _Keeper, cloud: Cloud, connector_id: str, status: str) -> _Seen:
@@ -208,16 +224,18 @@ async def _disabled(keeper: _Keeper, cloud: Cloud, connector_id: str, status: st
     if status == SYSTEM_DISABLED and keeper.settings.reenable:
         await cloud.patiently(lambda: patch_connector(cloud, connector_id, {"status": ACTIVE}))
         return await _enabled_again(keeper, connector_id, status)
-    return keeper.seen("", advice(connector_id, status, keeper.context.name))
+    text = advice(connector_id, status, keeper.context.name)
+    return keeper.seen(_Seen(text, CONNECTOR_DISABLED))
 
 
 async def _enabled_again(keeper: _Keeper, connector_id: str, status: str) -> _Seen:
     """The connector is active: now, and not before, ask for what it missed."""
     keeper.context.recover(f"the connector was {status}", since=keeper.state.last_worked)
     await keeper.remember(evolve(keeper.state, disabled=None))
-    return keeper.seen(
+    text = (
         f"connector {connector_id} was {status} and is {ACTIVE} again; what it missed is read back"
     )
+    return keeper.seen(_Seen(text))
 
 
 def complaint(connector_id: str, metrics: Metrics, before: Metrics, settings: Settings) -> str:

@@ -19,6 +19,7 @@ import trio
 from bridge.api import JSON, KeyValue, Pause, Retry, SourceContext, SpoolUnavailable
 from bridge.api.rest import Network, open_rest, read_retry_after, verdict_of
 
+from ..problems import KEYS_MISSING
 from ..settings import Settings, is_safe
 from .keys import INTERVAL, KeyRing, PublicKey, read_keys
 
@@ -62,7 +63,9 @@ async def keep_keys(
 
     while True:
         asked = await keys.wanted()
-        found = await context.insist(fetch, topic="keys", doing="fetching DT's public keys")
+        found = await context.insist(
+            fetch, topic="keys", doing="fetching DT's public keys", problem=KEYS_MISSING
+        )
         keys.replace(found, asked)
         await _remember(found, settings, context.state)
         await trio.sleep(INTERVAL)

@@ -20,6 +20,8 @@ from attrs import define, field
 
 from bridge.api import HttpRejection, Report
 
+from ..problems import REQUESTS_REFUSED
+
 QUIET = 60.0  # seconds after an authentic request for which rejections are no problem
 TOPIC = "rejections"
 
@@ -105,7 +107,7 @@ class RejectionWatch:
         offset = f" ({rejection.offset})" if rejection.offset else ""
         self._causes[rejection.cause] = rejection.cause.value + offset
         text = f"requests are refused: {'; '.join(self._causes.values())}"
-        self._report(text, problem=True, topic=TOPIC)
+        self._report(text, problem=REQUESTS_REFUSED, topic=TOPIC)
 
     def authentic(self) -> None:
         """Count a request that is authentic."""

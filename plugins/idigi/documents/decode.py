@@ -17,7 +17,6 @@ from collections.abc import Mapping
 from datetime import datetime
 from hashlib import sha256
 from typing import Any
-from uuid import uuid4
 
 import orjson
 from attrs import evolve, field, frozen
@@ -30,7 +29,7 @@ from ..settings import FILE_LIMIT
 from .entities import UNKNOWN_DEVICE, Topic, kind_of, moment, text_of
 from .entity_view import view_of
 from .json import parse_exactly, read_json
-from .keys import event_key, former_event_keys, former_item_keys, item_key
+from .keys import event_key, event_key_time, former_event_keys, former_item_keys, item_key
 from .xml import read_xml
 
 UNDECODABLE = "undecodable"
@@ -121,16 +120,16 @@ def templated_event(block: Block, content: Content, received: datetime) -> Event
 
     ``data`` is the parsed document where it is JSON, else its bytes as base64: a
     template easily prints a comma too many, so that is no mistake. Nothing in it names
-    the event, and two equal documents can be two events. Therefore the key is new at
-    every arrival: delivery is at least once, and what the server sends again after a
-    lost ack comes twice.
+    the event, and two equal documents can be two events. Therefore it has no key:
+    delivery is at least once, and what the server sends again after a lost ack comes
+    twice.
     """
     try:
         data = parse_exactly(content.document)
     except ValueError:
         data = raw_data(content.document)
     return Event(
-        key=f"{TEMPLATED}-{received.isoformat()}-{uuid4().hex}",
+        key=None,
         device=UNKNOWN_DEVICE,
         kind=TEMPLATED,
         time=received,
@@ -194,6 +193,7 @@ def event_of(
         labels={label: text for label, text in labels.items() if text},
         data=message if view.entity is entity else {**message, name: view.entity},
         former_keys=former_event_keys(message, entity),
+        key_time=event_key_time(message, entity),
     )
 
 

@@ -4,16 +4,24 @@ The vendor sends no unique id, so a key is made of named fields. Their values ar
 spelled here and nowhere else: a JSON library may change how it writes a number, and
 every key with it. One message has one key for ever, pushed, replayed or read from a
 history.
+
+Beside a key stands its time. It is read from nothing but what the key is made of, so
+that the same key always has the same one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
 from bridge.api import JSON
 from bridge.api.former import former_digests
+
+from .data_points import instant, measured
+from .entities import moment
+from .file_data import changed
 
 ENVELOPE_IDENTITY = ("topic", "operation", "timestamp")
 """What of the envelope is part of the key; ``replay`` is not, and ``group`` may be
@@ -26,12 +34,30 @@ def event_key(message: Mapping[str, Any], entity: JSON) -> str:
     return _digest("event", *(message.get(name) for name in ENVELOPE_IDENTITY), entity)
 
 
+def event_key_time(message: Mapping[str, Any], entity: JSON) -> datetime | None:
+    """The time of :func:`event_key`: that of the envelope, which the server sends again
+    with a replay; else the entity's own, whatever its kind.
+    """
+    stamp = moment(message.get("timestamp"))
+    if stamp is None and isinstance(entity, Mapping):
+        stamp = measured(entity) or changed(entity)
+    return stamp
+
+
 def point_key(stream: str, time: JSON, value: JSON) -> str:
     """The key of a data point that came without an envelope.
 
     :param time: as it was written, a text or milliseconds.
     """
     return _digest("data point", stream, time, value)
+
+
+def point_key_time(time: JSON) -> datetime | None:
+    """The time of :func:`point_key`.
+
+    :param time: as there.
+    """
+    return moment(time) or instant(time)
 
 
 def item_key(item: JSON) -> str:

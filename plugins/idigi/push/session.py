@@ -20,6 +20,7 @@ import trio
 from bridge.api import Pause, Retry, SourceContext, SpoolUnavailable
 
 from ..documents.decode import Decoded, decode, keep_block
+from ..problems import BLOCK_WAITS
 from ..settings import Settings
 from .connection import open_stream
 from .protocol import (
@@ -155,7 +156,7 @@ async def _receive_blocks(
         context.report(
             f"a block of {len(block.body)} bytes has waited {PATIENCE:g} s to be stored; "
             "nothing more is read until it is; look at the spool",
-            problem=True,
+            problem=BLOCK_WAITS,
         )
 
     while True:

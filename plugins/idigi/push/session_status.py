@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from bridge.api import Duration
+from bridge.api import Duration, Problem
 
+from ..problems import MONITOR_CHANGED, RECORD_LOST, UNSAFE_SETTINGS
 from ..settings import Settings
 
 LONG_ABSENCE = 60.0  # seconds without a session that are told
@@ -31,9 +32,13 @@ class SessionStatus:
     altered: str = ""
     """How somebody has changed the monitor since then."""
 
-    def problem(self, settings: Settings) -> bool:
-        """Whether a person should look at it."""
-        return bool(settings.dangers or self.loss or self.altered)
+    def problem(self, settings: Settings) -> Problem | None:
+        """What a person should look at first; None: nothing."""
+        if self.loss is not None:
+            return RECORD_LOST
+        if self.altered:
+            return MONITOR_CHANGED
+        return UNSAFE_SETTINGS if settings.dangers else None
 
     def text(self, settings: Settings) -> str:
         """The sentence for the board."""

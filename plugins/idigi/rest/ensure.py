@@ -23,6 +23,7 @@ from attrs import evolve, frozen
 
 from bridge.api import JSON, Pause, Retry, SourceContext
 
+from ..problems import RECORD_LOST
 from ..settings import Settings
 from .answers import MonitorLimit
 from .monitor_api import MonitorApi
@@ -190,7 +191,7 @@ def _tell_loss(settings: Settings, context: SourceContext, what: str) -> str:
         loss = f"{what}; the data points of {len(settings.streams)} streams can be read back"
     else:
         loss = f"{what}; what happened since the last event may be lost for good"
-    context.report(loss, problem=True)
+    context.report(loss, problem=RECORD_LOST)
     return loss
 
 

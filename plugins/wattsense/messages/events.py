@@ -81,6 +81,7 @@ def value_event(item: JSON, policy: ValuePolicy, now: datetime) -> Event:
         labels,
         item,
         former_keys=tuple(each + suffix for each in former),
+        key_time=time,  # it is part of the key
     )
 
 

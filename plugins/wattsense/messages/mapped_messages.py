@@ -44,7 +44,9 @@ def mapped_events(
 
     The keys are made of the contents alone. A body that is sent twice is one event,
     whether it was a retry or, if bodies should carry no time of their own, a second
-    alarm like the first: the schema that could tell is not published.
+    alarm like the first: the schema that could tell is not published. Where a time is
+    in them, if at all, the configuration says, which may change while the key stays: so
+    none is the key's.
     """
     if not isinstance(document, dict | list):
         raise ValueError("expected an object or an array")  # noqa: TRY004  # as parse_json

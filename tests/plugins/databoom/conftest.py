@@ -53,9 +53,8 @@ class Factory:
             for signal, value, *rest in readings
         )
         received = more.pop("received", START + timedelta(seconds=1))
-        event = Event(
-            f"k{self.sequence}", device, more.pop("kind", "temperature"), START, made, **more
-        )
+        key = more.pop("key", f"k{self.sequence}")
+        event = Event(key, device, more.pop("kind", "temperature"), START, made, **more)
         return Stored(self.sequence, source, received, event)
 
     def batch(self, *readings: tuple[Any, ...], device: str = "d1") -> Batch:

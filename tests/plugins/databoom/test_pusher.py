@@ -186,6 +186,7 @@ async def test_an_unusual_answer_is_accepted_and_told_once(bench):
             assert await b.sink.deliver(b.make.batch(("t", value))) is None
         (text,) = b.reports.problems
         assert "<html>queued</html>" in text
+        assert b.reports.problem_names == ["databoom-unusual-answer"]
         assert b.reports.topics == {"answer": text}
 
 
@@ -226,6 +227,7 @@ async def test_a_wrong_clock_is_told_once_and_taken_back(bench, minutes, said):
             await b.sink.deliver(b.make.batch(("t", value)))
         assert f"more than 60 s {said} Databoom's" in b.reports.topics["clock"]
         assert set(b.reports.problems) == {b.reports.topics["clock"]}
+        assert set(b.reports.problem_names) == {"databoom-clock-differs"}
         b.emulator.faults.clock_skew = timedelta(seconds=59)
         await b.sink.deliver(b.make.batch(("t", 9)))
         assert b.reports.topics == {}

@@ -40,6 +40,20 @@ async def test_readings_arrive_with_value_and_time(bench):
         ]
 
 
+async def test_readings_arrive_of_an_event_without_a_key(bench):
+    async with bench() as b:
+        await b.sink.deliver(Batch((b.make.event(("t", 20.5), key=None),)))
+        assert b.emulator.cloud.points("d1", "t") == [(START, 20.5)]
+
+
+async def test_a_replay_of_the_past_is_delivered_after_the_present(bench):
+    async with bench() as b:
+        await b.sink.deliver(b.make.batch(("t", 21.5, 60)))
+        await b.sink.deliver(Batch(b.make.batch(("t", 20.5, 0)).events, replay=True))
+        points = b.emulator.cloud.points("d1", "t")  # in the order of arrival
+        assert points == [(START + MINUTE, 21.5), (START, 20.5)]
+
+
 @pytest.mark.fact("Meta on the first push creates a validated signal")
 async def test_a_new_signal_is_recorded_from_its_first_value(bench):
     async with bench(rules={"validation_trap": True}) as b:

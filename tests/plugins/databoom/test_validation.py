@@ -202,6 +202,7 @@ async def test_a_signal_not_validated_is_told_soon_after_its_push(autojump_clock
     await trio.sleep(2)
     assert "d/t" in here.told["validation"]
     assert here.report.problems == [here.told["validation"]]
+    assert here.report.problem_names == ["databoom-not-validated"]
 
 
 @pytest.mark.fact(
@@ -270,6 +271,7 @@ async def test_a_check_that_fails_is_told_and_taken_back(autojump_clock, desk):
     assert here.told["list"].startswith(
         "the check whether signals are validated failed: Databoom refuses the read_token (403"
     )
+    assert set(here.report.problem_names) == {"databoom-list-unread"}
     listing.failure = None
     await trio.sleep(400)
     assert here.told == {}

@@ -122,12 +122,13 @@ async def reports_of(settings, *requests):
             mount.routes[settings.path](request)
         nursery.cancel_scope.cancel()
     assert mount.routes == {}
-    return [(text, text in report.problems) for text in report.texts]
+    names = dict(zip(report.problems, report.problem_names, strict=True))
+    return [(text, names.get(text, "")) for text in report.texts]
 
 
 async def test_the_route_is_mounted_while_the_source_runs():
     assert await reports_of(Settings(secret=Secret("s" * 32), path="/dt")) == [
-        ("receives at /dt", False)
+        ("receives at /dt", "")
     ]
 
 
@@ -141,12 +142,12 @@ async def test_a_short_secret_is_mentioned_once_at_start():
 async def test_scheme_none_is_reported_as_a_problem():
     [(text, problem)] = await reports_of(open_settings())
     assert "not verified: any caller" in text
-    assert problem
+    assert problem == "disruptive-unverified"
     [(text, problem)] = await reports_of(
         open_settings(header_name="X-Key", header_value=Secret("v"))
     )
     assert "not verified: a caller with the custom header" in text
-    assert problem
+    assert problem == "disruptive-unverified"
 
 
 @pytest.mark.fact("Answer: authentic but unreadable is 200, its bytes are kept and reported")
@@ -155,7 +156,7 @@ async def test_an_unreadable_request_is_reported_as_a_problem(request_with):
         open_settings(), request_with(BODY), request_with(b"no JSON")
     )
     assert "could not be read" in text
-    assert problem
+    assert problem == "disruptive-unreadable-request"
 
 
 # Receiving

@@ -19,7 +19,7 @@ import pytest
 import trio
 import trustme
 
-from bridge.api import JSON, Duration, Event, Secret, SourceContext, Url, encode
+from bridge.api import JSON, Duration, Event, Problem, Secret, SourceContext, Url, encode
 from bridge.api.rest import open_rest
 from bridge.flow.instances.insist import Persistence
 from bridge.flow.instances.supervision import supervise
@@ -127,11 +127,12 @@ class FakeState:
 class FakeReport(Watched):
     def __init__(self) -> None:
         super().__init__()
-        self.said: list[tuple[str, bool]] = []
+        self.said: list[tuple[str, str]] = []
+        """Text, and name of the problem; empty: none."""
 
-    def __call__(self, text: str, *, problem: bool = False, topic: str = "") -> None:
+    def __call__(self, text: str, *, problem: Problem | None = None, topic: str = "") -> None:
         assert not topic
-        self.said.append((text, problem))
+        self.said.append((text, problem.name if problem else ""))
         self.changed()
 
     async def until_problem(self, words: str) -> str:

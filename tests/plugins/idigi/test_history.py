@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,6 +24,7 @@ from bridge_plugins.idigi.history import MonitorHistory, messages_in, open_histo
 from bridge_plugins.idigi.push.protocol import Block
 from bridge_plugins.idigi.rest.wanted import wanted_monitor
 from bridge_plugins.idigi.settings import Settings
+from tests.plugins.known_again import MONTH, assert_one_time_for_each_key, identities
 
 START = datetime(2024, 5, 2, 10, tzinfo=UTC)
 END = START + timedelta(hours=1)
@@ -191,7 +193,7 @@ async def test_an_event_read_back_has_the_key_of_the_pushed_one(
     body = b"\0\0" + (1).to_bytes(2, "big") + b"\0\1" + len(text).to_bytes(4, "big") + text
     (pushed,) = decode(Block(0, body), NOW, inflate_limit=1 << 20).events
     (recovered,) = await read(history_of(core, service, made(), {"list": [item]}), "monitor 5")
-    assert recovered.key == pushed.key
+    assert identities([recovered]) == identities([pushed])
     assert (recovered.device, recovered.kind, recovered.readings) == (
         pushed.device,
         pushed.kind,
@@ -209,7 +211,7 @@ async def test_a_number_beyond_64_bits_has_one_key_too(
     body = b"\0\0" + (1).to_bytes(2, "big") + b"\0\1" + len(text).to_bytes(4, "big") + text
     (pushed,) = decode(Block(0, body), NOW, inflate_limit=1 << 20).events
     (recovered,) = await read(history_of(core, service, made(), {"list": [message]}), "monitor 5")
-    assert recovered.key == pushed.key
+    assert identities([recovered]) == identities([pushed])
     assert recovered.data == pushed.data
     assert str(recovered.data["DataPoint"]["data"]) == str(number)
 
@@ -315,6 +317,50 @@ async def test_a_point_without_a_stream_is_of_the_one_asked_for(core: Any, servi
         "stream c",
     )
     assert event.labels["stream"] == "c"
+
+
+@pytest.mark.fact("A data point of a stream is known by its own time, a month later too")
+@pytest.mark.parametrize(
+    "item",
+    [
+        POINT,
+        {"DataPoint": POINT},
+        POINT | {"timestamp": "2015-06-14T18:37:27.694Z"},
+        {"data": 1, "serverTimestamp": 1434307047694},
+        DOCUMENTED,
+    ],
+)
+async def test_a_data_point_of_a_stream_is_known_again(item: Any, core: Any, service: Any) -> None:
+    found = []
+    for now in (NOW, NOW + MONTH):
+        context = evolve(core.context, now=lambda now=now: now)
+        service.answers = [httpx.Response(200, json={"list": [item]})]
+        found += await read(MonitorHistory(service.api, made(**STREAMS), context), "stream c")
+    first, again = found
+    assert identities([first]) == identities([again])
+    assert first.key_time == datetime(2015, 6, 14, 18, 37, 27, 694000, tzinfo=UTC)
+
+
+async def test_an_item_of_a_stream_without_a_time_is_known_again(core: Any, service: Any) -> None:
+    answers = [{"list": [{"data": 1, "timestamp": "soon"}, 17, None]}] * 2
+    history = history_of(core, service, made(**STREAMS), *answers)
+    first, again = [await read(history, "stream c") for _ in range(2)]
+    assert identities(first) == identities(again)
+    assert [event.key_time for event in first] == [None, None, None]
+
+
+async def test_points_of_one_key_have_one_time_whatever_else_they_say(
+    core: Any, service: Any
+) -> None:
+    items = [
+        {"data": 1, "timestamp": 10**18, "serverTimestamp": 1434307047694},
+        {"data": 1, "timestamp": 10**18, "serverTimestamp": 1434307099999},
+        {"data": 1, "timestamp": "soon", "serverTimestamp": 1434307047694},
+        {"data": 1, "timestamp": "soon", "fdLastModifiedDate": "2013-06-24T14:52:55Z"},
+    ]
+    events = await read(history_of(core, service, made(**STREAMS), {"list": items}), "stream c")
+    assert len({event.key for event in events}) == 2
+    assert_one_time_for_each_key(events)
 
 
 @pytest.mark.fact("A data point of a stream read twice is known once")

@@ -350,19 +350,19 @@ def test_a_path_is_mounted_without_needless_slashes(path, base):
 
 @pytest.mark.fact("Accepting unsigned requests is reported at each start")
 @pytest.mark.parametrize(
-    ("settings", "words", "problem"),
+    ("settings", "words", "problems"),
     [
-        (UNSIGNED(), "from anybody", True),
-        (UNSIGNED(bearer_token=Secret("abc")), "credentials alone", False),
-        (Settings(signature="github", secret=Secret("abc")), "signature = github", False),
+        (UNSIGNED(), "from anybody", ["wattsense-open-to-all"]),
+        (UNSIGNED(bearer_token=Secret("abc")), "credentials alone", []),
+        (Settings(signature="github", secret=Secret("abc")), "signature = github", []),
     ],
 )
-async def test_accepting_unsigned_requests_is_reported(settings, words, problem, nursery):
+async def test_accepting_unsigned_requests_is_reported(settings, words, problems, nursery):
     _, report = await running(settings, nursery)
     (text,) = report.texts
     assert words in text
     assert "/wattsense/" in text
-    assert bool(report.problems) == problem
+    assert report.problem_names == problems
 
 
 def post(mount, route, body, headers=None):
@@ -381,6 +381,7 @@ async def test_discovery_logs_names_of_headers_and_no_value(nursery, caplog):
     settings = Settings(signature="github", secret=Secret("s"), discovery=2)
     mount, report = await running(settings, nursery)
     assert "set-up only" in report.problems[-1]
+    assert report.problem_names == ["wattsense-discovery-on"]
     headers = {
         "x-watt-sign": ("hunter2",),
         "authorization": ("Basic hunter2",),
@@ -464,6 +465,7 @@ async def test_a_text_without_a_number_is_reported_with_what_to_do(nursery):
         "alarm, signal alarm-status: 'escalated' has no number; add it to alarm_numbers (1+ times)"
     ]
     assert report.topics["settings"] == report.problems[-1]
+    assert report.problem_names == ["wattsense-settings-unfit"]
 
 
 async def test_problems_that_strangers_cause_do_not_fill_the_memory(nursery):
@@ -504,6 +506,7 @@ async def test_refusals_are_a_problem_until_a_request_is_taken(nursery):
         "requests are refused (401): signature or credentials are missing or others"
     )
     assert "hunter" not in report.texts[-1]
+    assert report.problem_names == ["wattsense-requests-refused"]
     assert report.topics["refused"] == report.problems[-1]
     post(mount, "values", [], {"x-t": ("hunter2",)})
     assert report.topics["refused"] == "refused requests: 401 1+"

@@ -267,6 +267,7 @@ async def test_headers_that_still_differ_when_read_back_are_a_problem(autojump_c
         await bench.look()
         assert "still differs after it was set: header X-Key is missing" in bench.said[0]
         assert bench.said[0] in bench.report.problems
+        assert bench.report.problem_names[-1] == "disruptive-connector-differs"
 
 
 @pytest.mark.fact(
@@ -372,6 +373,7 @@ async def test_two_connectors_for_our_url_are_a_problem(autojump_clock, bench):
     async with bench.keeping():
         await bench.look()
         assert "connectors c2 push to the same URL too" in bench.report.problems[-1]
+        assert bench.report.problem_names[-1] == "disruptive-connector-doubled"
     assert bench.dt.changes == []
 
 
@@ -508,6 +510,7 @@ async def test_a_connector_in_a_state_that_nobody_knows_is_a_problem(autojump_cl
     bench.dt.add(status="MELTED")
     async with bench.keeping(reenable=True):
         assert "has the status 'MELTED'" in bench.report.problems[-1]
+        assert bench.report.problem_names[-1] == "disruptive-connector-disabled"
     assert bench.dt.changes == []
 
 
@@ -517,6 +520,7 @@ async def test_a_connector_that_is_gone_is_a_problem_and_not_made_anew(autojump_
         bench.dt.connectors.clear()
         await bench.look(2)
         assert "connector c1 is gone, so nothing is pushed" in bench.report.problems[-1]
+        assert bench.report.problem_names[-1] == "disruptive-connector-gone"
         assert bench.dt.connectors == {}
 
 
@@ -545,8 +549,20 @@ async def test_growing_numbers_of_failed_pushes_are_a_problem(autojump_clock, be
             "DT counts 3 failed pushes of connector c1 in 3 hours, 2 at the look before"
             in bench.report.problems[-1]
         )
+        assert bench.report.problem_names[-1] == "disruptive-pushes-fail"
         await bench.look()
         assert bench.said == ("connector c1 is ACTIVE", "")
+
+
+async def test_what_is_wrong_now_names_what_is_wrong_for_long_too(autojump_clock, bench):
+    bench.dt.add("c1")
+    bench.dt.add("c2")
+    async with bench.keeping():
+        bench.dt.connectors["c1"]["status"] = "USER_DISABLED"
+        await bench.look()
+        assert "somebody disabled it" in bench.said[0]
+        assert "connectors c2 push to the same URL too" in bench.said[0]
+        assert bench.report.problem_names[-1] == "disruptive-connector-disabled"
 
 
 @pytest.mark.parametrize(
@@ -597,6 +613,7 @@ async def test_a_project_that_dt_does_not_know_is_told(autojump_clock, bench):
     bench.dt.refuses = {"GET": [httpx.Response(404, json={"error": "not found"})]}
     async with bench.keeping():
         assert "check project (p1)" in bench.report.problems[0]
+        assert bench.report.problem_names[0] == "disruptive-connector-unseen"
 
 
 async def test_an_answer_that_makes_no_sense_is_trouble_at_dt(autojump_clock, bench):

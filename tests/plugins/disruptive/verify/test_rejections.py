@@ -55,6 +55,7 @@ async def test_a_wrong_secret_is_a_problem_at_the_first_refusal(request_with, si
             answer(request_with(BODY, sign(claims_for(BODY), secret="of-another-connector"))) == 401
         )
     [text] = report.problems
+    assert report.problem_names == ["disruptive-requests-refused"]
     assert text == (
         "requests are refused: they are signed with another secret; "
         "set secret to the signature secret of the Data Connector"
@@ -189,6 +190,7 @@ async def test_a_key_that_is_not_fetched_yet_is_no_refusal_of_ours(
         assert report.problems == []
         with trio.fail_after(20):
             await report.wait_for("fetching DT's public keys failed")
+            assert report.problem_names[-1] == "disruptive-keys-missing"
     assert report.problems == [report.texts[-1]]
 
 

@@ -33,6 +33,7 @@ from bridge_plugins.idigi.push.protocol import (
 )
 from bridge_plugins.idigi.push.session import attend
 from bridge_plugins.idigi.settings import Settings
+from tests.plugins.known_again import assert_known_again
 
 NOW = datetime(2024, 5, 2, 12, tzinfo=UTC)
 DEVICE = "00000000-00000000-00409DFF-FF000001"
@@ -46,7 +47,9 @@ GOLDEN = {
 def read(document: Any, *, count: int = 1, block_id: int = 7, format_: int = 1) -> Decoded:
     text = document if isinstance(document, bytes) else orjson.dumps(document)
     body = struct.pack(">HHBBI", block_id, count, 0, format_, len(text)) + text
-    return decode(Block(block_id, body), NOW, inflate_limit=1 << 20)
+    read_at = partial(decode, Block(block_id, body), inflate_limit=1 << 20)
+    assert_known_again(lambda received: read_at(received).events, NOW)
+    return read_at(NOW)
 
 
 def one(message: dict[str, Any]) -> Event:
@@ -543,8 +546,11 @@ def test_any_well_framed_block_gives_events_that_can_be_stored(
 ) -> None:
     payload = zlib.compress(document) if compression == 1 else document
     body = struct.pack(">HHBBI", 1, 1, compression, format_, len(payload)) + payload
-    for event in decode(Block(1, body), NOW, inflate_limit=1000, templated=templated).events:
+    read_at = partial(decode, Block(1, body), inflate_limit=1000, templated=templated)
+    for event in read_at(NOW).events:
         assert decode_stored(encode(event)) == event
+        assert (event.key is None) == (event.kind == "templated")
+    assert_known_again(lambda received: read_at(received).events, NOW)
 
 
 @pytest.mark.fact("Inflation beyond the cap is undecodable")
@@ -676,10 +682,11 @@ def test_a_templated_document_is_kept_byte_for_byte(document: bytes) -> None:
     assert event.labels["format"] == "xml"
 
 
-@pytest.mark.fact("Equal templated payloads can be different events")
-def test_equal_templated_documents_are_different_events() -> None:
-    events = [templated(b"[1]", block_id=block_id) for block_id in (1, 2, 2)]
-    assert len({event.key for event in events}) == 3
+@pytest.mark.fact("Equal templated payloads can be different events: no key makes them one")
+@pytest.mark.parametrize("document", [b"[1]", b"[1,]", orjson.dumps(MESSAGE)])
+def test_a_templated_document_has_no_key(document: bytes) -> None:
+    event = templated(document)
+    assert (event.key, event.key_time, event.former_keys) == (None, None, ())
 
 
 class Port:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from base64 import b64decode
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
@@ -18,6 +19,7 @@ from bridge.api import Event, encode
 from bridge.api import decode as decode_stored
 from bridge_plugins.idigi.documents.decode import Decoded, decode, event_of
 from bridge_plugins.idigi.push.protocol import Block
+from tests.plugins.known_again import assert_known_again
 
 NOW = datetime(2024, 5, 2, 12, tzinfo=UTC)
 DEVICE = "00000000-00000000-00409DFF-FF000001"
@@ -27,7 +29,9 @@ XML, JSON = 0, 1
 def read(document: str | bytes, *, count: int = 1, format_: int = XML) -> Decoded:
     text = document.encode() if isinstance(document, str) else document
     body = struct.pack(">HHBBI", 7, count, 0, format_, len(text)) + text
-    return decode(Block(7, body), NOW, inflate_limit=1 << 20)
+    read_at = partial(decode, Block(7, body), inflate_limit=1 << 20)
+    assert_known_again(lambda received: read_at(received).events, NOW)
+    return read_at(NOW)
 
 
 def one(document: str | bytes) -> Event:

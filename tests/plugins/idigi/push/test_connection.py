@@ -28,7 +28,7 @@ async def test_readings_arrive_over_tls(
         await emulator.recorder.until(lambda: event in emulator.recorder.acked)
     assert core.outlet.values == ["over TLS"]
     assert core.report.said == [
-        (f"attached to monitor 178008 at 127.0.0.1:{emulator.push_port}", False)
+        (f"attached to monitor 178008 at 127.0.0.1:{emulator.push_port}", "")
     ]
 
 

@@ -34,7 +34,7 @@ async def test_readings_arrive_in_order_and_are_acknowledged(
     assert core.report.said[0] == (
         f"attached to monitor 178008 at 127.0.0.1:{emulator.push_port}, "
         "INSECURE: password and readings travel in clear text",
-        True,
+        "idigi-unsafe-settings",
     )
 
 
@@ -455,14 +455,14 @@ async def test_a_block_that_waits_long_is_a_problem_that_passes(
     async def speak() -> None:
         await peer.send_all(ATTACHED + block(0, point_document(0)) + block(1, point_document(1)))
         await trio.sleep(29)
-        assert core.report.said == [("attached", False)]
+        assert core.report.said == [("attached", "")]
         await trio.sleep(2)
         text, problem = core.report.said[-1]
         assert text.endswith(
             "bytes has waited 30 s to be stored; nothing more is read until it is; look at "
             "the spool"
         )
-        assert problem
+        assert problem == "idigi-block-waits"
         assert core.outlet.attempts == 1
         core.outlet.gate.set()
         await core.outlet.until(lambda: core.outlet.values == [0, 1])

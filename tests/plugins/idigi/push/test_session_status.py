@@ -20,14 +20,15 @@ def made(**changes: Any) -> Settings:
     return Settings(**({"username": "user", "password": Secret("pass")} | changes))
 
 
-def said(settings: Settings, *args: Any, **more: Any) -> tuple[str, bool]:
+def said(settings: Settings, *args: Any, **more: Any) -> tuple[str, str]:
     status = SessionStatus(5, *args, **more)
-    return status.text(settings), status.problem(settings)
+    problem = status.problem(settings)
+    return status.text(settings), problem.name if problem else ""
 
 
 @pytest.mark.parametrize("away", [None, 0.0, 59.9])
 def test_a_first_session_or_a_short_absence_is_not_told(away: float | None) -> None:
-    assert said(made(), away) == (WHERE, False)
+    assert said(made(), away) == (WHERE, "")
 
 
 @pytest.mark.fact(
@@ -36,28 +37,31 @@ def test_a_first_session_or_a_short_absence_is_not_told(away: float | None) -> N
 )
 def test_a_longer_absence_is_told_with_its_replay() -> None:
     replayed = "what happened meanwhile was recorded by the monitor and is replayed"
-    assert said(made(), 60.0) == (f"{WHERE} after 1m away; {replayed}", False)
-    assert said(made(), 7384.6) == (f"{WHERE} after 2h3m5s away; {replayed}", False)
+    assert said(made(), 60.0) == (f"{WHERE} after 1m away; {replayed}", "")
+    assert said(made(), 7384.6) == (f"{WHERE} after 2h3m5s away; {replayed}", "")
 
 
 def test_without_replay_what_happened_meanwhile_is_missing() -> None:
     text, problem = said(made(replay=False), 300)
     assert text.startswith(f"{WHERE} after 5m away, NOT RECORDED (replay = no)")
     assert text.endswith("; what happened meanwhile is missing")
-    assert problem
+    assert problem == "idigi-unsafe-settings"
 
 
 def test_without_acks_what_was_under_way_is_missing() -> None:
     text, problem = said(made(ack_mode="off"), 300)
     assert text.endswith("is replayed, what was under way when the connection broke is missing")
-    assert problem
+    assert problem == "idigi-unsafe-settings"
 
 
 def test_a_loss_is_told_however_short_the_absence_was() -> None:
-    assert said(made(), 1.0, "monitor 4 was gone") == (f"{WHERE}; monitor 4 was gone", True)
+    assert said(made(), 1.0, "monitor 4 was gone") == (
+        f"{WHERE}; monitor 4 was gone",
+        "idigi-record-lost",
+    )
     assert said(made(), 300, "monitor 4 was gone") == (
         f"{WHERE} after 5m away; monitor 4 was gone",
-        True,
+        "idigi-record-lost",
     )
 
 
@@ -68,7 +72,7 @@ def test_a_changed_monitor_is_a_problem_with_a_remedy() -> None:
         "settings"
     )
     assert "replayed" not in text
-    assert problem
+    assert problem == "idigi-monitor-changed"
 
 
 async def test_a_session_after_an_outage_says_how_long_it_was(

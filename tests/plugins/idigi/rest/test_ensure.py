@@ -288,7 +288,7 @@ async def test_a_differing_monitor_is_replaced_first_then_deleted(core: Any, ser
     assert said == (
         "monitor 1 was replaced by 2, and what it had recorded is gone; "
         "what happened since the last event may be lost for good",
-        True,
+        "idigi-record-lost",
     )
 
 
@@ -382,7 +382,7 @@ async def test_a_lost_monitor_is_said_with_what_it_means(core: Any, service: Any
         (
             "monitor 77 was gone, and with it what it had recorded; "
             "what happened since the last event may be lost for good",
-            True,
+            "idigi-record-lost",
         )
     ]
     assert core.recover.asked == []
