@@ -163,6 +163,22 @@ async def _receive_line(stream: trio.SocketStream, most: int) -> bytes:
     return bytes(received)
 
 
+async def answers(path: Path) -> bool:
+    """Check whether a bridge runs that answers here.
+
+    :raises CommandError: when this user may not ask.
+    """
+    try:
+        with trio.fail_after(PATIENCE), _short(path) as name:
+            stream = await trio.open_unix_socket(name)
+            await stream.aclose()
+    except PermissionError as exc:
+        raise _forbidden(path) from exc
+    except OSError:
+        return False
+    return True
+
+
 async def ask(path: Path, instance: str, request: str, arguments: JSON = None) -> JSON:
     """Ask the running bridge.
 
@@ -176,9 +192,7 @@ async def ask(path: Path, instance: str, request: str, arguments: JSON = None) -
                 await stream.send_all(_line(asked))
                 answer = orjson.loads(await _receive_line(stream, MAX_ANSWER))
     except PermissionError as exc:
-        raise CommandError(
-            f"{path} belongs to the user of the bridge; run this command as that user"
-        ) from exc
+        raise _forbidden(path) from exc
     except OSError as exc:
         raise CommandError(
             f"no bridge runs that answers at {path}; start it, or see [admin] socket"
@@ -188,3 +202,7 @@ async def ask(path: Path, instance: str, request: str, arguments: JSON = None) -
     if "error" in answer:
         raise CommandError(answer["error"])
     return answer["answer"]
+
+
+def _forbidden(path: Path) -> CommandError:
+    return CommandError(f"{path} belongs to the user of the bridge; run this command as that user")

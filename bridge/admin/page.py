@@ -4,11 +4,14 @@ without buttons.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from html import escape
 
 from bridge.admin.status import SinkStatus, SourceStatus, Status
+from bridge.api.spool import ParkedDevice
 from bridge.flow.instances.board import State
+from bridge.flow.recovery.gaps import span
 
 RELOAD = 2  # seconds
 
@@ -34,14 +37,10 @@ HEADERS = (
 
 
 def render(status: Status) -> bytes:
-    problems = [
-        f"{name}: {state.text} (since {state.since:%Y-%m-%d} {_clock(state.since)})"
-        for name, state in status.problems.items()
-    ]
+    problems = [_problem(place, state) for place, state in status.problems.items()]
     if status.refusal is not None:
-        problems.insert(0, f"spool: {status.refusal}")
-    listed = "".join(f'<li class="bad">{escape(problem)}</li>' for problem in problems)
-    verdict = f"<ul>{listed}</ul>" if problems else '<p class="good">No problems.</p>'
+        problems.insert(0, f'<li class="bad">{escape(f"spool: {status.refusal}")}</li>')
+    verdict = f"<ul>{''.join(problems)}</ul>" if problems else '<p class="good">No problems.</p>'
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta http-equiv="refresh" content="{RELOAD}">
 <meta name="viewport" content="width=device-width"><title>bridge {escape(status.instance)}</title>
@@ -56,12 +55,22 @@ running since {status.started:%Y-%m-%d} {_clock(status.started)}</p>
 <th>last event</th></tr>{"".join(_source(source, status.now) for source in status.sources)}</table>
 <h2>Sinks</h2>
 <table><tr><th>sink</th><th>plugin</th><th>state</th>
-<th class="number">received</th><th class="number">delivered</th>
-<th class="number">filtered</th><th class="number">dead</th>
-<th class="number">pending</th><th>oldest waiting</th></tr>
+<th class="number">received</th><th class="number">again</th><th class="number">delivered</th>
+<th class="number">filtered</th><th class="number">dead letters</th><th class="number">expired</th>
+<th class="number">pending</th><th class="number">parked</th><th>oldest waiting</th></tr>
 {"".join(_sink(sink, status.now) for sink in status.sinks)}</table>
-</body></html>
+{_parked(status.sinks, status.now)}</body></html>
 """.encode()
+
+
+def _problem(place: str, state: State) -> str:
+    since = f"{state.since:%Y-%m-%d} {_clock(state.since)}"
+    named, remedy = "", ""
+    if state.problem is not None:
+        named = f" [{state.problem.name}]"
+        remedy = f'<p class="quiet">{escape(state.problem.remedy)}</p>'
+    text = escape(f"{place}: {state.text} (since {since}){named}")
+    return f'<li class="bad">{text}{remedy}</li>'
 
 
 def _source(source: SourceStatus, now: datetime) -> str:
@@ -75,18 +84,45 @@ def _source(source: SourceStatus, now: datetime) -> str:
 def _sink(sink: SinkStatus, now: datetime) -> str:
     account = sink.account
     if account is None:
-        balance = '<td class="number">-</td>' * 5 + "<td>-</td>"
+        balance = '<td class="number">-</td>' * 8 + "<td>-</td>"
     else:
         numbers = (
             account.received,
+            account.again,
             account.delivered,
             account.filtered,
             account.dead,
+            account.expired,
             account.pending,
+            account.parked,
         )
         balance = f"{''.join(map(_number, numbers))}<td>{_ago(account.oldest_pending, now)}</td>"
     return (
         f"<tr><td>{escape(sink.name)}</td><td>{escape(sink.kind)}</td>{_state(sink)}{balance}</tr>"
+    )
+
+
+def _parked(sinks: Sequence[SinkStatus], now: datetime) -> str:
+    """A table of the devices that wait apart, and why; nothing if there are none."""
+    rows = "".join(_parked_device(device, now) for sink in sinks for device in sink.parked)
+    if not rows:
+        return ""
+    unnamed = sum(
+        sink.account.parked_devices - len(sink.parked) for sink in sinks if sink.account is not None
+    )
+    more = f'<p class="quiet">and {unnamed:,} more: bridged parked</p>' if unnamed > 0 else ""
+    return f"""<h2>Devices that wait apart</h2>
+<table><tr><th>sink</th><th>device</th><th class="number">events</th><th>oldest</th>
+<th>tried again</th><th>why</th></tr>{rows}</table>{more}
+"""
+
+
+def _parked_device(device: ParkedDevice, now: datetime) -> str:
+    due = "now" if device.due < 1 else f"in {span(device.due)}"
+    return (
+        f"<tr><td>{escape(device.sink)}</td><td>{escape(device.device)}</td>"
+        f"{_number(device.events)}<td>{_ago(device.since, now)}</td><td>{due}</td>"
+        f"<td>{escape(device.why)}</td></tr>"
     )
 
 

@@ -7,10 +7,14 @@ from datetime import datetime
 
 from attrs import frozen
 
+from bridge.admin.sinks import account_as_json, parked_as_json
 from bridge.api import JSON, SpoolUnavailable
-from bridge.api.spool import Account, Spool
+from bridge.api.problems import TOLD_BY_PLUGIN
+from bridge.api.spool import Account, ParkedDevice, Spool
 from bridge.flow.ingest import Intake
 from bridge.flow.instances.board import Board, State
+
+MAX_PARKED = 10  # devices of a sink that are named; bridged parked names all
 
 
 @frozen
@@ -36,6 +40,8 @@ class SinkStatus:
     """None if the spool cannot tell now, or has not begun with this sink yet."""
     remarks: tuple[State, ...] = ()
     """What its plugin says of it by itself."""
+    parked: tuple[ParkedDevice, ...] = ()
+    """The first of its devices that wait apart."""
 
 
 @frozen
@@ -51,6 +57,11 @@ class Status:
     sinks: tuple[SinkStatus, ...]
     problems: Mapping[str, State]
 
+    @property
+    def letters(self) -> int:
+        """Dead letters that are kept."""
+        return sum(sink.account.dead for sink in self.sinks if sink.account is not None)
+
     def as_json(self) -> JSON:
         """Times are ISO 8601, UTC."""
         return {
@@ -58,6 +69,7 @@ class Status:
             "time": self.now.isoformat(),
             "started": self.started.isoformat(),
             "spool": {"refusal": self.refusal},
+            "letters": self.letters,
             "sources": [
                 {
                     "name": source.name,
@@ -77,38 +89,38 @@ class Status:
                     "state": sink.state.text if sink.state else None,
                     "remarks": [remark.text for remark in sink.remarks],
                     **_balance(sink.account),
+                    "first_parked": [_parked(device) for device in sink.parked],
                 }
                 for sink in self.sinks
             ],
-            "problems": {
-                name: {"text": state.text, "since": state.since.isoformat()}
-                for name, state in self.problems.items()
-            },
+            "problems": {place: _problem(state) for place, state in self.problems.items()},
         }
 
 
-def _balance(account: Account | None) -> dict[str, JSON]:
-    if account is None:
-        counts = (
-            "received",
-            "delivered",
-            "filtered",
-            "dead",
-            "expired",
-            "pending",
-            "oldest_pending",
-        )
-        return {**dict.fromkeys(counts), "orphaned": False}
+def _problem(state: State) -> JSON:
+    problem = state.problem or TOLD_BY_PLUGIN
     return {
-        "received": account.received,
-        "delivered": account.delivered,
-        "filtered": account.filtered,
-        "dead": account.dead,
-        "expired": account.expired,
-        "pending": account.pending,
-        "oldest_pending": account.oldest_pending.isoformat() if account.oldest_pending else None,
-        "orphaned": account.orphaned,
+        "problem": problem.name,
+        "text": state.text,
+        "remedy": problem.remedy,
+        "since": state.since.isoformat(),
     }
+
+
+def _balance(account: Account | None) -> dict[str, JSON]:
+    """All numbers are None if nothing is known."""
+    known = account or Account("", 0, 0, 0, 0, 0, 0, None, orphaned=False)
+    balance = account_as_json(known)
+    del balance["sink"], balance["balanced"]
+    if account is None:
+        balance = dict.fromkeys(balance) | {"orphaned": False}
+    return balance
+
+
+def _parked(device: ParkedDevice) -> JSON:
+    parked = parked_as_json(device)
+    del parked["sink"]
+    return parked
 
 
 @frozen
@@ -132,10 +144,13 @@ class Observer:
         states = self.board.states
         refusal = self.spool.refusal
         accounts: dict[str, Account] = {}
+        parked: dict[str, tuple[ParkedDevice, ...]] = {}
         try:
-            accounts = {
-                account.sink: account for account in await self.spool.accounts(self.configured)
-            }
+            for account in await self.spool.accounts(self.configured):
+                accounts[account.sink] = account
+                if account.parked_devices:
+                    devices = await self.spool.parked(account.sink, limit=MAX_PARKED)
+                    parked[account.sink] = tuple(devices)
         except SpoolUnavailable as refused:
             refusal = refusal or refused.reason
         return Status(
@@ -160,6 +175,7 @@ class Observer:
                     states.get(f"sink:{name}"),
                     accounts.get(name),
                     tuple(self.board.topics(f"sink:{name}").values()),
+                    parked.get(name, ()),
                 )
                 for name in sorted({*accounts, *self.sinks})
             ),

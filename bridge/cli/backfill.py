@@ -5,12 +5,13 @@ follows the job.
 from __future__ import annotations
 
 import argparse
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import trio
 
 from bridge.api import JSON, Command, CommandContext, SourceKind
+from bridge.cli.arguments import time
 from bridge.flow.recovery.backfill import BACKFILL, PROGRESS
 
 POLL = 1.0  # seconds between two looks at the progress
@@ -31,23 +32,11 @@ def backfill_command(kind: SourceKind[Any]) -> Command:
 
 def _backfill_arguments(parser: argparse.ArgumentParser) -> None:
     when = "such as 2026-05-04T10:00 (UTC) or 2026-05-04T10:00+02:00"
+    parser.add_argument("--from", dest="start", type=time, required=True, metavar="TIME", help=when)
     parser.add_argument(
-        "--from", dest="start", type=_time, required=True, metavar="TIME", help=when
-    )
-    parser.add_argument(
-        "--to", dest="end", type=_time, default=None, metavar="TIME", help="default: now"
+        "--to", dest="end", type=time, default=None, metavar="TIME", help="default: now"
     )
     parser.add_argument("--dry-run", action="store_true", help="only say what would be read")
-
-
-def _time(text: str) -> datetime:
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"expected a time such as 2026-05-04T10:00, got {text!r}"
-        ) from None
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
 async def _backfill(context: CommandContext, options: argparse.Namespace) -> int:

@@ -54,7 +54,7 @@ def _check(
         yield Diagnostic(at(exc.setting), section, exc.setting, loaded.redact(str(exc)))
         return
     if found := complaint(tls.validity, now):
-        text = loaded.redact(f"{settings.certificate}: {found}")
+        text = loaded.redact(f"{settings.certificate}: {found.text}")
         trusted = tls.validity.begins <= now < tls.validity.ends
         severity: Literal["error", "warning"] = "warning" if trusted else "error"
         yield Diagnostic(at("certificate"), section, "certificate", text, severity)

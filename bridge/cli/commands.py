@@ -8,22 +8,22 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import trio
 
 from bridge import __version__
 from bridge.api import Duration
-from bridge.cli import config_commands, spool_commands
-from bridge.cli.loading import CONFIGURATION, DEFAULT_CONFIG, load, plugins_of
+from bridge.cli import config_commands
+from bridge.cli.arguments import CommandLine, add_command, add_config
+from bridge.cli.loading import CONFIGURATION, load, plugins_of
 from bridge.cli.plugin_commands import add_commands, all_commands, run_command
 from bridge.cli.run import run_daemon
+from bridge.cli.spool import audit, dead, holds, parked, sinks, status, store
 from bridge.config import read
 from bridge.daemon.config import Config
 from bridge.plugins.discovery import Registry, load_emulators, load_plugins
-
-CommandLine = Callable[[argparse.Namespace], int]
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -34,9 +34,9 @@ def run(arguments: Sequence[str]) -> int:
         # Perhaps a plugin has it. The file is looked for before the rest is understood:
         # it names folders of plugins.
         finding = argparse.ArgumentParser(add_help=False)
-        _configured(finding)
+        add_config(finding)
         registry = _plugins(finding.parse_known_args(arguments)[0].config)
-        add_commands(commands, all_commands(registry), _configured)
+        add_commands(commands, all_commands(registry), add_config)
     options = parser.parse_args(arguments)
     if registry is not None:
         return _run_plugin_command(options, registry)
@@ -63,16 +63,6 @@ def _run_plugin_command(options: argparse.Namespace, registry: Registry) -> int:
     return run_command(options, files, registry, load_config, os.environ)
 
 
-def _configured(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--config",
-        type=Path,
-        default=DEFAULT_CONFIG,
-        metavar="FILE",
-        help="the INI file (default: %(default)s)",
-    )
-
-
 def _parser() -> tuple[
     argparse.ArgumentParser, argparse._SubParsersAction[argparse.ArgumentParser]
 ]:
@@ -82,38 +72,29 @@ def _parser() -> tuple[
     parser.add_argument("--version", action="version", version=f"bridged {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
+    for name, command, text in (
+        ("run", run_daemon, "run the bridge until SIGTERM or Ctrl-C"),
+        ("check", config_commands.check, "check a configuration; every mistake at once"),
+        (
+            "show-config",
+            config_commands.show,
+            "show what is in effect, and where each value comes from",
+        ),
+        (
+            "plugins",
+            config_commands.list_plugins,
+            "list the plugins, and why one is not loaded",
+        ),
+    ):
+        add_command(commands, name, command, text)
+    for each in (status, audit, dead, parked, sinks, holds, store):
+        each.add(commands)
+
     def add(name: str, command: CommandLine, text: str) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=text, description=text)
         added.set_defaults(command=command)
         return added
 
-    configured = [
-        add("run", run_daemon, "run the bridge until SIGTERM or Ctrl-C"),
-        add("check", config_commands.check, "check a configuration; every mistake at once"),
-        add(
-            "show-config",
-            config_commands.show,
-            "show what is in effect, and where each value comes from",
-        ),
-        add(
-            "audit",
-            spool_commands.audit,
-            "prove from the spool that for each sink every event is in exactly one state",
-        ),
-        add(
-            "plugins",
-            config_commands.list_plugins,
-            "list the plugins, and why one is not loaded",
-        ),
-    ]
-    purge = add(
-        "purge-sink",
-        spool_commands.purge_sink,
-        "forget a sink that no section names, and the events it still owes",
-    )
-    purge.add_argument("sink", help="NAME of the sink")
-    for each in (*configured, purge):
-        _configured(each)
     sample = add(
         "sample-config",
         config_commands.sample,

@@ -64,3 +64,11 @@ def core_redaction(files: SourceFiles, environ: Mapping[str, str]) -> Redaction:
     plugin is loaded.
     """
     return understand(files, CORE, Kinds(), environ=environ, checking=True).redact
+
+
+def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the first exception in a group that is none itself: one is told."""
+    exc: BaseException = group
+    while isinstance(exc, BaseExceptionGroup):
+        exc = exc.exceptions[0]
+    return exc

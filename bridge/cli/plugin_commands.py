@@ -30,7 +30,14 @@ from bridge.api import (
     SourceKind,
 )
 from bridge.cli.backfill import backfill_command
-from bridge.cli.loading import CONFIGURATION, FAILED, INTERRUPTED, USAGE, core_redaction
+from bridge.cli.loading import (
+    CONFIGURATION,
+    FAILED,
+    INTERRUPTED,
+    USAGE,
+    core_redaction,
+    first_of,
+)
 from bridge.cli.redacted_output import redacted_output
 from bridge.config import SourceFiles, section_alone, section_names
 from bridge.daemon.config import Config
@@ -117,17 +124,10 @@ def run_command(
         except* KeyboardInterrupt:
             status = INTERRUPTED
         except* (CommandError, SettingError, Retry, Pause, Reject) as group:
-            print(_first(group), file=sys.stderr)
+            print(first_of(group), file=sys.stderr)
         except* Exception as group:
             traceback.print_exception(group)  # here, where it shows no secret
     return status
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    exc: BaseException = group
-    while isinstance(exc, BaseExceptionGroup):
-        exc = exc.exceptions[0]
-    return exc
 
 
 def _section(

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 
 import trio
 
-from bridge.api.spool import SpoolError
+from bridge.api.spool import SpoolError, WrongSpoolError
 from bridge.cli.loading import CONFIGURATION, FAILED, load
 from bridge.cli.redacted_output import redacted_output
 from bridge.config import read
@@ -63,7 +63,9 @@ def _run_until_signalled(instance: str, config: Config, notifier: Notifier) -> i
         for exc in _leaves(group):
             # A sentence for the operator, no traceback.
             log.error("bridge: cannot go on: %s", exc)  # noqa: TRY400
-        status = FAILED
+        # As for a mistake in the configuration: a person has to decide.
+        wrong = group.subgroup(WrongSpoolError) is not None
+        status = CONFIGURATION if wrong else FAILED
     except* Exception as group:
         # By the log, which shows no secret.
         log.critical("bridge: ended by a mistake of its own", exc_info=group)

@@ -35,11 +35,36 @@ def unknown_listeners(sources: Sources, listeners: Iterable[str]) -> Iterator[Di
 def unknown_sources(sinks: Sinks, sources: Sources) -> Iterator[Diagnostic]:
     """Report sinks that want a source which does not exist."""
     names = [source.name for source in sources]
+    renamed = {source.values.get("formerly") or None: source.name for source in sources}
     for sink in sinks:
         for wanted in sink.values.get("sources", ()):
-            if wanted not in names:
-                text = f"there is no section [source:{wanted}]{_meant(wanted, names)}"
-                yield _at(sink.section, "sources", text)
+            if wanted in names:
+                continue
+            if wanted in renamed:
+                meant = f"; '{wanted}' is called '{renamed[wanted]}' now"
+            else:
+                meant = _meant(wanted, names)
+            text = f"there is no section [source:{wanted}]{meant}"
+            yield _at(sink.section, "sources", text)
+
+
+def claimed_names(sources: Sources) -> Iterator[Diagnostic]:
+    """Report sources that had a name which another has, or had as well."""
+    names = {source.name: source.section for source in sources}
+    heirs: dict[str, Section] = {}
+    for source in sources:
+        former = source.values.get("formerly")
+        if not former:
+            continue
+        owner = names.get(former) or heirs.setdefault(former, source.section)
+        if owner is source.section and former == source.name:
+            yield _at(source.section, "formerly", "expected another name than that of the section")
+        elif owner is not source.section:
+            text = (
+                f"'{excerpt(former)}' belongs to [{owner.name}] ({owner.location}); only one "
+                "section can take over what was stored under a name"
+            )
+            yield _at(source.section, "formerly", text)
 
 
 def claimed_paths(sources: Sources) -> Iterator[Diagnostic]:

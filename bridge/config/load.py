@@ -125,6 +125,7 @@ def understand(
     seen_together = (
         *checks.unknown_listeners(sources, [each.name for each in listeners]),
         *checks.unknown_sources(sinks, sources),
+        *checks.claimed_names(sources),
         *checks.claimed_paths(sources),
         *checks.claimed_addresses([*listeners, admin]),
     )

@@ -24,13 +24,17 @@ from bridge.admin.health import answer
 from bridge.admin.status import Observer
 from bridge.api import RepeatedEvent
 from bridge.api.spool import Spool, SpoolContext, SpoolError
+from bridge.api.spool.problems import ORPHANED_SINK
 from bridge.daemon.instance import Bridge, control_socket
+from bridge.daemon.renaming import rename_sources
+from bridge.daemon.requests import answered, make_holds
 from bridge.daemon.sink import run_sink
 from bridge.daemon.source import run_source
 from bridge.daemon.systemd import Notifier
 from bridge.flow.ingest import Ingest
+from bridge.flow.instances.hold import Hold
 from bridge.flow.instances.insist import Persistence
-from bridge.flow.instances.supervision import supervise
+from bridge.flow.instances.supervision import SINK_VERDICTS, supervise
 from bridge.http.certificates import watch_certificate
 from bridge.http.listeners import open_listeners
 from bridge.http.routes import Routes
@@ -63,12 +67,12 @@ async def run_bridge(
     async with trio.open_nursery() as hearing, AsyncExitStack() as stack:
         hearing.start_soon(_hear, signals, bridge.hangup, signalled, ready, hearing.cancel_scope)
         spool = await stack.enter_async_context(open_spool(bridge))
-        await stack.enter_async_context(_open_sinks(bridge, spool))
+        await rename_sources(bridge, spool)
+        holds = make_holds(bridge, spool)
+        await stack.enter_async_context(_open_sinks(bridge, spool, holds))
         ingest = Ingest(spool, bridge.now)
         routes = {name: Routes() for name in config.listeners}
-        await stack.enter_async_context(_open_sources(bridge, spool, ingest, routes))
-        control = control_socket(config.bridge, config.admin, bridge.environ)
-        await stack.enter_async_context(open_control(control, bridge.command_handlers))
+        await stack.enter_async_context(_open_sources(bridge, spool, ingest, routes, holds))
         observer = Observer(
             instance=bridge.instance,
             started=started,
@@ -80,6 +84,9 @@ async def run_bridge(
             sinks={sink.name: sink.kind.name for sink in config.sinks},
             configured=config.sink_names,
         )
+        await stack.enter_async_context(answered(bridge, spool, holds, observer))
+        control = control_socket(config.bridge, config.admin, bridge.environ)
+        await stack.enter_async_context(open_control(control, bridge.command_handlers))
         await stack.enter_async_context(_open_servers(bridge, routes, observer))
         summary = f"{len(config.sources)} sources, {len(config.sinks)} sinks"
         bridge.board.report("bridge")(f"ready: {summary}")
@@ -138,15 +145,17 @@ async def open_spool(bridge: Bridge) -> AsyncIterator[Spool]:
 
 
 @asynccontextmanager
-async def _open_sinks(bridge: Bridge, spool: Spool) -> AsyncIterator[None]:
+async def _open_sinks(
+    bridge: Bridge, spool: Spool, holds: Mapping[str, Hold]
+) -> AsyncIterator[None]:
     for account in await spool.accounts(bridge.config.sink_names):
         if account.orphaned:
             bridge.board.report(f"sink:{account.sink}")(
                 (
-                    f"orphaned: no section names it; its {account.pending} events are kept until "
-                    "bridged purge-sink"
+                    f"orphaned: no section names it; {account.pending} events wait for it, and it "
+                    "collects for orphan_grace; bridged sink rename or purge decides at once"
                 ),
-                problem=True,
+                problem=ORPHANED_SINK,
             )
     async with trio.open_nursery() as sinks:
         try:
@@ -163,6 +172,7 @@ async def _open_sinks(bridge: Bridge, spool: Spool) -> AsyncIterator[None]:
                     redact=bridge.config.redact,
                     now=bridge.now,
                     random=bridge.random,
+                    hold=holds[instance],
                 )
                 # Subscribed before anything can arrive: a sink that begins "now" begins
                 # before the first event.
@@ -170,7 +180,13 @@ async def _open_sinks(bridge: Bridge, spool: Spool) -> AsyncIterator[None]:
                 persistence = Persistence(core.retry_base, core.retry_cap, core.pause_probe)
                 await sinks.start(
                     partial(
-                        supervise, instance, run, report, bridge.random, persistence=persistence
+                        supervise,
+                        instance,
+                        run,
+                        report,
+                        bridge.random,
+                        problems=SINK_VERDICTS,
+                        persistence=persistence,
                     )
                 )
             yield
@@ -182,11 +198,16 @@ async def _open_sinks(bridge: Bridge, spool: Spool) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _open_sources(
-    bridge: Bridge, spool: Spool, ingest: Ingest, routes: Mapping[str, Routes]
+    bridge: Bridge,
+    spool: Spool,
+    ingest: Ingest,
+    routes: Mapping[str, Routes],
+    holds: Mapping[str, Hold],
 ) -> AsyncIterator[None]:
     async with trio.open_nursery() as sources:
         for source in bridge.config.sources:
-            await sources.start(run_source, bridge, source, spool, ingest, routes)
+            hold = holds[f"source:{source.name}"]
+            await sources.start(run_source, bridge, source, spool, ingest, routes, hold)
         yield
         sources.cancel_scope.cancel()
 

@@ -11,7 +11,16 @@ from typing import Any, Literal
 
 from attrs import frozen
 
-from bridge.api import AnyKind, Duration, SettingError, SinkKind, SourceKind, at_least, setting
+from bridge.api import (
+    AnyKind,
+    Duration,
+    SettingError,
+    SinkKind,
+    Size,
+    SourceKind,
+    at_least,
+    setting,
+)
 
 
 @frozen
@@ -44,6 +53,9 @@ class SourceSettings:
 
     plugin: str | None = setting(None, help="kind of source; default: NAME")
     enabled: bool = setting(True, help="no leaves the section out, but checks it")
+    formerly: str = setting(
+        "", help="name that it had before: what it stored then is known under the new one"
+    )
     watch_devices: bool = setting(
         True,
         help="a device that is silent for more than three times its usual interval is shown "
@@ -153,9 +165,19 @@ class SinkSettings:
     )
     reject_limit: int = setting(
         20,
-        help="refusals in a row without a delivery that pause the sink instead of making "
-        "dead letters; 0: never pause",
+        help="different devices refused in a row, without a delivery in between, that pause the "
+        "sink instead of making dead letters; replayed dead letters refused in a row that stop "
+        "the replay; 0: neither",
         validator=at_least(0),
+    )
+
+    max_backlog: Size | None = setting(
+        None, help="most that may wait for this sink; default: what the spool holds", example="1GiB"
+    )
+    when_full: Literal["refuse", "expire"] = setting(
+        "refuse",
+        help="when more waits for it, or the spool is full: refuse the sources, or give up its "
+        "oldest events, counted as expired",
     )
 
     def __attrs_post_init__(self) -> None:

@@ -7,12 +7,14 @@ from datetime import datetime
 
 import trio
 
-from bridge.api import AddCommandHandler, Report, SinkContext
+from bridge.api import AddCommandHandler, Problem, Report, SinkContext
+from bridge.api.former import problem_of
 from bridge.api.spool import Spool
 from bridge.daemon.config import SinkConfig
 from bridge.flow.delivery.feeder import Delivery
 from bridge.flow.delivery.pacing import Policy
 from bridge.flow.instances.grace_period import GracePeriod
+from bridge.flow.instances.hold import Hold
 from bridge.flow.instances.insist import Persistence, insisting
 
 PLUGIN = "plugin"
@@ -31,6 +33,7 @@ async def run_sink(
     redact: Callable[[str], str],
     now: Callable[[], datetime],
     random: Callable[[], float],
+    hold: Hold,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Open one sink and deliver to it until cancelled. Started when it is subscribed.
@@ -40,8 +43,8 @@ async def run_sink(
     """
     core = sink.core
 
-    def remark(text: str, *, problem: bool = False, topic: str = "") -> None:
-        report(text, problem=problem, topic=topic or PLUGIN)
+    def remark(text: str, *, problem: Problem | None = None, topic: str = "") -> None:
+        report(text, problem=problem_of(problem), topic=topic or PLUGIN)
 
     policy = Policy(
         batch=sink.batch,
@@ -55,7 +58,12 @@ async def run_sink(
         one_device=sink.kind.one_device,
     )
     async with spool.subscribe(
-        sink.name, batch=sink.batch, sources=core.sources or None, start=core.from_
+        sink.name,
+        batch=sink.batch,
+        sources=core.sources or None,
+        start=core.from_,
+        max_backlog=core.max_backlog,
+        when_full=core.when_full,
     ) as subscription:
         task_status.started()
         context = SinkContext(
@@ -73,9 +81,12 @@ async def run_sink(
                 opened,
                 subscription,
                 policy,
+                name=sink.name,
+                spool=spool,
                 grace_period=grace_period,
                 report=report,
                 now=now,
                 random=random,
                 redact=redact,
+                hold=hold,
             ).run()

@@ -20,6 +20,7 @@ from bridge.daemon.config import SourceConfig
 from bridge.daemon.instance import Bridge
 from bridge.daemon.settings import RecoverySettings
 from bridge.flow.ingest import Ingest
+from bridge.flow.instances.hold import PAUSE, Hold
 from bridge.flow.instances.insist import Persistence, insisting
 from bridge.flow.instances.silence import watch_devices
 from bridge.flow.instances.supervision import supervise
@@ -37,11 +38,12 @@ async def run_source(
     spool: Spool,
     ingest: Ingest,
     routes: Mapping[str, Routes],
+    hold: Hold,
     *,
     task_status: trio.TaskStatus[None],
 ) -> None:
     """Run a source, and beside it what watches for gaps and silent devices and reads
-    back what was missed.
+    back what was missed; nothing of it while a person has paused the source.
     """
     instance = f"source:{source.name}"
     outlet = ingest.outlet(source.name)
@@ -71,32 +73,34 @@ async def run_source(
         recover=recover,
     )
     told_of_gaps = partial(report, topic="gap")
-    found: Found = partial(tell_of_gap, told_of_gaps, bridge.now)
-    async with trio.open_nursery() as tasks:
-        with ExitStack() as answered:
-            policy = recovery_policy(source)
-            if source.kind.recovery is not None and policy is not None:
-                recoverer = Recoverer(
-                    source=source.name,
-                    recovery=source.kind.recovery,
-                    settings=source.settings,
-                    context=context,
-                    policy=policy,
-                    ingest=ingest,
-                    state=watched,
-                    report=told_of_gaps,
-                    pressure=partial(pressure, bridge, spool),
-                )
-                for request, respond in command_handlers(recoverer).items():
-                    answered.enter_context(context.answer(request, respond))
-                found = recoverer.found
-                tasks.start_soon(recoverer.run)
-            tasks.start_soon(watch_gaps, intake, watched, found, bridge.now)
-            if source.core.watch_devices:
-                told_of_devices = partial(report, topic="devices")
-                tasks.start_soon(watch_devices, intake, watched, told_of_devices, bridge.now)
-            task_status.started()
-            try:
+
+    async def run(*, task_status: trio.TaskStatus[None]) -> None:
+        nonlocal recoverer
+        found: Found = partial(tell_of_gap, told_of_gaps, bridge.now)
+        async with trio.open_nursery() as tasks:
+            with ExitStack() as answered:
+                policy = recovery_policy(source)
+                if source.kind.recovery is not None and policy is not None:
+                    recoverer = Recoverer(
+                        source=source.name,
+                        recovery=source.kind.recovery,
+                        settings=source.settings,
+                        context=context,
+                        policy=policy,
+                        ingest=ingest,
+                        state=watched,
+                        report=told_of_gaps,
+                        pressure=partial(pressure, bridge, spool),
+                    )
+                    for request, respond in command_handlers(recoverer).items():
+                        answered.enter_context(context.answer(request, respond))
+                    found = recoverer.found
+                    tasks.start_soon(recoverer.run)
+                tasks.start_soon(watch_gaps, intake, watched, found, bridge.now)
+                if source.core.watch_devices:
+                    told_of_devices = partial(report, topic="devices")
+                    tasks.start_soon(watch_devices, intake, watched, told_of_devices, bridge.now)
+                task_status.started()
                 await supervise(
                     instance,
                     partial(source.kind.run, source.settings, context),
@@ -104,8 +108,13 @@ async def run_source(
                     bridge.random,
                     persistence=persistence,
                 )
-            finally:
-                await _stop(source, context)
+
+    try:
+        # A pause is the end of all this: its vendor hears 503, or no acknowledgement.
+        # What is missing afterwards is a gap as after a start.
+        await hold.run_unless_paused(run, task_status=task_status)
+    finally:
+        await _stop(source, context)
 
 
 async def _stop(source: SourceConfig, context: SourceContext) -> None:
@@ -143,7 +152,8 @@ async def pressure(bridge: Bridge, spool: Spool) -> int:
         (
             each.pending
             for each in accounts
-            if not each.orphaned and f"sink:{each.sink}" not in problems
+            if not each.orphaned
+            and not {f"sink:{each.sink}", f"sink:{each.sink}/{PAUSE}"} & problems.keys()
         ),
         default=0,
     )

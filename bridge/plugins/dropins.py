@@ -6,7 +6,7 @@ runs:
 1. its name must be an identifier (``my_sink.py``, or a folder with ``__init__.py``);
 2. it and every folder above belong to root or to the bridge's user, and nobody else may
    write there;
-3. it says for which version of the contract it was written: ``BRIDGE_API = (1, 1)``;
+3. it says for which version of the contract it was written: ``BRIDGE_API = (1, 2)``;
 4. the packages of its PEP 723 block are installed. Nothing is ever installed by itself.
 
 It becomes the module ``bridge_dropin.STEM``: a file called ``json.py`` shadows nothing.

@@ -17,7 +17,7 @@ from attrs import define, field
 from bridge.admin.health import answer
 from bridge.admin.status import Observer
 from bridge.api import Arrival, Event, NetworkAddress, Reading, SpoolUnavailable, encode
-from bridge.api.spool import Account
+from bridge.api.spool import Account, DeadLetter, Parking
 from bridge.flow.ingest import Intake
 from bridge.flow.instances.board import Board
 from bridge.http.server import serve
@@ -56,6 +56,17 @@ class Bridge:
         await self.spool.append(
             [Arrival("s", event.key, device, encode(event), received) for event in events]
         )
+
+    async def park(self, sink: str, *devices: str, why: str) -> None:
+        """Let these devices wait apart at a sink, behind a dead letter."""
+        async with self.spool.subscribe(sink, batch=1, start="beginning") as subscription:
+            await self.store(1, device="dead")
+            letter = DeadLetter(0, "400: not wanted", 400, 1, self.clock())
+            await (await subscription.take()).settle(1, dead=[letter])
+            for device in devices:
+                await self.store(1, device=device)
+                lease = await subscription.take()
+                await lease.settle(1, park=[Parking(device, (0,), why, 60.0, attempts=1)])
 
     @asynccontextmanager
     async def browser(self) -> AsyncIterator[httpx.AsyncClient]:

@@ -8,13 +8,14 @@ import orjson
 import pytest
 
 from bridge.flow.ingest import Intake
+from bridge.flow.problems import SINK_FAILS
 
 PATHS = ("/", "/status.json", "/livez", "/readyz")
 
 
 async def test_livez_says_that_the_loop_turns_whatever_else_is_wrong(bridge):
     bridge.spool.refuse = "the disk is full"
-    bridge.board.report("sink:databoom")("fails", problem=True)
+    bridge.board.report("sink:databoom")("fails", problem=SINK_FAILS)
     async with bridge.browser() as client:
         answer = await client.get("/livez")
     assert (answer.status_code, answer.json()) == (200, {"alive": True})
@@ -45,7 +46,7 @@ async def test_a_dead_sink_does_not_fail_readyz(bridge):
     await bridge.begin("databoom")
     await bridge.store(1000)
     bridge.board.report("sink:databoom")(
-        "fails: connection refused; trying again, its events wait", problem=True
+        "fails: connection refused; trying again, its events wait", problem=SINK_FAILS
     )
     async with bridge.browser() as client:
         assert (await client.get("/readyz")).status_code == 200
@@ -58,7 +59,7 @@ async def test_status_json_holds_what_the_page_shows(bridge):
     await bridge.begin("databoom")
     await bridge.begin("former")
     await bridge.store(30)
-    bridge.board.report("sink:databoom")("paused: 401", problem=True)
+    bridge.board.report("sink:databoom")("paused: 401", problem=SINK_FAILS)
     bridge.board.report("source:sensors")("receives on /disruptive")
     bridge.board.report("source:sensors/gap")("gap 2 h 13 min, backfilling 41 devices")
     bridge.clock.move(timedelta(seconds=1))
@@ -71,11 +72,15 @@ async def test_status_json_holds_what_the_page_shows(bridge):
         "state": None,
         "remarks": [],
         "received": 30,
+        "again": 0,
         "delivered": 0,
         "filtered": 0,
         "dead": 0,
         "expired": 0,
         "pending": 30,
+        "parked": 0,
+        "parked_devices": 0,
+        "first_parked": [],
         "oldest_pending": "2026-01-05T03:04:05+00:00",
     }
     source = {"state": None, "events": 0, "refused": 0, "last": None, "remarks": []}
@@ -84,6 +89,7 @@ async def test_status_json_holds_what_the_page_shows(bridge):
         "time": "2026-01-05T03:04:06+00:00",
         "started": "2026-01-02T03:04:05+00:00",
         "spool": {"refusal": None},
+        "letters": 0,
         "sources": [
             {
                 "name": "sensors",
@@ -107,8 +113,32 @@ async def test_status_json_holds_what_the_page_shows(bridge):
             {"name": "former", **sink, "orphaned": True},
         ],
         "problems": {
-            "sink:databoom": {"text": "paused: 401", "since": "2026-01-05T03:04:05+00:00"}
+            "sink:databoom": {
+                "problem": "sink-fails",
+                "text": "paused: 401",
+                "remedy": SINK_FAILS.remedy,
+                "since": "2026-01-05T03:04:05+00:00",
+            }
         },
+    }
+
+
+async def test_status_json_names_parked_devices_and_counts_letters(bridge):
+    bridge.sinks = {"databoom": "databoom"}
+    await bridge.park("databoom", "d1", "d2", why="404: no such device")
+    async with bridge.browser() as client:
+        status = (await client.get("/status.json")).json()
+    (sink,) = status["sinks"]
+    assert (sink["pending"], sink["parked"], sink["parked_devices"]) == (2, 2, 2)
+    assert status["letters"] == sink["dead"] == 1
+    assert [device.pop("device") for device in sink["first_parked"]] == ["d1", "d2"]
+    assert sink["first_parked"][0] == {
+        "events": 1,
+        "since": "2026-01-05T03:04:05+00:00",
+        "waited": pytest.approx(0.0, abs=5),
+        "due": pytest.approx(60.0, abs=5),
+        "attempts": 1,
+        "why": "404: no such device",
     }
 
 

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from bridge.flow.ingest import Intake
+from bridge.flow.problems import SINK_FAILS
 from bridge.testing.memory import Cursor
 
 
@@ -89,7 +90,7 @@ async def test_a_gap_and_silent_devices_stand_below_the_state_of_their_source(br
     bridge.sources = {"sensors": "disruptive"}
     bridge.board.report("source:sensors")("receives; ")
     bridge.board.report("source:sensors/gap")("gap 2 h 13 min, backfilling 41 devices; ")
-    bridge.board.report("source:sensors/devices")("1 of 41 device is silent", problem=True)
+    bridge.board.report("source:sensors/devices")("1 of 41 device is silent", problem=SINK_FAILS)
     async with bridge.browser() as client:
         page = await look(client)
     told = "receives; gap 2 h 13 min, backfilling 41 devices; 1 of 41 device is silent"
@@ -103,7 +104,9 @@ async def test_a_concern_of_a_plugin_stands_below_the_state_of_its_sink_whatever
     bridge,
 ):
     bridge.sinks = {"databoom": "databoom"}
-    bridge.board.report("sink:databoom/plugin")("; this machine's clock is wrong", problem=True)
+    bridge.board.report("sink:databoom/plugin")(
+        "; this machine's clock is wrong", problem=SINK_FAILS
+    )
     bridge.board.report("sink:databoom")("delivers again")
     async with bridge.browser() as client:
         page = await look(client)
@@ -117,7 +120,7 @@ async def test_every_sink_is_a_row_with_its_balance(bridge):
     await bridge.store(1500)
     cursors = bridge.spool.cursors("databoom")
     (lane,) = [lane for lane in range(16) if bridge.spool.store.head(lane)]
-    cursors[lane] = Cursor(0, 1300, filtered=200, dead=1)
+    cursors[lane] = Cursor(0, 1300, filtered=200, dead=1, expired=2, again=3, delivered=1100)
     bridge.clock.move(timedelta(hours=5))
     bridge.board.report("sink:databoom")("ready")
     async with bridge.browser() as client:
@@ -126,36 +129,66 @@ async def test_every_sink_is_a_row_with_its_balance(bridge):
         "databoom",
         "ready",
         "1,500",
-        "1,099",
+        "3",
+        "1,100",
         "200",
         "1",
+        "2",
         "200",
+        "0",
         "5 h ago",
     ]
 
 
+async def test_parked_devices_are_rows_with_their_cause(bridge):
+    bridge.sinks = {"databoom": "databoom"}
+    await bridge.park("databoom", "d1", why="404: no such device")
+    async with bridge.browser() as client:
+        page = await look(client)
+    sink, device = [cells for cells in page.rows if cells[0] == "databoom"]
+    assert sink[-2:] == ["1", "0 s ago"]
+    assert device[1:] == ["d1", "1", "0 s ago", "in 1 min", "404: no such device"]
+
+
+async def test_where_no_device_is_parked_there_is_no_such_table(bridge):
+    bridge.sinks = {"databoom": "databoom"}
+    await bridge.begin("databoom")
+    async with bridge.browser() as client:
+        assert "wait apart" not in (await look(client)).text
+
+
+async def test_more_parked_devices_than_are_named_are_counted(bridge):
+    bridge.sinks = {"databoom": "databoom"}
+    await bridge.park("databoom", *(f"d{number}" for number in range(12)), why="404")
+    async with bridge.browser() as client:
+        page = await look(client)
+    assert len([cells for cells in page.rows if cells[0] == "databoom"]) == 1 + 10
+    assert "and 2 more: bridged parked" in page.text
+
+
 async def test_a_problem_stands_at_the_top_with_the_day_since_when(bridge):
     bridge.sinks = {"databoom": "databoom"}
-    bridge.board.report("sink:databoom")("paused: 401: the token is refused", problem=True)
+    bridge.board.report("sink:databoom")("paused: 401: the token is refused", problem=SINK_FAILS)
     bridge.clock.move(timedelta(days=30))
     async with bridge.browser() as client:
         page = await look(client)
     assert page.items == [
-        "sink:databoom: paused: 401: the token is refused (since 2026-01-05 03:04:05)"
+        "sink:databoom: paused: 401: the token is refused (since 2026-01-05 03:04:05) [sink-fails]"
     ]
+    assert SINK_FAILS.remedy in page.text
     assert "No problems" not in page.text
 
 
 async def test_a_problem_that_is_over_is_gone(bridge):
     report = bridge.board.report("sink:databoom")
-    report("fails: connection refused", problem=True)
+    report("fails: connection refused", problem=SINK_FAILS)
     report("delivers again")
     async with bridge.browser() as client:
         assert (await look(client)).items == []
 
 
 async def test_a_spool_that_takes_nothing_is_the_first_problem(bridge):
-    bridge.board.report("sink:databoom")("fails", problem=True)
+    bridge.board.report("sink:databoom")("fails", problem=SINK_FAILS)
     bridge.spool.refuse = "no room left in /var/lib/bridge/office"
     async with bridge.browser() as client:
         page = await look(client)
@@ -168,7 +201,7 @@ async def test_a_sink_that_no_section_names_is_shown_as_orphaned_with_what_is_ke
     bridge.sinks = {"databoom": "databoom"}
     async with bridge.browser() as client:
         page = await look(client)
-    kind, state, received, *_, pending, _oldest = page.row("former")
+    kind, state, received, *_, pending, _parked, _oldest = page.row("former")
     assert (kind, received, pending) == ("-", "42", "42")
     assert state == "orphaned: no section names it; its events are kept"
 
@@ -187,7 +220,7 @@ async def test_a_spool_that_cannot_be_read_is_shown_instead_of_an_error(bridge, 
     async with bridge.browser() as client:
         page = await look(client)
     assert page.items == ["spool: the spool is being opened again"]
-    assert page.row("databoom") == ["databoom", "ready", "-", "-", "-", "-", "-", "-"]
+    assert page.row("databoom") == ["databoom", "ready", *["-"] * 9]
 
 
 @pytest.mark.parametrize(
@@ -199,10 +232,10 @@ async def test_foreign_text_never_becomes_an_element_of_the_page(bridge, place: 
     bridge.sources = {name: text if place == "plugin" else "kind"}
     await bridge.begin(name)
     bridge.board.report(f"source:{name}")(
-        text if place == "state" else "fine", problem=place == "problem"
+        text if place == "state" else "fine", problem=SINK_FAILS if place == "problem" else None
     )
     if place == "problem":
-        bridge.board.report(f"sink:{name}")(text, problem=True)
+        bridge.board.report(f"sink:{name}")(text, problem=SINK_FAILS)
     if place == "refusal":
         bridge.spool.refuse = text
     if place == "instance":

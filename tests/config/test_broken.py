@@ -260,7 +260,7 @@ BROKEN: dict[str, tuple[str, list[str]]] = {
         "[source:second]\nplugin = poll\nurl = http://a\nlistener = public",
         [
             "office.ini:4: [source:second] listener: unknown setting; known: plugin, enabled, "
-            "watch_devices, retry_base, retry_cap, pause_probe, url, "
+            "formerly, watch_devices, retry_base, retry_cap, pause_probe, url, "
             "password, interval, ratio, level, codec, topics, proxy and from"
         ],
     ),

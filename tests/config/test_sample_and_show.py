@@ -70,6 +70,8 @@ def test_the_sample_explains_each_setting_and_shows_its_default(kinds):
         "plugin = poll",
         "## no leaves the section out, but checks it (yes or no)",
         "#enabled = yes",
+        "## name that it had before: what it stored then is known under the new one (a text)",
+        "#formerly =",
         (
             "## a device that is silent for more than three times its usual interval is shown as "
             "a problem (yes or no)"

@@ -396,8 +396,8 @@ async def test_a_sink_that_no_section_names_is_reported_with_what_is_kept_for_it
     async with site.running() as (bridge, _):
         problem = bridge.board.problems["sink:former"]
     assert (
-        problem.text
-        == "orphaned: no section names it; its 1 events are kept until bridged purge-sink"
+        problem.text == "orphaned: no section names it; 1 events wait for it, and it collects for "
+        "orphan_grace; bridged sink rename or purge decides at once"
     )
 
 
@@ -439,6 +439,41 @@ async def test_a_webhook_in_flight_gets_its_200_when_the_bridge_is_stopped(site:
     assert answers[0].headers["connection"] == "close"
     assert [arrival.key for commit in site.spool.commits for arrival in commit] == ["d1-7"]
     assert site.diary == ["READY", "STOPPING", "spool closed"]
+
+
+async def test_a_paused_source_answers_503_and_a_resumed_one_200_again(site: Site):
+    async def run(
+        settings: NoSettings, context: SourceContext, *, task_status: trio.TaskStatus[None]
+    ) -> None:
+        with context.mount("/hook", lambda request: Accepted((event(int(request.body)),))):
+            task_status.started()
+            await trio.sleep_forever()
+
+    port = free_port()
+    site.listeners["public"] = ListenerSettings(address=NetworkAddress("127.0.0.1", port))
+    site.add_source("sensors", run, path="/hook")
+
+    async def pause(request: str) -> None:
+        asked = {"name": "sensors", "device": None, "why": ""}
+        socket = site.folder / "state" / "control.sock"
+        assert await ask(socket, "bridge", request, asked) == ["source:sensors"]
+
+    async def posted(number: int) -> httpx.Response:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+            return await client.post("/hook", content=str(number))
+
+    async with site.running():
+        await pause("pause")
+        while (refused := await posted(1)).status_code != 503:
+            await trio.lowlevel.checkpoint()
+        assert int(refused.headers["retry-after"]) > 0
+    async with site.running():
+        assert (await posted(2)).status_code == 503
+        await pause("resume")
+        while (answer := await posted(3)).status_code == 503:
+            await trio.lowlevel.checkpoint()
+        assert answer.status_code == 200
+    assert "d1-2" not in [arrival.key for commit in site.spool.commits for arrival in commit]
 
 
 async def accepts(port: int) -> bool:
