@@ -27,9 +27,10 @@ lint: $(VENV)/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# docs/facts, from the markers of the tests.
+# docs/facts, from the markers of the tests; docs/problems.rst, from the problems that the code tells of.
 docs: $(VENV)/ready
 	$(BIN)/python -m tests.facts
+	$(BIN)/python -m tests.problems
 
 # The oldest versions that setup.cfg allows, in an environment of their own.
 FLOORS = VENV=.venv-floors CONSTRAINTS=.venv-floors.txt

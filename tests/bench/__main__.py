@@ -1,6 +1,6 @@
 """Benchmarks, from the root of the repository.
 
-    python -m tests.bench [NAME ...]
+    python -m tests.bench [--keys N] [NAME ...]
     python -m tests.bench --against REV [--rounds N] [--rows NAME,...]
 
 Trust ratios, not figures: load, destination and daemon share the machine, so that what
@@ -14,16 +14,18 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import trio
 
-from tests.bench import against, delivery, memory, report, spool, webhooks
+from tests.bench import against, delivery, keys, memory, report, spool, webhooks
 from tests.bench.arguments import parse
 from tests.bench.rows import ROWS
 
 BENCHMARKS = {
-    module.__name__.rpartition(".")[2]: module for module in (webhooks, spool, delivery, memory)
+    module.__name__.rpartition(".")[2]: module
+    for module in (webhooks, spool, keys, delivery, memory)
 }
 # Beside the code and not in /tmp, which may be memory: an fsync must be one.
 WORK = Path(__file__).with_name(".work")
@@ -36,7 +38,7 @@ def main() -> str:
     print(report.machine(WORK))
     try:
         if not arguments.against:
-            run(arguments.names)
+            run(arguments.names, arguments.keys)
             return ""
         print(f"\n{against.__doc__}", flush=True)
         with tempfile.TemporaryDirectory(prefix="against-", dir=WORK) as work:
@@ -46,13 +48,14 @@ def main() -> str:
             WORK.rmdir()
 
 
-def run(names: Sequence[str]) -> None:
+def run(names: Sequence[str], known: int) -> None:
     """Run benchmarks one after the other."""
+    options = {"keys": {"known": known}}
     for name in names:
         print(f"\n== {name}\n\n{BENCHMARKS[name].__doc__}", end="", flush=True)
         began = time.monotonic()
         with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=WORK) as work:
-            trio.run(BENCHMARKS[name].run, Path(work))
+            trio.run(partial(BENCHMARKS[name].run, Path(work), **options.get(name, {})))
         print(f"\n({time.monotonic() - began:.0f} s)")
 
 

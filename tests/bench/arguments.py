@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from attrs import frozen
 
 ROUNDS = 5
+KEYS = 5_000_000
 
 
 @frozen
@@ -19,6 +20,8 @@ class Arguments:
     """A commit, by any name that git knows."""
     rounds: int = ROUNDS
     rows: tuple[str, ...] = ()
+    keys: int = KEYS
+    """Keys that the large spool of the benchmark ``keys`` knows."""
 
 
 def parse(
@@ -40,12 +43,21 @@ def parse(
     parser.add_argument(
         "--rows", metavar="NAME,...", help=f"rows of a comparison; default: {','.join(rows)}"
     )
+    parser.add_argument(
+        "--keys",
+        type=int,
+        metavar="N",
+        default=KEYS,
+        help=f"keys that are known in the benchmark keys; default: {KEYS:,}",
+    )
     given = parser.parse_args(arguments)
+    if given.keys < 1000:
+        parser.error(f"--keys must be at least 1000, not {given.keys}")
     if given.against is None:
         if given.rounds is not None or given.rows is not None:
             parser.error("--rounds and --rows belong to --against")
         _known(parser, "benchmark", given.name, benchmarks)
-        return Arguments(tuple(given.name or benchmarks))
+        return Arguments(tuple(given.name or benchmarks), keys=given.keys)
     if given.name:
         parser.error(f"--against takes --rows, not names of benchmarks such as {given.name[0]!r}")
     if not given.against:

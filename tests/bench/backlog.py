@@ -50,7 +50,7 @@ async def open_spool(state: Path) -> AsyncIterator[Spool]:
     """Open the embedded spool of a folder through the hook, as the daemon does."""
     kind = load_plugins(()).spools["sqlite"]
     state.mkdir(exist_ok=True)
-    context = SpoolContext(state, (), lambda text, problem=False: None, utc_now)
+    context = SpoolContext(state, (), lambda text, problem=None: None, utc_now)
     async with kind.open(kind.settings(), context) as spool:
         yield spool
 

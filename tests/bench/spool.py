@@ -21,7 +21,7 @@ from statistics import median
 import trio
 from attrs import frozen
 
-from bridge.api import Outlet
+from bridge.api import Event, Outlet
 from bridge.api.spool import Spool, Subscription
 from bridge.cli.run import SWITCH_INTERVAL
 from bridge.flow.ingest import Ingest
@@ -38,6 +38,32 @@ CONSUMERS = 4
 OPENINGS = 3
 
 
+async def append(outlet: Outlet, events: list[Event], waiters: int) -> dict[str, float]:
+    """Let so many tasks emit events, taken from the end, for some time."""
+    took: list[int] = []
+    begin = time.monotonic_ns()
+    until = begin + int(SECONDS * 1e9)
+
+    async def emit() -> None:
+        before = time.monotonic_ns()
+        while before < until:
+            await outlet.emit(events.pop())
+            now = time.monotonic_ns()
+            took.append(now - before)
+            before = now
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(waiters):
+            nursery.start_soon(emit)
+    rate = len(took) / (time.monotonic_ns() - begin) * 1e9
+    return {
+        "count": len(took),
+        "rate": rate,
+        "p50": percentile(took, 0.5) / 1e6,
+        "p99": percentile(took, 0.99) / 1e6,
+    }
+
+
 @frozen
 class Bench:
     """A spool of a certain backlog."""
@@ -49,31 +75,10 @@ class Bench:
     numbers: Iterator[int]
 
     async def append(self, waiters: int) -> dict[str, float]:
-        took: list[int] = []
         events = [
             event_of(number) for number in itertools.islice(self.numbers, round(SECONDS * MAX_RATE))
         ]
-        begin = time.monotonic_ns()
-        until = begin + int(SECONDS * 1e9)
-
-        async def emit() -> None:
-            before = time.monotonic_ns()
-            while before < until:
-                await self.outlet.emit(events.pop())
-                now = time.monotonic_ns()
-                took.append(now - before)
-                before = now
-
-        async with trio.open_nursery() as nursery:
-            for _ in range(waiters):
-                nursery.start_soon(emit)
-        rate = len(took) / (time.monotonic_ns() - begin) * 1e9
-        return {
-            "count": len(took),
-            "rate": rate,
-            "p50": percentile(took, 0.5) / 1e6,
-            "p99": percentile(took, 0.99) / 1e6,
-        }
+        return await append(self.outlet, events, waiters)
 
     async def drain(self, count: int) -> float:
         """Take out at least so many events; gives them a second."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.bench.arguments import ROUNDS, Arguments, parse
+from tests.bench.arguments import KEYS, ROUNDS, Arguments, parse
 
 BENCHMARKS = ("webhooks", "spool")
 ROWS = ("rest", "push", "file")
@@ -28,9 +28,15 @@ def test_rows_are_measured_once_and_in_their_order():
     assert parsed("--against", "v1", "--rows", "file, rest,file").rows == ("rest", "file")
 
 
+def test_the_number_of_known_keys_can_be_made_small():
+    assert parsed("spool").keys == KEYS
+    assert parsed("--keys=20000", "spool") == Arguments(("spool",), keys=20_000)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (("--keys", "10"), "--keys must be at least 1000, not 10"),
         (("webhook",), "there is no benchmark 'webhook'; there are webhooks, spool"),
         (("--against", "v1", "--rows", "pull"), "there is no row 'pull'; there are rest, push"),
         (("--against", "v1", "--rows", ""), "there is no row ''"),

@@ -66,6 +66,9 @@ class Watched:
     async def take(self, linger: float) -> Lease:
         return Watched(await self.inner.take(linger), self.wake)
 
+    async def take_parked(self) -> Lease:
+        return Watched(await self.inner.take_parked(), self.wake)
+
     async def settle(self, *arguments: Any, **more: Any) -> None:
         await self.inner.settle(*arguments, **more)
         self.wake()

@@ -23,6 +23,7 @@ from bridge.daemon.sink import run_sink
 from bridge.flow.ingest import Ingest
 from bridge.flow.instances.board import Board
 from bridge.flow.instances.grace_period import GracePeriod
+from bridge.flow.instances.hold import Hold
 from bridge.spool import SqliteSettings
 from bridge.spool.audit import audit
 from bridge.spool.sqlite import open_sqlite
@@ -80,12 +81,15 @@ async def delivering(spool: Spool, sinks: dict[str, Destination]) -> AsyncIterat
             config = SinkConfig(
                 name, kind, SinkSettings(retry_cap=0.5, pause_probe=0.5), None, "test:1"
             )
+            report = board.report(f"sink:{name}")
+            hold = Hold(f"sink:{name}", spool.state(f"sink:{name}"), report, utc_now)
             await nursery.start(
                 partial(
                     run_sink,
                     config,
                     spool,
-                    report=board.report(f"sink:{name}"),
+                    report=report,
+                    hold=hold,
                     answer=CommandHandlers().answering(f"sink:{name}"),
                     grace_period=GracePeriod(),
                     redact=str,

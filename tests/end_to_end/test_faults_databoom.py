@@ -206,7 +206,7 @@ ADDRESS = (
 REFUSED = [
     Cell(
         f"{status}-everything",
-        "paused: refused 1 events in a row",
+        "paused: refused 1 devices in a row",
         WAITING,
         faults=always(status=status),
         settings="reject_limit = 1",
@@ -215,21 +215,23 @@ REFUSED = [
 ] + [
     Cell(
         "poison",
-        "dead letters since the start: 1, the newest: Databoom refuses it (400",
+        "1 dead letter, the newest: Databoom refuses it (400",
         ONE_DEAD,
+        where=f"{SINK}/dead",
         faults={"poison": {2}},
         after=ONE_DEAD,
         recorded=(D1, D3),
-        lasting="dead letters",
+        lasting="dead letter",
     ),
     Cell(
         "poison-signal",
-        "dead letters since the start: ",
+        "dead letter",
         {"dead": 3},
+        where=f"{SINK}/dead",
         faults={"poison": {"t"}},
         after={"dead": 3},
         recorded=(),
-        lasting="dead letters",
+        lasting="dead letter",
     ),
 ]
 
@@ -258,7 +260,7 @@ TEMPORARY = [
     Cell("slow", "ready", TAKEN, faults=always(delay=0.05), problem=False),
     Cell(
         "413-everything",
-        "paused: refused 1 events in a row",
+        "paused: refused 1 devices in a row",
         WAITING,
         faults=always(status=413),
         settings="reject_limit = 1",
@@ -270,13 +272,14 @@ TEMPORARY = [
 RULES = [
     Cell(
         "device-unknown-400",
-        "dead letters since the start: 1",
+        "1 dead letter",
         ONE_DEAD,
+        where=f"{SINK}/dead",
         rules={"unknown_device": 400},
         prepare=lambda world: world.emulator.cloud.add_device("d1"),
         after=ONE_DEAD,
         recorded=(D1, D2),
-        lasting="dead letters",
+        lasting="dead letter",
     ),
     Cell(
         "trap-without-description",
@@ -324,6 +327,7 @@ RULES = [
         "413-single",
         "a single value is too large",
         {"dead": 3},
+        where=f"{SINK}/dead",
         rules={"most_bytes": 50},
         after={"dead": 3},
         recorded=(),
@@ -340,7 +344,7 @@ RULES = [
     ),
     Cell(
         "template-unknown-400",
-        "paused: refused 1 events in a row",
+        "paused: refused 1 devices in a row",
         WAITING,
         rules={"unknown_template": 400},
         settings="form = template\ntemplate = tpl\nreject_limit = 1",
@@ -353,14 +357,15 @@ LIMITS = [
     Cell("413-for-many", "ready", TAKEN, rules={"most_bytes": 220}, problem=False),
     Cell(
         "texts-refused",
-        "dead letters since the start: 1, the newest: Databoom refuses it (400",
+        "1 dead letter, the newest: Databoom refuses it (400",
         ONE_DEAD,
+        where=f"{SINK}/dead",
         rules={"texts": False},
         settings="texts = send",
         points=(D1, D2, TEXT),
         after=ONE_DEAD,
         recorded=(D1, D2),
-        lasting="dead letters",
+        lasting="dead letter",
     ),
     Cell(
         "texts-taken",
@@ -401,6 +406,7 @@ LIMITS = [
         rules={"most_signals": 2, "too_many": 400},
         together=True,
         points=FIVE,
+        where=f"{SINK}/dead",
         after={"dead": 1},
         recorded=(),
         lasting="too many signals",
@@ -448,6 +454,7 @@ MAPS = [
         says,
         counted,
         settings=f"unmapped = {unmapped}\n[sink:databoom:devices]\nd1 = d1",
+        where=f"{SINK}/dead" if lasting else SINK,
         problem=bool(lasting),
         after=counted,
         recorded=recorded,

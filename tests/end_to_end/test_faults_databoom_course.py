@@ -165,7 +165,7 @@ async def test_probes_of_a_sink_that_refuses_all_make_no_dead_letters(
         tmp_path, mock_clock, faults={"always": Fault(status=status)}, settings=settings
     ) as world:
         await world.emit(*((f"d{number}", "t", number) for number in range(12)))
-        await world.says(SINK, "paused: refused 3 events in a row", problem=True)
+        await world.says(SINK, "paused: refused 3 devices in a row", problem=True)
         await world.begun(world.faults.begun + 20)
         dead = (await world.count()).dead
         assert dead < 3
@@ -182,9 +182,8 @@ async def test_a_device_not_found_waits_alone_until_it_is_created(
         await world.emit(D1)
         await world.account(delivered=1)
         await world.emit(D3)
-        await world.says(
-            SINK, "delivers, but 1 lanes wait: Databoom has no device 'd2' (404", problem=True
-        )
+        told = "1 device waits apart, the others go on; 'd2': Databoom has no device 'd2' (404"
+        await world.says(f"{SINK}/parked", told, problem=True)
         await world.emit(D2)
         await world.account(delivered=2, pending=1)
         world.emulator.cloud.add_device("d2")
@@ -209,7 +208,7 @@ async def test_a_device_that_is_never_created_gets_dead_letters(
         await world.account(delivered=1, pending=1)
         await world.emit(D2)
         await world.account(delivered=2, dead=1)
-        await world.says(SINK, "no device 'd2'", problem=True)
+        await world.says(f"{SINK}/dead", "no device 'd2'", problem=True)
     world.audited(delivered=2, dead=1)
 
 
@@ -224,7 +223,7 @@ async def test_an_address_that_is_gone_after_it_worked_costs_nothing(
         world.faults.always = Fault(status=status)
         await world.emit(D2, ("d2", "t", 4), ("d3", "t", 5))
         await world.begun(world.faults.begun + 12)
-        await world.says(SINK, f"({status}: fault {status})", problem=True)
+        await world.says(f"{SINK}/parked", f"({status}: fault {status})", problem=True)
         await world.account(delivered=2, pending=3)
         world.faults.always = None
         await world.account(delivered=5)

@@ -1,5 +1,5 @@
-"""Commands about the spool of a bridge that need not run: ``audit`` and
-``purge-sink``.
+"""``bridged audit``, which only reads, and ``bridged purge-sink``, the former name of
+``bridged sink purge --apply``, which wants the bridge to be stopped.
 """
 
 from __future__ import annotations
@@ -10,13 +10,34 @@ import sys
 
 import trio
 
+from bridge.admin.sinks import account_as_json
 from bridge.api import SpoolUnavailable
 from bridge.api.spool import SpoolError
+from bridge.cli.arguments import Commands, add_command, add_json
 from bridge.cli.loading import CONFIGURATION, FAILED, load_config
 from bridge.cli.redacted_output import redacted_output
+from bridge.cli.spool.tables import print_json
 from bridge.daemon.config import Config
 from bridge.daemon.instance import Bridge, state_folder
 from bridge.daemon.run_bridge import open_spool
+
+
+def add(commands: Commands) -> None:
+    """Add the commands."""
+    proving = add_command(
+        commands,
+        "audit",
+        audit,
+        "prove from the spool that for each sink every event is in exactly one state",
+    )
+    add_json(proving)
+    purge = add_command(
+        commands,
+        "purge-sink",
+        purge_sink,
+        "the former name of: sink purge --apply; while no bridge runs",
+    )
+    purge.add_argument("sink", help="NAME of the sink")
 
 
 def audit(options: argparse.Namespace) -> int:
@@ -25,10 +46,10 @@ def audit(options: argparse.Namespace) -> int:
     if config is None:
         return CONFIGURATION
     with redacted_output(config.redact):
-        return _audit(config)
+        return _audit(config, as_json=options.json)
 
 
-def _audit(config: Config) -> int:
+def _audit(config: Config, *, as_json: bool) -> int:
     audit = config.spool.kind.audit
     if audit is None:
         print(f"a spool of the kind {config.spool.kind.name} cannot be audited", file=sys.stderr)
@@ -38,6 +59,15 @@ def _audit(config: Config) -> int:
     except SpoolError as exc:
         print(exc, file=sys.stderr)
         return FAILED
+    if as_json:
+        print_json(
+            {
+                "accounts": [account_as_json(account) for account in result.accounts],
+                "problems": list(result.problems),
+                "balanced": result.balanced,
+            }
+        )
+        return 0 if result.balanced else FAILED
     for account in result.accounts:
         print(account)
     for problem in result.problems:
