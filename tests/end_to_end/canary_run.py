@@ -364,9 +364,9 @@ class Run:
         """Give all that dead letters say, without what the vendor sent."""
         with closing(sqlite3.connect(Files(self.state).database)) as spool:
             spool.row_factory = sqlite3.Row
-            rows = [dict(row) for row in spool.execute("SELECT * FROM dead_letters")]
+            rows = [dict(row) for row in spool.execute("SELECT * FROM letters")]
         assert rows
-        return "\n".join(str(value) for row in rows for key, value in row.items() if key != "body")
+        return "\n".join(str(value) for row in rows for value in row.values())
 
 
 def start(site: Site, environ: Mapping[str, str]) -> None:
