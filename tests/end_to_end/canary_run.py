@@ -319,6 +319,9 @@ class Run:
                 await self.far_side.changed.wait()
         assert wanted - self.far_side.requests.keys() == set()
         assert self.far_side.logins >= PUSH_FORMS
+        with trio.fail_after(PATIENCE):
+            while not (await ask(self.socket, "bridge", "status"))["letters"]:
+                await trio.sleep(0.1)  # a refusal stands once the sink was quiet for a second
         for name in self.sources:
             self.said.append(await self._asked(name, "backfill-progress", {"job": 1}))
 
