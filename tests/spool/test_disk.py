@@ -333,6 +333,13 @@ async def test_deleting_much_at_once_does_not_lengthen_the_log(context: SpoolCon
         assert (context.directory / "spool.sqlite-wal").stat().st_size < LOG_SIZE * 1.5
 
 
+async def test_what_nobody_estimated_does_not_lengthen_the_log(context: SpoolContext):
+    async with open_sqlite(SqliteSettings(), context) as spool:
+        for number in range(6):
+            await spool.state("source:sensors").put(f"large{number}", "x" * 3 * MIB)
+        assert (context.directory / "spool.sqlite-wal").stat().st_size < LOG_SIZE + 4 * MIB
+
+
 async def test_operations_that_copy_much_share_no_transaction(context: SpoolContext):
     ends = []
 

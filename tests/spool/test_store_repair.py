@@ -241,6 +241,16 @@ async def test_a_damaged_parked_event_is_a_letter_and_its_device_goes_on(context
     assert_balanced(context)
 
 
+async def test_a_parked_event_that_its_lane_will_bring_is_dropped(context: SpoolContext):
+    await made(context)
+    with rows_of(context) as rows:
+        rows.execute("UPDATE parked SET sequence = sequence + 25 WHERE sequence & 65535 = 4")
+    (finding,) = mend(context).findings
+    assert "1 parked events are lost, they are counted as expired" in finding
+    assert asked(context, "SELECT sequence & 65535 FROM parked") == [(1,), (2,), (3,)]
+    assert_balanced(context)
+
+
 async def test_lost_letters_and_parked_events_are_counted_as_expired(context: SpoolContext):
     await made(context)
     with rows_of(context) as rows:
